@@ -1,0 +1,406 @@
+//! `config.toml`: what the operator sets, read once and checked in full.
+//!
+//! Pure: text in, [`Config`] or a message out. The message names the line and the value and says what is expected. Keys that do
+//! not exist are refused, so that a misspelt one is not silently a default.
+
+mod values;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::image;
+use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::store::path::NAME_LENGTHS;
+
+pub use values::{ByteSize, Listen};
+use values::{PublicUrl, Seconds};
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How the site is seen from outside.
+    pub site: Site,
+    /// The FastCGI responder.
+    pub server: Server,
+    /// Where images are kept.
+    pub storage: Storage,
+    /// Where clients, quotas and the list of images are kept.
+    pub ledger: Ledger,
+    /// The largest image, in pixels.
+    pub images: image::Limits,
+    /// Downloads of `image_url`.
+    pub fetch: Fetch,
+    /// Limits for each address.
+    pub limits: Limits,
+    /// The plans by name; never empty.
+    pub plans: BTreeMap<String, Plan>,
+}
+
+/// `[site]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    public_url: PublicUrl,
+    /// Where people report an image, a mail address or a URL; may be empty.
+    #[serde(default)]
+    pub contact: String,
+}
+
+impl Site {
+    /// Scheme and host of every URL that is handed out, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.public_url.0
+    }
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Where nginx reaches the responder.
+    pub listen: Listen,
+    /// Connections served at once; over it the answer is 503.
+    pub max_connections: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::Unix("/run/corenexis-cdn.sock".into()),
+            max_connections: 256,
+        }
+    }
+}
+
+/// Whether an acknowledged upload survives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// File, directory entry and ledger row are on disk before the reply.
+    Full,
+    /// Nothing is synced: a crash of the process loses nothing, a power cut may lose the last uploads.
+    Relaxed,
+}
+
+/// `[storage]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// The directory that nginx serves `/p/` and `/view/` from.
+    pub docroot: PathBuf,
+    min_free: ByteSize,
+    /// Characters in the random name of an image.
+    pub name_length: usize,
+    /// Whether an acknowledged upload survives a power cut.
+    pub durability: Durability,
+}
+
+impl Storage {
+    /// Uploads are refused while the docroot's file system has fewer bytes free than this.
+    pub const fn min_free(&self) -> u64 {
+        self.min_free.0
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            docroot: "/var/www/corenexis-cdn".into(),
+            min_free: ByteSize(1 << 30),
+            name_length: 10,
+            durability: Durability::Full,
+        }
+    }
+}
+
+/// `[ledger]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ledger {
+    /// The SQLite database.
+    pub path: PathBuf,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            path: "/var/lib/corenexis-cdn/ledger.db".into(),
+        }
+    }
+}
+
+/// `[fetch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fetch {
+    /// The ports that may be connected to.
+    pub ports: Vec<u16>,
+    timeout: Seconds,
+    /// Downloads at once.
+    pub max_concurrent: usize,
+    /// Addresses that may be reached although the rules deny them: tests and intranets.
+    pub allow: Vec<SocketAddr>,
+}
+
+impl Fetch {
+    /// How long one download may take, redirects included.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout.0
+    }
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            ports: vec![80, 443],
+            timeout: Seconds(Duration::from_secs(20)),
+            max_concurrent: 8,
+            allow: Vec::new(),
+        }
+    }
+}
+
+/// `[limits]`, each for one address; 0 turns one off.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Requests a second that nginx lets through to the responder.
+    pub requests_per_second: u32,
+    /// Requests over that rate that nginx still lets through at once.
+    pub burst: u32,
+    /// Wrong client ids or tokens a minute.
+    pub failed_attempts_per_minute: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 10,
+            burst: 40,
+            failed_attempts_per_minute: 10,
+        }
+    }
+}
+
+/// A configuration that cannot be used; the text says where and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Invalid(String);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    site: Site,
+    #[serde(default)]
+    server: Server,
+    #[serde(default)]
+    storage: Storage,
+    #[serde(default)]
+    ledger: Ledger,
+    #[serde(default)]
+    images: Images,
+    #[serde(default)]
+    fetch: Fetch,
+    #[serde(default)]
+    limits: Limits,
+    plans: Option<BTreeMap<String, PlanTable>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Images {
+    max_side: u32,
+    max_megapixels: u32,
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            max_side: 16_384,
+            max_megapixels: 50,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct PlanTable {
+    daily_uploads: Option<u32>,
+    max_file_size: Option<ByteSize>,
+    durations: Option<Vec<StoreDuration>>,
+    url: Option<UrlKind>,
+}
+
+impl Config {
+    /// Reads a configuration. `[plans]` as a whole may be left out for the three default plans; where it is given, only the
+    /// plans it names exist, and a key that a table of a default plan's name leaves out keeps its default.
+    pub fn from_toml(text: &str) -> Result<Self, Invalid> {
+        let document: Document = toml::from_str(text)
+            .map_err(|error| Invalid(error.to_string().trim_end().to_owned()))?;
+        let plans = match document.plans {
+            None => default_plans()
+                .into_iter()
+                .map(|plan| (plan.name.clone(), plan))
+                .collect(),
+            Some(tables) => tables
+                .into_iter()
+                .map(|(name, table)| Ok((name.clone(), plan_from(name, table)?)))
+                .collect::<Result<_, _>>()?,
+        };
+        let config = Self {
+            site: document.site,
+            server: document.server,
+            storage: document.storage,
+            ledger: document.ledger,
+            images: image::Limits {
+                max_side: document.images.max_side,
+                max_megapixels: document.images.max_megapixels,
+            },
+            fetch: document.fetch,
+            limits: document.limits,
+            plans,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The largest file any plan takes, in bytes.
+    pub fn largest_file(&self) -> u64 {
+        self.plans
+            .values()
+            .map(|plan| plan.max_file_size)
+            .max()
+            .unwrap_or(0)
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let name_length = self.storage.name_length;
+        ensure(NAME_LENGTHS.contains(&name_length), || {
+            format!("[storage] name_length = {name_length}: expected 6 to 32 characters")
+        })?;
+        for (key, path) in [
+            ("[storage] docroot", &self.storage.docroot),
+            ("[ledger] path", &self.ledger.path),
+        ] {
+            ensure(path.is_absolute(), || {
+                format!(
+                    "{key} = {:?}: expected an absolute path, starting with /",
+                    path.display().to_string()
+                )
+            })?;
+        }
+        ensure(!self.ledger.path.starts_with(&self.storage.docroot), || {
+            format!(
+                "[ledger] path = {:?} lies inside [storage] docroot, where nginx might serve it: move one of them",
+                self.ledger.path.display().to_string()
+            )
+        })?;
+        ensure((1..=65_536).contains(&self.server.max_connections), || {
+            format!(
+                "[server] max_connections = {}: expected 1 to 65536",
+                self.server.max_connections
+            )
+        })?;
+        ensure(
+            self.images.max_side > 0 && self.images.max_megapixels > 0,
+            || "[images] max_side and max_megapixels: expected 1 or more".to_owned(),
+        )?;
+        ensure(self.fetch.max_concurrent > 0, || {
+            "[fetch] max_concurrent = 0: expected 1 or more".to_owned()
+        })?;
+        ensure(!self.plans.is_empty(), || {
+            "[plans] names no plan: leave the table out for the default plans, or add [plans.NAME]"
+                .to_owned()
+        })
+    }
+}
+
+fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), Invalid> {
+    if holds {
+        Ok(())
+    } else {
+        Err(Invalid(message()))
+    }
+}
+
+/// The plans of the service's public documentation.
+pub fn default_plans() -> [Plan; 3] {
+    use StoreDuration::{Days7, Lifetime, Month1, Months3};
+    let plan = |name: &str, daily_uploads, mebibytes: u64, durations: &[StoreDuration], url| Plan {
+        name: name.to_owned(),
+        daily_uploads,
+        max_file_size: mebibytes << 20,
+        durations: durations.to_vec(),
+        url,
+    };
+    [
+        plan("free", 50, 2, &[Days7, Month1], UrlKind::Viewer),
+        plan("3m", 1_000, 5, &[Days7, Month1, Months3], UrlKind::Direct),
+        plan(
+            "lifetime",
+            3_000,
+            10,
+            &[Days7, Month1, Months3, Lifetime],
+            UrlKind::Direct,
+        ),
+    ]
+}
+
+fn plan_from(name: String, table: PlanTable) -> Result<Plan, Invalid> {
+    let legal = (1..=32).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    ensure(legal, || {
+        format!("[plans.{name:?}]: a plan's name is 1 to 32 letters, digits, - or _")
+    })?;
+    let default = default_plans().into_iter().find(|plan| plan.name == name);
+    let missing = |key: &str| {
+        Invalid(format!(
+            "[plans.{name}] has no {key}, which a plan of your own needs"
+        ))
+    };
+    let (daily_uploads, max_file_size, durations, url) = match default {
+        Some(plan) => (
+            Some(plan.daily_uploads),
+            Some(plan.max_file_size),
+            Some(plan.durations),
+            Some(plan.url),
+        ),
+        None => (None, None, None, None),
+    };
+    let mut durations = table
+        .durations
+        .or(durations)
+        .ok_or_else(|| missing("durations"))?;
+    durations.sort_unstable();
+    durations.dedup();
+    ensure(!durations.is_empty(), || {
+        format!("[plans.{name}] durations = []: name at least one of 7D, 1M, 3M, LTF")
+    })?;
+    let max_file_size = table
+        .max_file_size
+        .map(|size| size.0)
+        .or(max_file_size)
+        .ok_or_else(|| missing("max_file_size"))?;
+    ensure((1..=1 << 40).contains(&max_file_size), || {
+        format!("[plans.{name}] max_file_size = {max_file_size}: expected 1 byte to 1024 GiB")
+    })?;
+    Ok(Plan {
+        daily_uploads: table
+            .daily_uploads
+            .or(daily_uploads)
+            .ok_or_else(|| missing("daily_uploads"))?,
+        max_file_size,
+        durations,
+        url: table.url.or(url).ok_or_else(|| missing("url"))?,
+        name,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! The two ways an upload can fail.
+//!
+//! A [`Refusal`] is the client's to mend: it has a documented status and body. A [`Fault`] is ours: the client is told one
+//! of four documented texts, the operator finds the cause in the log. A function that can only refuse returns a `Refusal`, one
+//! that can only fail returns a `Fault`, the pipeline returns [`Error`], which is either.
+
+use std::fmt;
+use std::io;
+
+use serde_json::{Value, json};
+
+use crate::image::ImageType;
+use crate::plan::StoreDuration;
+use crate::store::path::content_type_of;
+
+/// Either way an upload can fail.
+#[derive(Debug)]
+pub enum Error {
+    /// The client's to mend.
+    Refusal(Refusal),
+    /// Ours to mend.
+    Fault(Fault),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refusal(refusal)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// A request that is answered with a documented error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// `client_id`, `client_token` or `store_duration` is absent or empty, or there is no image.
+    MissingParameters,
+    /// Both `image` and `image_url`.
+    BothSources,
+    /// `store_duration` is unknown or not of the plan.
+    InvalidDuration {
+        /// The durations of the plan.
+        allowed: Vec<StoreDuration>,
+    },
+    /// Larger than the plan allows.
+    FileTooLarge {
+        /// The plan's limit, in bytes.
+        max_size: u64,
+    },
+    /// Not a JPEG, PNG, GIF or WebP image.
+    InvalidFileType,
+    /// Larger in pixels than the service allows.
+    DimensionsTooLarge {
+        /// The longest side, in pixels.
+        max_side: u32,
+        /// Width × height, in megapixels.
+        max_megapixels: u32,
+    },
+    /// The image at `image_url` could not be had, for whatever reason.
+    DownloadFailed,
+    /// The body is not the form that its content type says. The text is for the log.
+    Malformed(&'static str),
+    /// No client of that id.
+    InvalidClientId,
+    /// Not the client's token.
+    InvalidClientToken,
+    /// The right token of a client that was disabled.
+    ClientDisabled,
+    /// No such path below `/image/v2/`.
+    NotFound,
+    /// The path exists, the method does not.
+    MethodNotAllowed {
+        /// The methods that do, as the `Allow` header lists them.
+        allow: &'static str,
+    },
+    /// The plan's uploads of this UTC day are used up.
+    QuotaExhausted {
+        /// Seconds to the next UTC midnight.
+        retry_after: u64,
+    },
+    /// Too many wrong ids or tokens from this address.
+    TooManyFailedAttempts {
+        /// Seconds until the address may try again.
+        retry_after: u64,
+    },
+    /// More connections than the responder takes.
+    ServerBusy,
+}
+
+impl Refusal {
+    /// The HTTP status of the reply.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::MissingParameters
+            | Self::BothSources
+            | Self::InvalidDuration { .. }
+            | Self::FileTooLarge { .. }
+            | Self::InvalidFileType
+            | Self::DimensionsTooLarge { .. }
+            | Self::DownloadFailed
+            | Self::Malformed(_) => 400,
+            Self::InvalidClientId | Self::InvalidClientToken | Self::ClientDisabled => 403,
+            Self::NotFound => 404,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::QuotaExhausted { .. } | Self::TooManyFailedAttempts { .. } => 429,
+            Self::ServerBusy => 503,
+        }
+    }
+
+    /// The text of the `error` key.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::MissingParameters => "Missing required parameters",
+            Self::BothSources => "Provide either image or image_url, not both",
+            Self::InvalidDuration { .. } => "Invalid storage duration",
+            Self::FileTooLarge { .. } => "File too large",
+            Self::InvalidFileType => "Invalid file type",
+            Self::DimensionsTooLarge { .. } => "Image dimensions too large",
+            Self::DownloadFailed => "Failed to download image",
+            Self::Malformed(_) => "Malformed request body",
+            Self::InvalidClientId => "Invalid client ID",
+            Self::InvalidClientToken => "Invalid client token",
+            Self::ClientDisabled => "Client disabled",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed { .. } => "Method not allowed",
+            Self::QuotaExhausted { .. } => "Daily upload limit reached",
+            Self::TooManyFailedAttempts { .. } => "Too many failed attempts",
+            Self::ServerBusy => "Server busy",
+        }
+    }
+
+    /// The JSON body of the reply: `error` first, then what the client needs to mend it.
+    pub fn body(&self) -> Value {
+        let error = self.message();
+        match self {
+            Self::InvalidDuration { allowed } => {
+                let codes: Vec<_> = allowed.iter().map(|duration| duration.code()).collect();
+                json!({ "error": error, "allowed": codes })
+            }
+            Self::FileTooLarge { max_size } => json!({ "error": error, "max_size": max_size }),
+            Self::InvalidFileType => {
+                json!({ "error": error, "allowed": ImageType::ALL.map(content_type_of) })
+            }
+            Self::DimensionsTooLarge {
+                max_side,
+                max_megapixels,
+            } => {
+                json!({ "error": error, "max_side": max_side, "max_megapixels": max_megapixels })
+            }
+            _ => json!({ "error": error }),
+        }
+    }
+
+    /// Seconds for the `Retry-After` header, where the reply has one.
+    pub const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::QuotaExhausted { retry_after } | Self::TooManyFailedAttempts { retry_after } => {
+                Some(*retry_after)
+            }
+            Self::ServerBusy => Some(1),
+            _ => None,
+        }
+    }
+}
+
+/// Something that went wrong on our side. Answered with status 500 and [`Fault::message`]; [`fmt::Display`] is for the log.
+#[derive(Debug)]
+pub enum Fault {
+    /// A directory of the docroot could not be made.
+    CreateDirectory(io::Error),
+    /// The image could not be written or moved to its place.
+    SaveImage(io::Error),
+    /// The file system has less than `min_free` left, or none at all.
+    InsufficientStorage {
+        /// Bytes free now.
+        free: u64,
+    },
+    /// The ledger could not be read or written, or anything else.
+    Internal(String),
+}
+
+impl Fault {
+    /// Sorts an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
+    pub fn saving(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::InsufficientStorage { free: 0 }
+            }
+            _ => Self::SaveImage(error),
+        }
+    }
+
+    /// The text of the `error` key.
+    pub const fn message(&self) -> &'static str {
+        match self {
+            Self::CreateDirectory(_) => "Failed to create directory",
+            Self::SaveImage(_) => "Failed to save image",
+            Self::InsufficientStorage { .. } => "Insufficient storage",
+            Self::Internal(_) => "Internal server error",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateDirectory(error) => {
+                write!(f, "a directory of the docroot could not be made: {error}")
+            }
+            Self::SaveImage(error) => write!(f, "the image could not be saved: {error}"),
+            Self::InsufficientStorage { free } => {
+                write!(f, "the docroot's file system has {free} bytes free")
+            }
+            Self::Internal(cause) => f.write_str(cause),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_the_documented_ones() {
+        let cases = [
+            (
+                Refusal::MissingParameters,
+                r#"{"error":"Missing required parameters"}"#,
+            ),
+            (
+                Refusal::InvalidFileType,
+                r#"{"error":"Invalid file type","allowed":["image/jpeg","image/png","image/gif","image/webp"]}"#,
+            ),
+            (
+                Refusal::FileTooLarge {
+                    max_size: 5_242_880,
+                },
+                r#"{"error":"File too large","max_size":5242880}"#,
+            ),
+            (
+                Refusal::InvalidDuration {
+                    allowed: vec![
+                        StoreDuration::Days7,
+                        StoreDuration::Month1,
+                        StoreDuration::Months3,
+                    ],
+                },
+                r#"{"error":"Invalid storage duration","allowed":["7D","1M","3M"]}"#,
+            ),
+            (
+                Refusal::DimensionsTooLarge {
+                    max_side: 16384,
+                    max_megapixels: 50,
+                },
+                r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#,
+            ),
+        ];
+        for (refusal, body) in cases {
+            assert_eq!(refusal.body().to_string(), body);
+        }
+    }
+}

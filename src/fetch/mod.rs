@@ -1,0 +1,1 @@
+//! `image_url`: downloads that reach public addresses only.

@@ -1,0 +1,1 @@
+//! HTML forms as HTTP bodies.

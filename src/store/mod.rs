@@ -1,0 +1,3 @@
+//! Where images lie.
+
+pub mod path;
