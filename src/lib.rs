@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod error;
+pub mod fastcgi;
 pub mod fetch;
 pub mod form;
 pub mod image;
