@@ -99,6 +99,13 @@ fn a_redirect_reaches_nothing_that_a_url_does_not() {
 }
 
 #[test]
+fn a_redirect_to_a_closed_port_is_not_even_resolved() {
+    let server = Server::sending("HTTP/1.1 302 Found\r\nLocation: http://name.invalid:22/\r\n\r\n");
+    let fetcher = allowing(&[&server], "");
+    assert!(cause(get(&fetcher, &server.url("/"), PLENTY)).contains("port 22"));
+}
+
+#[test]
 fn a_redirect_without_one_location_leads_nowhere() {
     for fields in [
         "",
