@@ -388,10 +388,10 @@ mod tests {
         let places = Places::new(2);
         let mut releases = Vec::new();
         for _ in 0..2 {
-            let (release, released) = mpsc::channel::<()>();
+            let (release, told) = mpsc::channel::<()>();
             releases.push(release);
             let hanging = look_up(&places, within(5), move || {
-                let _ = released.recv();
+                let _ = told.recv();
                 Ok(())
             });
             assert!(matches!(hanging, Err(Error::Timeout(Timeout::Resolve))));

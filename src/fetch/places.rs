@@ -80,7 +80,7 @@ mod tests {
         let waiting = places.clone();
         let waiter = thread::spawn(move || {
             waiting
-                .take(Instant::now() + Duration::from_secs(60))
+                .take(Instant::now() + Duration::from_mins(1))
                 .is_some()
         });
         thread::spawn(move || drop(place)).join().expect("no panic");
