@@ -1,0 +1,414 @@
+//! The HTTP client behind [`Fetcher`](super::Fetcher): an ureq agent whose resolver and connector obey [`Rules`].
+//!
+//! ureq asks the resolver on every request, for IP literals too, and dials nothing but its answer; so the address that was
+//! judged is the address that is connected to, and a name that resolves differently the next time gains nothing. The
+//! connector looks at the peer once more, because that is the last moment at which a mistake in between costs nothing.
+//!
+//! TLS trusts the Mozilla roots that ureq's `rustls` feature compiles in (webpki-roots): downloads come from the public web, the
+//! result does not depend on what the host has installed, and a host without `ca-certificates` works. A server with a
+//! certificate of an operator's own authority cannot be downloaded from over https; `[fetch] allow` reaches it over http.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ureq::config::{AutoHeaderValue, Config};
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, RustlsConnector, Transport,
+};
+use ureq::{Agent, Error, Timeout};
+
+use super::address::{Rules, canonical};
+use super::places::Places;
+
+/// The longest a name may take to resolve.
+const RESOLVE: Duration = Duration::from_secs(3);
+
+/// The longest that TCP and TLS together may take to connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The longest that the reply's header may take to arrive.
+const HEADERS: Duration = Duration::from_secs(10);
+
+/// The largest header of a reply, in bytes.
+const MAX_HEADER: usize = 16 << 10;
+
+/// What is read at once, in bytes; more than [`MAX_HEADER`], so that a header is refused for its size and not for the buffer's.
+const INPUT_BUFFER: usize = 32 << 10;
+
+/// Room for a request line of 2048 bytes and a handful of header fields.
+const OUTPUT_BUFFER: usize = 8 << 10;
+
+/// The most addresses of one name that are tried; what ureq's answer has room for.
+const MAX_ADDRESSES: usize = 16;
+
+/// Threads in the system resolver for each download that may run. It cannot be interrupted, so that a name whose server is silent
+/// holds a thread for as long as the system tries (30 s with glibc's defaults) after its download was given up at [`RESOLVE`].
+const LOOKUPS_PER_DOWNLOAD: usize = 4;
+
+/// An agent that reaches what `rules` permit, for `max_concurrent` downloads at once.
+pub(super) fn new(rules: Arc<Rules>, max_concurrent: usize) -> Agent {
+    let resolver = GuardedResolver {
+        rules: Arc::clone(&rules),
+        lookups: Places::new(max_concurrent.saturating_mul(LOOKUPS_PER_DOWNLOAD)),
+    };
+    let connector = GuardedConnector { rules }.chain(RustlsConnector::default());
+    Agent::with_parts(config(), connector, resolver)
+}
+
+/// Nothing is followed, kept or taken from the environment.
+fn config() -> Config {
+    Config::builder()
+        .proxy(None)
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .max_idle_connections_per_host(0)
+        .accept_encoding(AutoHeaderValue::None)
+        .user_agent(concat!(
+            env!("CARGO_PKG_NAME"),
+            "/",
+            env!("CARGO_PKG_VERSION")
+        ))
+        .max_response_header_size(MAX_HEADER)
+        .input_buffer_size(INPUT_BUFFER)
+        .output_buffer_size(OUTPUT_BUFFER)
+        .timeout_resolve(Some(RESOLVE))
+        .timeout_connect(Some(CONNECT))
+        .timeout_send_request(Some(CONNECT))
+        .timeout_recv_response(Some(HEADERS))
+        .build()
+}
+
+/// The addresses of this host's interfaces, as they are now. Reading them takes an `AF_NETLINK` socket.
+pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    Ok(interfaces
+        .iter()
+        .map(|interface| interface.addr.ip())
+        .collect())
+}
+
+/// An address that the rules deny; for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the address {0} is not permitted")]
+struct Denied(SocketAddr);
+
+/// Refuses all of `addresses` when one of them is denied: a name with a public and a private address is an attempt.
+fn check(rules: &Rules, addresses: &[SocketAddr], own: &[IpAddr]) -> Result<(), Denied> {
+    match addresses
+        .iter()
+        .find(|&&address| !rules.permits(address, own))
+    {
+        Some(&denied) => Err(Denied(denied)),
+        None => Ok(()),
+    }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
+}
+
+#[derive(Debug)]
+struct GuardedResolver {
+    rules: Arc<Rules>,
+    lookups: Places,
+}
+
+impl Resolver for GuardedResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
+        let host = uri.host().ok_or(Error::HostNotFound)?;
+        let port = uri
+            .port_u16()
+            .unwrap_or(if uri.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            });
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        let answers = if let Ok(address) = literal.parse::<IpAddr>() {
+            vec![SocketAddr::new(address, port)]
+        } else {
+            let host = host.to_owned();
+            look_up(&self.lookups, timeout, move || {
+                (host.as_str(), port).to_socket_addrs().map(Vec::from_iter)
+            })?
+        };
+        let answers: Vec<SocketAddr> = answers.into_iter().map(canonical).collect();
+        check(&self.rules, &answers, &own_addresses()?).map_err(other)?;
+        if answers.is_empty() {
+            return Err(Error::HostNotFound);
+        }
+        let mut addresses = self.empty();
+        for address in answers.into_iter().take(MAX_ADDRESSES) {
+            addresses.push(address);
+        }
+        Ok(addresses)
+    }
+}
+
+/// Runs `lookup` in a thread and gives up at the timeout. The thread keeps its place until it has ended, so that there are never
+/// more of them than places; when all are stuck, waiting for one counts against the timeout.
+fn look_up<T: Send + 'static>(
+    places: &Places,
+    timeout: NextTimeout,
+    lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let budget = Budget::of(timeout);
+    let place = places.take(budget.deadline).ok_or_else(|| budget.spent())?;
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("resolve".to_owned())
+        .spawn(move || {
+            let answer = lookup();
+            drop(place);
+            // Nobody listens any more when the timeout came first.
+            let _ = sender.send(answer);
+        })?;
+    match receiver.recv_timeout(budget.left()?) {
+        Ok(answer) => Ok(answer?),
+        Err(mpsc::RecvTimeoutError::Timeout) => Err(budget.spent()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
+    }
+}
+
+/// The time for one step, fixed when the step begins.
+struct Budget {
+    deadline: Instant,
+    reason: Timeout,
+}
+
+impl Budget {
+    /// A step without a limit does not occur: every request has a deadline of its own. A day stands for it.
+    fn of(timeout: NextTimeout) -> Self {
+        let after = (*timeout.after).min(Duration::from_hours(24));
+        Self {
+            deadline: Instant::now() + after,
+            reason: timeout.reason,
+        }
+    }
+
+    /// What is left; never zero, which a socket would take for no limit.
+    fn left(&self) -> Result<Duration, Error> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            Err(self.spent())
+        } else {
+            Ok(left)
+        }
+    }
+
+    fn spent(&self) -> Error {
+        Error::Timeout(self.reason)
+    }
+
+    /// An error of a socket whose timeout was what is left.
+    fn judge(&self, error: io::Error) -> Error {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => self.spent(),
+            _ => Error::Io(error),
+        }
+    }
+}
+
+/// Opens TCP connections to what the resolver answered, and to nothing else.
+#[derive(Debug)]
+struct GuardedConnector {
+    rules: Arc<Rules>,
+}
+
+impl Connector for GuardedConnector {
+    type Out = Connection;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _: Option<()>,
+    ) -> Result<Option<Connection>, Error> {
+        let budget = Budget::of(details.timeout);
+        let mut failure = Error::ConnectionFailed;
+        for (index, address) in details.addrs.iter().enumerate() {
+            let left = budget.left()?;
+            // Half of what is left for each, all of it for the last: an address that swallows packets, as IPv6 does on a
+            // host without a route, leaves time for the next.
+            let last = index + 1 == details.addrs.len();
+            let patience = if last { left } else { left / 2 };
+            match TcpStream::connect_timeout(address, patience.max(Duration::from_millis(1))) {
+                Ok(stream) => return self.admit(stream, details.config).map(Some),
+                Err(error) => failure = budget.judge(error),
+            }
+        }
+        Err(failure)
+    }
+}
+
+impl GuardedConnector {
+    fn admit(&self, stream: TcpStream, config: &Config) -> Result<Connection, Error> {
+        check(&self.rules, &[stream.peer_addr()?], &own_addresses()?).map_err(other)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            buffers: LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size()),
+        })
+    }
+}
+
+/// A TCP connection whose every wait ends in time.
+struct Connection {
+    stream: TcpStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for Connection {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let budget = Budget::of(timeout);
+        let mut unsent = &self.buffers.output()[..amount];
+        while !unsent.is_empty() {
+            self.stream.set_write_timeout(Some(budget.left()?))?;
+            match self.stream.write(unsent) {
+                Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
+                Ok(sent) => unsent = &unsent[sent..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(budget.judge(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let budget = Budget::of(timeout);
+        loop {
+            // A signal ends a read that has a timeout, whatever SA_RESTART says (signal(7)).
+            self.stream.set_read_timeout(Some(budget.left()?))?;
+            match self.stream.read(self.buffers.input_append_buf()) {
+                Ok(amount) => {
+                    self.buffers.input_appended(amount);
+                    return Ok(amount > 0);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(budget.judge(error)),
+            }
+        }
+    }
+
+    /// Only a pool asks, and there is none.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.stream).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use ureq::unversioned::transport::time;
+
+    #[test]
+    fn nothing_comes_from_the_environment_or_is_kept() {
+        let config = config();
+        assert!(config.proxy().is_none());
+        assert_eq!(config.max_redirects(), 0);
+        assert!(!config.http_status_as_error());
+        assert_eq!(config.max_idle_connections(), 0);
+        assert_eq!(config.max_idle_connections_per_host(), 0);
+        assert_eq!(config.max_response_header_size(), 16 << 10);
+        assert!(matches!(config.accept_encoding(), AutoHeaderValue::None));
+        let timeouts = config.timeouts();
+        assert_eq!(
+            [timeouts.resolve, timeouts.connect, timeouts.recv_response],
+            [3, 5, 10].map(|seconds| Some(Duration::from_secs(seconds)))
+        );
+    }
+
+    #[test]
+    fn one_denied_answer_denies_the_name() {
+        let rules = Rules::new(&[80], &[]);
+        let socket = |text: &str| text.parse::<SocketAddr>().expect("an address and a port");
+        let public = [socket("8.8.8.8:80"), socket("[2606:4700::1111]:80")];
+        assert!(check(&rules, &public, &[]).is_ok());
+        for denied in ["127.0.0.1:80", "[fd00::1]:80", "8.8.4.4:22"] {
+            for position in 0..=public.len() {
+                let mut answers = public.to_vec();
+                answers.insert(position, socket(denied));
+                assert!(check(&rules, &answers, &[]).is_err(), "{answers:?}");
+            }
+        }
+        assert!(check(&rules, &public, &[public[1].ip()]).is_err());
+    }
+
+    #[test]
+    fn a_peer_that_no_rule_permits_is_hung_up_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        for (allow, admitted) in [(&[address][..], true), (&[][..], false)] {
+            let connector = GuardedConnector {
+                rules: Arc::new(Rules::new(&[address.port()], allow)),
+            };
+            let stream = TcpStream::connect(address).expect("a connection");
+            assert_eq!(connector.admit(stream, &config()).is_ok(), admitted);
+        }
+    }
+
+    #[test]
+    fn this_hosts_addresses_are_known() {
+        let own = own_addresses().expect("the interfaces");
+        assert!(own.iter().any(IpAddr::is_loopback), "{own:?}");
+    }
+
+    fn within(milliseconds: u64) -> NextTimeout {
+        NextTimeout {
+            after: time::Duration::from_millis(milliseconds),
+            reason: Timeout::Resolve,
+            ..NextTimeout::default()
+        }
+    }
+
+    #[test]
+    fn lookups_that_hang_keep_their_places_and_no_more_are_started() {
+        let places = Places::new(2);
+        let mut releases = Vec::new();
+        for _ in 0..2 {
+            let (release, told) = mpsc::channel::<()>();
+            releases.push(release);
+            let hanging = look_up(&places, within(5), move || {
+                let _ = told.recv();
+                Ok(())
+            });
+            assert!(matches!(hanging, Err(Error::Timeout(Timeout::Resolve))));
+        }
+        let refused = look_up(&places, within(200), || Ok(()));
+        assert!(matches!(refused, Err(Error::Timeout(Timeout::Resolve))));
+        drop(releases);
+        let answered = look_up(&places, within(60_000), || Ok(7));
+        assert!(matches!(answered, Ok(7)));
+    }
+
+    #[test]
+    fn a_lookup_that_fails_says_why() {
+        let places = Places::new(1);
+        let failed = look_up(&places, within(60_000), || -> io::Result<()> {
+            Err(io::Error::other("no such name"))
+        });
+        assert!(failed.is_err_and(|error| error.to_string().contains("no such name")));
+    }
+}

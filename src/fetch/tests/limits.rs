@@ -1,0 +1,107 @@
+//! How long a download takes at most, and how many run at once.
+
+use super::*;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[test]
+fn the_deadline_ends_whatever_a_server_does_to_hold_on() {
+    let drip = Duration::from_millis(10);
+    let server = Server::new(move |path, stream| match path {
+        "/silent" => silence(stream),
+        "/header-drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ")?;
+            for_ever(stream, b"x", drip)
+        }
+        "/interim-replies" => for_ever(stream, b"HTTP/1.1 103 Early Hints\r\n\r\n", drip),
+        "/body-silent" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\nx")?;
+            silence(stream)
+        }
+        "/body-drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")?;
+            for_ever(stream, b"x", drip)
+        }
+        "/chunk-drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+            for_ever(stream, b"1\r\nx\r\n", drip)
+        }
+        "/chunk-extension-drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;")?;
+            for_ever(stream, b"x", drip)
+        }
+        // Each hop alone is quick enough.
+        _ => {
+            thread::sleep(Duration::from_millis(400));
+            stream.write_all(b"HTTP/1.1 302 Found\r\nLocation: /slow-redirects\r\n\r\n")
+        }
+    });
+    // The kernel connects what nobody accepts; a handshake there is never answered.
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mute_address = mute.local_addr().expect("its address");
+    let fetcher = fetcher(&format!(
+        "timeout = \"1s\"\nmax_concurrent = 16\nallow = [\"{}\", \"{mute_address}\"]",
+        server.address
+    ));
+    let mut urls: Vec<String> = [
+        "/silent",
+        "/header-drip",
+        "/interim-replies",
+        "/body-silent",
+        "/body-drip",
+        "/chunk-drip",
+        "/chunk-extension-drip",
+        "/slow-redirects",
+    ]
+    .map(|path| server.url(path))
+    .to_vec();
+    urls.push(format!("https://{mute_address}/"));
+    thread::scope(|scope| {
+        for url in &urls {
+            let fetcher = &fetcher;
+            scope.spawn(move || {
+                let cause = cause(get(fetcher, url, PLENTY));
+                assert!(cause.contains("timeout"), "{url}: {cause}");
+            });
+        }
+    });
+}
+
+#[test]
+fn no_more_downloads_run_at_once_than_configured() {
+    let running = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+        Server::new(move |_, stream| {
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            // A third download, if one came, would find the first two still here.
+            let patience = Instant::now() + Duration::from_millis(100);
+            while Instant::now() < patience && most.load(Ordering::SeqCst) <= 2 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            running.fetch_sub(1, Ordering::SeqCst);
+            stream.write_all(&with_length(b"image"))
+        })
+    };
+    let fetcher = allowing(&[&server], "max_concurrent = 2");
+    let url = server.url("/");
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| assert_eq!(get(&fetcher, &url, PLENTY).expect("a body"), b"image"));
+        }
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 2);
+    assert_eq!(server.paths().len(), 6);
+}
+
+#[test]
+fn waiting_for_a_place_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
+    let server = Server::sending(with_length(b"image"));
+    let fetcher = allowing(&[&server], "timeout = \"1s\"\nmax_concurrent = 1");
+    let place = fetcher.places.take(Instant::now()).expect("the only place");
+    assert!(cause(get(&fetcher, &server.url("/"), PLENTY)).contains("place"));
+    assert!(cause(get(&fetcher, "ftp://x/", PLENTY)).contains("URL refused"));
+    assert!(server.paths().is_empty());
+    drop(place);
+}
