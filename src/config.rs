@@ -16,6 +16,7 @@ use crate::image;
 use crate::plan::{Plan, StoreDuration, UrlKind};
 use crate::store::path::NAME_LENGTHS;
 
+pub(crate) use values::duration_of;
 pub use values::{ByteSize, Listen};
 use values::{PublicUrl, Seconds};
 

@@ -186,11 +186,19 @@ pub enum Fault {
 impl Fault {
     /// Sorts an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
     pub fn saving(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::InsufficientStorage { free: 0 }
-            }
-            _ => Self::SaveImage(error),
+        if is_full(&error) {
+            Self::InsufficientStorage { free: 0 }
+        } else {
+            Self::SaveImage(error)
+        }
+    }
+
+    /// Sorts an error of making a directory like [`Fault::saving`].
+    pub fn directory(error: io::Error) -> Self {
+        if is_full(&error) {
+            Self::InsufficientStorage { free: 0 }
+        } else {
+            Self::CreateDirectory(error)
         }
     }
 
@@ -203,6 +211,10 @@ impl Fault {
             Self::Internal(_) => "Internal server error",
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for Fault {

@@ -79,7 +79,7 @@ impl<'de> Deserialize<'de> for Seconds {
 }
 
 /// Reads a length of time: a whole number followed by `s`, `m`, `h` or `d`; at least one second.
-pub fn duration_of(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration_of(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
             "{text:?} is not a length of time: expected a number from 1 followed by s, m, h or d"

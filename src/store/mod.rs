@@ -1,3 +1,69 @@
 //! Where images lie.
+//!
+//! [`Store`] is the second seam of the program: a directory that nginx serves is behind it today. An upload is written to a
+//! [`Spool`], sealed, and published under its name; nothing is ever visible in part.
 
+pub mod docroot;
 pub mod path;
+
+use std::io;
+
+use crate::plan::Expiry;
+
+pub use docroot::Spool;
+use path::ImagePath;
+
+/// An upload that is ready to be published.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// Its bytes, sealed.
+    pub spool: &'a mut Spool,
+    /// Its name.
+    pub path: &'a ImagePath,
+    /// The end of its life; `None` for a lifetime image.
+    pub expiry: Option<Expiry>,
+}
+
+/// Why an upload was not published.
+#[derive(Debug)]
+pub enum PublishError {
+    /// There is an image of that name.
+    NameTaken,
+    /// A directory could not be made or synced.
+    Directory(io::Error),
+    /// The image could not be moved.
+    Image(io::Error),
+}
+
+/// Images by their paths. Every verb may be called from any thread.
+pub trait Store: Send + Sync {
+    /// A new file for the bytes of an upload. It is deleted when it is dropped before it was published.
+    fn spool(&self) -> io::Result<Spool>;
+
+    /// Puts uploads in their places, each whole or not at all, never over an image that is there. They are on disk, names included,
+    /// when this returns. The results are in the order of `batch`.
+    fn publish(&self, batch: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
+
+    /// Deletes images; one that is gone already is no error. That they are gone is on disk when this returns. Gives the bytes
+    /// that each took, 0 for one that was gone, in the order of `paths`.
+    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>>;
+
+    /// Bytes that may still be written.
+    fn free_bytes(&self) -> io::Result<u64>;
+
+    /// The images that lie in the directory of a class and a day, such as `d/ap5`, in no order; none if there is no such
+    /// directory.
+    fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>>;
+
+    /// When an image came to its place, in Unix seconds; `None` if it is not there.
+    fn placed_at(&self, path: &ImagePath) -> io::Result<Option<i64>>;
+
+    /// Deletes uploads that were begun before `before`, in Unix seconds, and never published; with `dry_run` only counts them.
+    fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64>;
+
+    /// Deletes the directories that hold no image, except `kept`. Gives how many there were.
+    fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64>;
+}
+
+#[cfg(test)]
+mod conformance;

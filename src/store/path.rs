@@ -7,12 +7,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use rand::TryRng;
-use rand::rngs::SysRng;
 use time::{Date, Month};
 
 use crate::image::ImageType;
 use crate::plan::StoreDuration;
+use crate::random::{self, NoRandom};
 
 /// The shortest and the longest random name that is accepted.
 pub const NAME_LENGTHS: std::ops::RangeInclusive<usize> = 6..=32;
@@ -32,11 +31,6 @@ pub const IMAGE_ROOT: &str = "p";
 /// A value of this type has the exact form that nginx serves, so it can be joined to a folder or a URL without escaping.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImagePath(String);
-
-/// The operating system gave no random bytes.
-#[derive(Debug, thiserror::Error)]
-#[error("no random bytes from the operating system: {0}")]
-pub struct NoRandom(String);
 
 impl ImagePath {
     /// A new path with a random name of `name_length` characters for an image uploaded on `day`.
@@ -244,9 +238,7 @@ fn push_random_name(path: &mut String, length: usize) -> Result<(), NoRandom> {
     let mut drawn = [0u8; 48];
     let mut wanted = length;
     while wanted > 0 {
-        SysRng
-            .try_fill_bytes(&mut drawn)
-            .map_err(|error| NoRandom(error.to_string()))?;
+        random::fill(&mut drawn)?;
         let characters = drawn
             .iter()
             .filter(|&&byte| byte < 248)

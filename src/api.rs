@@ -1,0 +1,204 @@
+//! The calls below `/image/v2/`: which there are, and what every reply has in common.
+
+use std::io::Read;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use crate::auth::attempts::FailedAttempts;
+use crate::config::Config;
+use crate::error::{Error, Fault, Refusal};
+use crate::fastcgi::params::Params;
+use crate::fetch::Fetcher;
+use crate::ledger::committer::Committer;
+use crate::ledger::{Event, Ledger};
+use crate::log::Line;
+use crate::plan::Quota;
+use crate::random;
+use crate::response::Response;
+use crate::store::Store;
+use crate::upload;
+
+/// The URL path of the API, without a slash at its end.
+pub const ROOT: &str = "/image/v2";
+
+const UPLOAD_METHODS: &str = "POST, OPTIONS";
+const HEALTH_METHODS: &str = "GET, HEAD, OPTIONS";
+
+/// Everything that answers a request.
+pub struct Api {
+    pub(crate) config: Config,
+    pub(crate) ledger: Arc<dyn Ledger>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) committer: Committer,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) attempts: FailedAttempts,
+    pub(crate) clock: fn() -> UtcDateTime,
+}
+
+/// What is learned on the way of a request, for the reply's headers and the log.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// The id of the client, once the ledger knows it.
+    pub(crate) client: Option<String>,
+    /// The client's quota, once it is authenticated.
+    pub(crate) quota: Option<Quota>,
+    /// The image that was stored.
+    pub(crate) path: Option<String>,
+    /// Its size in bytes.
+    pub(crate) size: Option<u64>,
+    /// Why a request was refused, where the reply does not say.
+    pub(crate) cause: Option<String>,
+}
+
+impl Api {
+    /// Answers one request and logs it.
+    pub fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
+        let began = Instant::now();
+        let mut trace = Trace::default();
+        let request_id = request_id(params);
+        let outcome = self.route(params, body, &mut trace);
+        let response = match &outcome {
+            Ok(response) => response.clone(),
+            Err(error) => Response::error(error),
+        };
+        let response = match trace.quota {
+            Some(quota) => response.with_quota(quota),
+            None => response,
+        };
+        let (error, cause) = match &outcome {
+            Ok(_) => (None, None),
+            Err(Error::Refusal(Refusal::Malformed(rule))) => (Some("Malformed request body"), Some((*rule).to_owned())),
+            Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause),
+            Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
+        };
+        Line::new((self.clock)(), "request")
+            .field("request", &request_id)
+            .optional("address", address(params))
+            .optional("client", trace.client)
+            .field("status", response.status())
+            .optional("error", error)
+            .optional("cause", cause)
+            .optional("path", trace.path)
+            .optional("bytes", trace.size)
+            .field("ms", format_args!("{:.1}", began.elapsed().as_secs_f64() * 1e3))
+            .write();
+        response.with("X-Request-Id", request_id)
+    }
+
+    fn route(&self, params: &Params, body: &mut dyn Read, trace: &mut Trace) -> Result<Response, Error> {
+        let method = params.get("REQUEST_METHOD").unwrap_or_default();
+        match (call(params), method) {
+            (b"" | b"/", b"POST") => upload::upload(self, params, body, trace).map(upload::Receipt::into_response),
+            (b"" | b"/", b"OPTIONS") => Ok(Response::preflight(UPLOAD_METHODS)),
+            (b"" | b"/", _) => Err(Refusal::MethodNotAllowed { allow: UPLOAD_METHODS }.into()),
+            (b"/health", b"GET" | b"HEAD") => Ok(self.health()),
+            (b"/health", b"OPTIONS") => Ok(Response::preflight(HEALTH_METHODS)),
+            (b"/health", _) => Err(Refusal::MethodNotAllowed { allow: HEALTH_METHODS }.into()),
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
+
+    /// Whether uploads can be taken: the ledger answers, the docroot can be written and has `min_free` bytes left.
+    fn health(&self) -> Response {
+        let last_sweep = self.ledger.noted_time(Event::Swept);
+        let writable = self.store.spool().is_ok();
+        let space = self.check_free_space().is_ok();
+        let verdict = |good: bool| if good { "ok" } else { "failed" };
+        let good = last_sweep.is_ok() && writable && space;
+        let last_sweep = last_sweep.clone().ok().flatten().and_then(rfc3339);
+        Response::json(
+            if good { 200 } else { 503 },
+            json!({
+                "status": verdict(good),
+                "ledger": verdict(self.ledger.noted_time(Event::Created).is_ok()),
+                "docroot": verdict(writable),
+                "free_space": verdict(space),
+                "last_sweep": last_sweep.map_or(Value::Null, Value::from),
+            }),
+        )
+    }
+
+    /// Refuses to take more bytes while the docroot's file system has fewer than `min_free` left.
+    pub(crate) fn check_free_space(&self) -> Result<(), Fault> {
+        let free = self.store.free_bytes().map_err(Fault::saving)?;
+        if free < self.config.storage.min_free() { Err(Fault::InsufficientStorage { free }) } else { Ok(()) }
+    }
+}
+
+fn rfc3339(seconds: i64) -> Option<String> {
+    let instant = UtcDateTime::from_unix_timestamp(seconds).ok()?;
+    instant.format(&time::format_description::well_known::Rfc3339).ok()
+}
+
+/// The call: the path below `/image/v2`. nginx passes the decoded path as `DOCUMENT_URI`; a CGI host that maps a program to a path
+/// of its own passes what follows that path as `PATH_INFO`.
+fn call(params: &Params) -> &[u8] {
+    ["DOCUMENT_URI", "REQUEST_URI", "SCRIPT_NAME"]
+        .into_iter()
+        .filter_map(|name| params.get(name))
+        .find_map(|uri| {
+            let path = uri.split(|&byte| byte == b'?').next().unwrap_or_default();
+            let below = path.strip_prefix(ROOT.as_bytes())?;
+            (below.is_empty() || below.starts_with(b"/")).then_some(below)
+        })
+        .or_else(|| params.get("PATH_INFO"))
+        .unwrap_or_default()
+}
+
+/// The address that nginx saw; absent where the web server passes none.
+pub(crate) fn address(params: &Params) -> Option<IpAddr> {
+    str::from_utf8(params.get("REMOTE_ADDR")?).ok()?.parse().ok()
+}
+
+/// The id that nginx gave the request, or a random one.
+fn request_id(params: &Params) -> String {
+    let legal = |id: &&[u8]| (8..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric());
+    match params.get("REQUEST_ID").filter(legal) {
+        Some(id) => String::from_utf8_lossy(id).into_owned(),
+        None => {
+            let mut bytes = [0; 16];
+            // An id that is not random is better than no reply.
+            let _ = random::fill(&mut bytes);
+            format!("{:032x}", u128::from_be_bytes(bytes))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(pairs: &[(&str, &str)]) -> Params {
+        Params::from_pairs(pairs.iter().copied()).expect("valid")
+    }
+
+    #[test]
+    fn the_call_is_what_follows_the_root() {
+        let cases: [(&[(&str, &str)], &[u8]); 8] = [
+            (&[("DOCUMENT_URI", "/image/v2")], b""),
+            (&[("DOCUMENT_URI", "/image/v2/")], b"/"),
+            (&[("DOCUMENT_URI", "/image/v2/health"), ("REQUEST_URI", "/image/v2/health?x")], b"/health"),
+            (&[("REQUEST_URI", "/image/v2/?a=/image/v2/health")], b"/"),
+            (&[("REQUEST_URI", "/image/v2/health?x=1"), ("SCRIPT_NAME", "/cgi-bin/cdn")], b"/health"),
+            (&[("REQUEST_URI", "/cgi-bin/cdn/health"), ("PATH_INFO", "/health")], b"/health"),
+            (&[("REQUEST_URI", "/cgi-bin/cdn"), ("SCRIPT_NAME", "/cgi-bin/cdn")], b""),
+            (&[("DOCUMENT_URI", "/image/v22/"), ("PATH_INFO", "/x")], b"/x"),
+        ];
+        for (pairs, expected) in cases {
+            assert_eq!(call(&params(pairs)), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_of_a_stranger_is_not_echoed() {
+        assert_eq!(request_id(&params(&[("REQUEST_ID", "0123456789abcdef")])), "0123456789abcdef");
+        for wrong in ["", "short", "0123456789abcdef\r\nX: y", "<script>alert(1)</script>"] {
+            let id = request_id(&params(&[("REQUEST_ID", wrong)]));
+            assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{wrong:?} gave {id:?}");
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Tokens: made, kept as digests, compared in constant time; and the limit on guessing them.
+
+pub mod attempts;
+
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::ledger::Account;
+use crate::random::{self, NoRandom};
+
+/// The SHA-256 of a token: all that is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenDigest(pub [u8; 32]);
+
+impl TokenDigest {
+    /// The digest of what a client sent or an operator imported.
+    pub fn of(token: &[u8]) -> Self {
+        Self(Sha256::digest(token).into())
+    }
+}
+
+/// A token in the clear: shown once, then forgotten. It has no `Debug`, so that no log can hold it.
+pub struct Token(String);
+
+impl Token {
+    /// 128 random bits as 32 hexadecimal characters.
+    pub fn random() -> Result<Self, NoRandom> {
+        let mut bytes = [0; 16];
+        random::fill(&mut bytes)?;
+        let mut text = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(Self(text))
+    }
+
+    /// A token that was made elsewhere: 16 to 256 visible ASCII characters.
+    pub fn import(text: &str) -> Result<Self, UnfitToken> {
+        if (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(UnfitToken { length: text.len() })
+        }
+    }
+
+    /// The token itself, to be printed.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its digest, to be kept.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest::of(self.0.as_bytes())
+    }
+}
+
+/// A token that cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a token is 16 to 256 visible ASCII characters; this one has {length} bytes, or others among them")]
+pub struct UnfitToken {
+    length: usize,
+}
+
+/// Whether a request proved to come from the client it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Decision {
+    /// It did.
+    Granted(Account),
+    /// No client has that id.
+    UnknownClient,
+    /// The client exists, the token is not one of its.
+    WrongToken,
+}
+
+/// Compares what was sent with every valid token of `account`. An absent account takes the same steps.
+pub fn decide(account: Option<Account>, sent: TokenDigest) -> Decision {
+    let decoy = [TokenDigest([0; 32])];
+    let tokens = account.as_ref().map_or(&decoy[..], |account| &account.tokens);
+    let matches = tokens.iter().fold(Choice::from(0), |matched, token| matched | token.0.ct_eq(&sent.0));
+    match account {
+        None => Decision::UnknownClient,
+        Some(account) if matches.into() => Decision::Granted(account),
+        Some(_) => Decision::WrongToken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::ClientKey;
+
+    fn account(tokens: &[&str]) -> Account {
+        Account {
+            key: ClientKey(1),
+            plan: "free".to_owned(),
+            disabled: false,
+            tokens: tokens.iter().map(|token| TokenDigest::of(token.as_bytes())).collect(),
+            used: 0,
+        }
+    }
+
+    #[test]
+    fn any_valid_token_is_granted_and_no_other() {
+        let two = account(&["old", "new"]);
+        for token in ["old", "new"] {
+            assert_eq!(decide(Some(two.clone()), TokenDigest::of(token.as_bytes())), Decision::Granted(two.clone()));
+        }
+        for token in ["", "ol", "older", "OLD"] {
+            assert_eq!(decide(Some(two.clone()), TokenDigest::of(token.as_bytes())), Decision::WrongToken, "{token}");
+        }
+        assert_eq!(decide(Some(account(&[])), TokenDigest::of(b"")), Decision::WrongToken);
+        assert_eq!(decide(None, TokenDigest([0; 32])), Decision::UnknownClient);
+    }
+
+    #[test]
+    fn random_tokens_are_32_hexadecimal_characters() {
+        let token = Token::random().expect("random");
+        assert_eq!(token.reveal().len(), 32);
+        assert!(token.reveal().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        assert_ne!(token.digest(), Token::random().expect("random").digest());
+    }
+
+    #[test]
+    fn imported_tokens_are_visible_ascii() {
+        assert!(Token::import("8b5d24c7e3af9d87156a40b1c3e92f67").is_ok());
+        for wrong in ["", "short", "8b5d24c7e3af9d87 156a40b1c3e92f67", "8b5d24c7e3af9d87156a40b1c3e92f6\u{e9}"] {
+            assert!(Token::import(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use time::Date;
+use time::macros::format_description;
+
+use crate::config::{Listen, duration_of};
+
+/// The configuration that is read when none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   failed
+  2   wrong usage
+  3   the configuration cannot be used
+  4   the storage or the ledger failed
+  75  busy: another sweep runs
+
+Examples:
+  corenexis-cdn client add shop --plan 3m
+  corenexis-cdn --config ./config.toml serve --listen tcp:127.0.0.1:9000
+  corenexis-cdn sweep --dry-run";
+
+/// An image CDN that drops into a host that already runs nginx.
+#[derive(Debug, Parser)]
+#[command(name = "corenexis-cdn", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Arguments {
+    /// The configuration file
+    #[arg(long, global = true, value_name = "FILE", env = "CORENEXIS_CDN_CONFIG", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Answer uploads over FastCGI
+    ///
+    /// Listens where the configuration says, unless a listening socket is passed: by systemd (LISTEN_FDS) or on descriptor 0
+    /// (spawn-fcgi). Started by a CGI host (GATEWAY_INTERFACE set), it answers that one request. SIGTERM lets requests that were begun
+    /// end, within 10 seconds.
+    Serve {
+        /// Listen there instead: unix:/PATH or tcp:ADDRESS:PORT
+        #[arg(long, value_name = "ADDRESS")]
+        listen: Option<Listen>,
+    },
+    /// Delete what has expired, was abandoned or lost its other half
+    ///
+    /// Safe beside uploads. Run it every ten minutes; a second one at the same time exits with 75.
+    Sweep {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Add clients and change them
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// Show and delete images
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Print uploads by day and client
+    Usage {
+        /// Only this client
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+        /// Only since this UTC day
+        #[arg(long, value_name = "YYYY-MM-DD", value_parser = day_of)]
+        since: Option<Date>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the nginx files, pages and cron line that follow from the configuration
+    Render(RenderArguments),
+    /// Print a completion script
+    #[command(after_help = "Example:\n  corenexis-cdn completions bash > /etc/bash_completion.d/corenexis-cdn")]
+    Completions {
+        /// The shell it is for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `client …`
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Add a client and print its token, which is shown this once
+    #[command(after_help = "Example:\n  corenexis-cdn client add shop --plan 3m")]
+    Add {
+        /// 1 to 64 letters, digits, . _ or -
+        #[arg(value_parser = client_id_of)]
+        id: String,
+        /// A plan of the configuration
+        #[arg(long)]
+        plan: String,
+        /// Import the token in this file (- for standard input) instead of making one
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// List the clients with today's uploads
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one client
+    Show {
+        /// Its id
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a client a new token and print it
+    Rotate {
+        /// Its id
+        id: String,
+        /// How long the old token still works: a number followed by s, m, h or d; not at all by default
+        #[arg(long, value_name = "DURATION", value_parser = duration_of)]
+        overlap: Option<std::time::Duration>,
+        /// Import the token in this file (- for standard input) instead of making one
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// Refuse a client's uploads until it is enabled
+    Disable {
+        /// Its id
+        id: String,
+    },
+    /// Take a client's uploads again
+    Enable {
+        /// Its id
+        id: String,
+    },
+    /// Remove a client; its images live on until they expire
+    Remove {
+        /// Its id
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `image …`; an image is named by its path, its direct URL or its viewer URL.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Show one image
+    Show {
+        /// Its path or URL
+        image: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete images now
+    ///
+    /// Copies in the caches of browsers and other CDNs live until they expire.
+    Delete {
+        /// Their paths or URLs
+        #[arg(required = true)]
+        images: Vec<String>,
+    },
+    /// List images in the order of their paths
+    List {
+        /// Only this client's
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+        /// Only those after this path
+        #[arg(long, value_name = "PATH")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 1_000)]
+        limit: u32,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `render …`
+#[derive(Debug, Args)]
+pub struct RenderArguments {
+    /// The directory to write to; it is made if it is missing
+    pub directory: PathBuf,
+}
+
+fn day_of(text: &str) -> Result<Date, String> {
+    Date::parse(text, format_description!("[year]-[month]-[day]"))
+        .map_err(|_| "expected a day such as 2026-04-05".to_owned())
+}
+
+fn client_id_of(text: &str) -> Result<String, String> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(legal) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 64 letters, digits, . _ or -".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn ids_are_safe_to_print_anywhere() {
+        assert!(client_id_of("client_3m_plan").is_ok());
+        let long = "x".repeat(65);
+        for wrong in ["", "a b", "a\n", "é", "a/b", long.as_str()] {
+            assert!(client_id_of(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The commands: each opens what it needs, does one thing, and says how it ended.
+//!
+//! Data goes to standard output, messages to standard error.
+
+mod client;
+mod image;
+mod render;
+mod serve;
+mod sweep;
+mod usage;
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use serde_json::Value;
+use time::UtcDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::cli::{Arguments, Command};
+use crate::config::{Config, Durability};
+use crate::ledger::LedgerError;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::store::docroot::Docroot;
+
+/// How a command failed: an exit code and what to tell the person at the terminal.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    fn failed(message: impl fmt::Display) -> Self {
+        Self { code: 1, message: message.to_string() }
+    }
+
+    fn configuration(message: impl fmt::Display) -> Self {
+        Self { code: 3, message: message.to_string() }
+    }
+
+    fn storage(message: impl fmt::Display) -> Self {
+        Self { code: 4, message: message.to_string() }
+    }
+
+    fn busy(message: impl fmt::Display) -> Self {
+        Self { code: 75, message: message.to_string() }
+    }
+
+    fn no_client(id: &str) -> Self {
+        Self::failed(format!("there is no client {id:?}: `corenexis-cdn client list` shows those there are"))
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::storage(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::failed(error)
+    }
+}
+
+/// Runs what the command line says and gives the exit code of the process.
+pub fn run() -> ExitCode {
+    // A CGI host passes a query such as `?sweep` as arguments (RFC 3875, section 4.4), so there they are not read at all.
+    let outcome = if serve::is_cgi() { serve::cgi() } else { dispatch(Arguments::parse()) };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("corenexis-cdn: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(arguments: Arguments) -> Result<(), Failure> {
+    let path = arguments.config;
+    match arguments.command {
+        Command::Serve { listen } => serve::serve(read_config(&path)?, listen),
+        Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
+        Command::Client(command) => client::client(&read_config(&path)?, command),
+        Command::Image(command) => image::image(&read_config(&path)?, command),
+        Command::Usage { client, since, json } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
+        Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "corenexis-cdn", &mut io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn read_config(path: &Path) -> Result<Config, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::configuration(format!(
+            "the configuration {} could not be read: {error}; name another with --config FILE",
+            path.display()
+        ))
+    })?;
+    Config::from_toml(&text).map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
+}
+
+fn open_ledger(config: &Config, readers: usize) -> Result<SqliteLedger, Failure> {
+    let durability = config.storage.durability;
+    Ok(SqliteLedger::open(&config.ledger.path, durability, readers, UtcDateTime::now())?)
+}
+
+/// A ledger for a command of the operator's, which changes it for good whatever the setting for uploads.
+fn open_operators_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
+    Ok(SqliteLedger::open(&config.ledger.path, Durability::Full, 1, UtcDateTime::now())?)
+}
+
+fn open_docroot(config: &Config) -> Result<Docroot, Failure> {
+    let root = &config.storage.docroot;
+    Docroot::open(root, config.storage.durability).map_err(|error| {
+        Failure::storage(format!(
+            "the docroot {} cannot be used: {error}; it must exist and be writable by the user that runs this",
+            root.display()
+        ))
+    })
+}
+
+/// Writes data to standard output. A reader that has left, such as `head`, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn print_json(value: &Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
+}
+
+/// The fields of an object, one on each line.
+fn print_fields(object: Value) -> Result<(), Failure> {
+    let Value::Object(fields) = object else { return print_json(&object) };
+    let line = |(key, value)| match value {
+        Value::String(text) => format!("{key}: {text}\n"),
+        other => format!("{key}: {other}\n"),
+    };
+    print(&fields.into_iter().map(line).collect::<String>())
+}
+
+/// Rows under headings, in columns as wide as they need to be. Numbers stand to the right.
+fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([headings[column].len()]).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..headings.len()).map(width).collect();
+    let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&headings).chain(rows) {
+        let cells: Vec<_> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| {
+                let number = !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
+                if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+            })
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Unix seconds as RFC 3339, UTC.
+fn instant(seconds: i64) -> String {
+    UtcDateTime::from_unix_timestamp(seconds)
+        .ok()
+        .and_then(|instant| instant.format(&Rfc3339).ok())
+        .unwrap_or_else(|| seconds.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells() {
+        let rows = [vec!["shop".to_owned(), "7".to_owned()], vec!["a-longer-one".to_owned(), "1000".to_owned()]];
+        assert_eq!(table(&["ID", "TODAY"], &rows), "ID            TODAY\nshop              7\na-longer-one   1000\n");
+        assert_eq!(table(&["ID", "TODAY"], &[]), "ID  TODAY\n");
+    }
+
+    #[test]
+    fn instants_are_utc() {
+        assert_eq!(instant(0), "1970-01-01T00:00:00Z");
+        assert_eq!(instant(i64::MAX), i64::MAX.to_string());
+    }
+}

@@ -1,0 +1,164 @@
+//! `client …`: who may upload.
+
+use std::fs;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use super::{Failure, instant, open_operators_ledger, print, print_fields, print_json, table};
+use crate::auth::Token;
+use crate::cli::ClientCommand;
+use crate::config::Config;
+use crate::ledger::{ClientRow, Ledger};
+
+pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Failure> {
+    let ledger = open_operators_ledger(config)?;
+    let now = UtcDateTime::now();
+    match command {
+        ClientCommand::Add { id, plan, token_file } => add(config, &ledger, &id, &plan, token_file.as_deref(), now),
+        ClientCommand::List { json } => list(config, &ledger, json, now),
+        ClientCommand::Show { id, json } => show(config, &ledger, &id, json, now),
+        ClientCommand::Rotate { id, overlap, token_file } => {
+            let token = make_token(token_file.as_deref())?;
+            let overlap = overlap.map_or(0, |overlap| i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX));
+            let old_tokens_end = now.unix_timestamp().saturating_add(overlap);
+            found(&id, ledger.rotate_token(&id, token.digest(), old_tokens_end, now)?)?;
+            match overlap {
+                0 => eprintln!("The old token of {id} has ended."),
+                _ => eprintln!("The old token of {id} works until {}.", instant(old_tokens_end)),
+            }
+            print_token(&id, &token)
+        }
+        ClientCommand::Disable { id } => {
+            found(&id, ledger.set_disabled(&id, true, now)?)?;
+            eprintln!("{id} is disabled: its uploads are refused, its images stay.");
+            Ok(())
+        }
+        ClientCommand::Enable { id } => {
+            found(&id, ledger.set_disabled(&id, false, now)?)?;
+            eprintln!("{id} is enabled.");
+            Ok(())
+        }
+        ClientCommand::Remove { id, yes } => remove(&ledger, &id, yes, now),
+    }
+}
+
+fn found(id: &str, found: bool) -> Result<(), Failure> {
+    if found { Ok(()) } else { Err(Failure::no_client(id)) }
+}
+
+fn add(
+    config: &Config,
+    ledger: &dyn Ledger,
+    id: &str,
+    plan: &str,
+    token_file: Option<&Path>,
+    now: UtcDateTime,
+) -> Result<(), Failure> {
+    if !config.plans.contains_key(plan) {
+        let names: Vec<_> = config.plans.keys().map(String::as_str).collect();
+        return Err(Failure {
+            code: 2,
+            message: format!("there is no plan {plan:?}: the configuration has {}", names.join(", ")),
+        });
+    }
+    let token = make_token(token_file)?;
+    if !ledger.add_client(id, plan, token.digest(), now)? {
+        return Err(Failure::failed(format!(
+            "there is a client {id:?} already: choose another id, or give it a new token with `client rotate {id}`"
+        )));
+    }
+    print_token(id, &token)
+}
+
+fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
+    let Some(file) = file else { return Token::random().map_err(Failure::failed) };
+    let unreadable = |error| Failure::failed(format!("the token file {} could not be read: {error}", file.display()));
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        io::stdin().read_to_string(&mut text).map_err(unreadable)?;
+    } else {
+        text = fs::read_to_string(file).map_err(unreadable)?;
+    }
+    Token::import(text.trim()).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
+    print(&format!("client_id={id}\nclient_token={}\n", token.reveal()))
+}
+
+fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<(), Failure> {
+    let row = row_of(ledger, id, now)?;
+    if !yes {
+        if !io::stdin().is_terminal() {
+            return Err(Failure::failed(format!("{id} was not removed: add --yes to remove it without being asked")));
+        }
+        eprint!("Remove {id}, which has stored {} images? They live on until they expire. [y/N] ", row.uploads);
+        io::stderr().flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        if !matches!(answer.trim(), "y" | "Y" | "yes") {
+            return Err(Failure::failed(format!("{id} was not removed")));
+        }
+    }
+    found(id, ledger.remove_client(id, now)?)?;
+    eprintln!("{id} is removed.");
+    Ok(())
+}
+
+fn row_of(ledger: &dyn Ledger, id: &str, now: UtcDateTime) -> Result<ClientRow, Failure> {
+    ledger.clients(now)?.into_iter().find(|row| row.id == id).ok_or_else(|| Failure::no_client(id))
+}
+
+fn list(config: &Config, ledger: &dyn Ledger, json: bool, now: UtcDateTime) -> Result<(), Failure> {
+    let clients = ledger.clients(now)?;
+    if json {
+        return print_json(&clients.iter().map(|row| describe(config, row)).collect());
+    }
+    let rows: Vec<_> = clients
+        .iter()
+        .map(|row| {
+            let limit = daily_uploads(config, row).map_or_else(|| "?".to_owned(), |limit| limit.to_string());
+            vec![
+                row.id.clone(),
+                row.plan.clone(),
+                state(row).to_owned(),
+                row.used.to_string(),
+                limit,
+                row.uploads.to_string(),
+                row.bytes.to_string(),
+            ]
+        })
+        .collect();
+    print(&table(&["ID", "PLAN", "STATE", "TODAY", "OF", "UPLOADS", "BYTES"], &rows))
+}
+
+fn show(config: &Config, ledger: &dyn Ledger, id: &str, json: bool, now: UtcDateTime) -> Result<(), Failure> {
+    let description = describe(config, &row_of(ledger, id, now)?);
+    if json { print_json(&description) } else { print_fields(description) }
+}
+
+const fn state(row: &ClientRow) -> &'static str {
+    if row.disabled_at.is_some() { "disabled" } else { "enabled" }
+}
+
+fn daily_uploads(config: &Config, row: &ClientRow) -> Option<u32> {
+    config.plans.get(&row.plan).map(|plan| plan.daily_uploads)
+}
+
+fn describe(config: &Config, row: &ClientRow) -> Value {
+    json!({
+        "id": row.id,
+        "plan": row.plan,
+        "state": state(row),
+        "created_at": instant(row.created_at),
+        "disabled_at": row.disabled_at.map(instant),
+        "valid_tokens": row.tokens,
+        "uploads_today": row.used,
+        "daily_uploads": daily_uploads(config, row),
+        "uploads": row.uploads,
+        "bytes": row.bytes,
+    })
+}

@@ -1,0 +1,96 @@
+//! `image …`: what is stored.
+
+use serde_json::{Value, json};
+
+use super::{Failure, instant, open_docroot, open_operators_ledger, print, print_fields, print_json, table};
+use crate::cli::ImageCommand;
+use crate::config::Config;
+use crate::ledger::{ImageFilter, ImageRow, Ledger};
+use crate::store::Store;
+use crate::store::path::ImagePath;
+
+pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
+    let ledger = open_operators_ledger(config)?;
+    match command {
+        ImageCommand::Show { image, json } => {
+            let path = path_of(&image)?;
+            let row = ledger.image(&path)?.ok_or_else(|| Failure::failed(format!("there is no image {path}")))?;
+            show(config, &row, json)
+        }
+        ImageCommand::Delete { images } => {
+            let paths = images.iter().map(|image| path_of(image)).collect::<Result<Vec<_>, _>>()?;
+            delete(config, &ledger, &paths)
+        }
+        ImageCommand::List { client, after, limit, json } => {
+            let after = after.as_deref().map(path_of).transpose()?;
+            list(config, &ledger.images(&ImageFilter { client, directory: None, after, limit })?, json)
+        }
+    }
+}
+
+fn path_of(reference: &str) -> Result<ImagePath, Failure> {
+    ImagePath::from_reference(reference)
+        .map_err(|error| Failure { code: 2, message: format!("{reference:?} is {error}") })
+}
+
+/// Files go before rows: a row without a file is found by the sweep, a file without a row might never be.
+fn delete(config: &Config, ledger: &dyn Ledger, paths: &[ImagePath]) -> Result<(), Failure> {
+    let docroot = open_docroot(config)?;
+    let mut gone = Vec::new();
+    let mut failures = Vec::new();
+    for (path, outcome) in paths.iter().zip(docroot.delete(paths)) {
+        match outcome {
+            Ok(_) => gone.push(path.clone()),
+            Err(error) => failures.push(format!("{path} could not be deleted: {error}")),
+        }
+    }
+    let known = ledger.forget(&gone)?;
+    eprintln!("{known} deleted, {} not in the ledger, {} failed.", gone.len() - known, failures.len());
+    if failures.is_empty() && known == paths.len() {
+        Ok(())
+    } else if failures.is_empty() {
+        Err(Failure::failed("some of the images did not exist"))
+    } else {
+        Err(Failure::storage(failures.join("\n")))
+    }
+}
+
+fn describe(config: &Config, row: &ImageRow) -> Value {
+    let public_url = config.site.public_url();
+    json!({
+        "path": row.path.as_str(),
+        "url": row.path.direct_url(public_url),
+        "viewer": row.path.viewer_url(public_url),
+        "client": row.client,
+        "bytes": row.size,
+        "width": row.width,
+        "height": row.height,
+        "uploaded_at": instant(row.uploaded_at),
+        "expires_at": row.expires_at.map_or_else(|| "never".to_owned(), instant),
+    })
+}
+
+fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {
+    let description = describe(config, row);
+    if json { print_json(&description) } else { print_fields(description) }
+}
+
+fn list(config: &Config, rows: &[ImageRow], json: bool) -> Result<(), Failure> {
+    if json {
+        return print_json(&rows.iter().map(|row| describe(config, row)).collect());
+    }
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            vec![
+                row.path.to_string(),
+                row.client.clone(),
+                row.size.to_string(),
+                format!("{}x{}", row.width, row.height),
+                instant(row.uploaded_at),
+                row.expires_at.map_or_else(|| "never".to_owned(), instant),
+            ]
+        })
+        .collect();
+    print(&table(&["PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES"], &rows))
+}

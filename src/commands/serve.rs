@@ -1,0 +1,113 @@
+//! `serve`: the responder.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::fs::Mode;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use time::UtcDateTime;
+
+use super::{Failure, open_docroot, open_ledger, read_config};
+use crate::api::Api;
+use crate::auth::attempts::FailedAttempts;
+use crate::cli::DEFAULT_CONFIG;
+use crate::config::{Config, Listen};
+use crate::fastcgi::params::Params;
+use crate::fetch::Fetcher;
+use crate::ledger::Ledger;
+use crate::ledger::committer::Committer;
+use crate::log::Line;
+use crate::serve::listener::Listener;
+use crate::serve::{serve as serve_listener, serve_cgi};
+
+/// Requests that may read the ledger at once. Each reads for microseconds, so a few serve many connections.
+const LEDGER_READERS: usize = 4;
+
+/// Whether a CGI host started this process to answer one request: `GATEWAY_INTERFACE` is set and descriptor 0 is no listening socket.
+pub(super) fn is_cgi() -> bool {
+    std::env::var_os("GATEWAY_INTERFACE").is_some() && !matches!(Listener::from_standard_input(), Ok(Some(_)))
+}
+
+/// Answers the one request of a CGI host. The configuration is named by the environment alone, which a request cannot set.
+pub(super) fn cgi() -> Result<(), Failure> {
+    let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
+    let api = open_api(read_config(Path::new(&path))?, 1)?;
+    let environment: Vec<_> = std::env::vars_os().collect();
+    let pairs = environment.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let params = Params::from_pairs(pairs).map_err(Failure::failed)?;
+    Ok(serve_cgi(&api, &params, io::stdin().lock(), io::stdout().lock())?)
+}
+
+pub(super) fn serve(config: Config, listen: Option<Listen>) -> Result<(), Failure> {
+    let (stop, writer) = UnixStream::pair()?;
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    let max_connections = config.server.max_connections;
+    let address = listen.clone().unwrap_or_else(|| config.server.listen.clone());
+    let api = Arc::new(open_api(config, LEDGER_READERS)?);
+    let listener = open_listener(listen, &address)?;
+    event("listening").field("address", listener.describe()).field("pid", std::process::id()).write();
+    serve_listener(&listener, max_connections, api, &stop)?;
+    event("stopped").write();
+    Ok(())
+}
+
+fn open_listener(named: Option<Listen>, address: &Listen) -> Result<Listener, Failure> {
+    let passed = if named.is_some() {
+        None
+    } else {
+        match Listener::from_systemd()? {
+            Some(listener) => Some(listener),
+            None => Listener::from_standard_input()?,
+        }
+    };
+    match passed {
+        Some(listener) => Ok(listener),
+        None => Listener::bind(address)
+            .map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}; set [server] listen, or --listen"))),
+    }
+}
+
+/// Opens everything that a request needs.
+fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
+    // Images are read by nginx, whoever's umask this process inherited.
+    rustix::process::umask(Mode::from_bits_truncate(0o022));
+    let ledger = Arc::new(open_ledger(&config, readers)?);
+    refuse_dropped_plans(&config, &*ledger)?;
+    let store = Arc::new(open_docroot(&config)?);
+    let clock: fn() -> UtcDateTime = UtcDateTime::now;
+    let committer = Committer::start(ledger.clone(), store.clone(), config.storage.name_length, clock)?;
+    let fetcher = Fetcher::new(&config.fetch)?;
+    for allowed in &config.fetch.allow {
+        event("fetch_allowed").field("address", allowed).field("cause", "[fetch] allow lifts the address rules").write();
+    }
+    let attempts = FailedAttempts::new(config.limits.failed_attempts_per_minute, Instant::now());
+    Ok(Api { config, ledger, store, committer, fetcher, attempts, clock })
+}
+
+/// A client whose plan is gone could only be answered with errors, so the mistake is caught here.
+fn refuse_dropped_plans(config: &Config, ledger: &dyn Ledger) -> Result<(), Failure> {
+    let stranded: Vec<_> = ledger
+        .clients(UtcDateTime::now())?
+        .into_iter()
+        .filter(|client| !config.plans.contains_key(&client.plan))
+        .map(|client| format!("{} (plan {:?})", client.id, client.plan))
+        .collect();
+    if stranded.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::configuration(format!(
+            "the configuration has no plan for these clients: {}; put the plan back, or remove the clients",
+            stranded.join(", ")
+        )))
+    }
+}
+
+fn event(name: &str) -> Line {
+    Line::new(UtcDateTime::now(), name)
+}

@@ -1,0 +1,32 @@
+//! `usage`: what clients have uploaded, by UTC day.
+
+use serde_json::json;
+use time::Date;
+
+use super::{Failure, open_operators_ledger, print, print_json, table};
+use crate::config::Config;
+use crate::ledger::Ledger;
+
+pub(super) fn usage(config: &Config, client: Option<&str>, since: Option<Date>, json: bool) -> Result<(), Failure> {
+    let rows = open_operators_ledger(config)?.usage(client, since)?;
+    if json {
+        return print_json(
+            &rows
+                .iter()
+                .map(|row| {
+                    json!({
+                        "day": row.day.to_string(),
+                        "client": row.client,
+                        "uploads": row.uploads,
+                        "bytes": row.bytes,
+                    })
+                })
+                .collect(),
+        );
+    }
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|row| vec![row.day.to_string(), row.client.clone(), row.uploads.to_string(), row.bytes.to_string()])
+        .collect();
+    print(&table(&["DAY", "CLIENT", "UPLOADS", "BYTES"], &rows))
+}

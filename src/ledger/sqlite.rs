@@ -1,0 +1,280 @@
+//! The ledger in SQLite, in WAL mode with `synchronous=FULL`: a commit is on disk when it returns
+//! (<https://www.sqlite.org/wal.html>, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
+//!
+//! One connection writes. A few others read, opened at the start so that a full descriptor table cannot stop a request later.
+
+mod clients;
+mod images;
+mod migration;
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use time::{Date, UtcDateTime};
+
+use super::{
+    Account, ClientRow, Event, Expired, ImageFilter, ImageRow, Ledger, LedgerError, NewImage, UsageRow, Verdict, day_number,
+};
+use crate::auth::TokenDigest;
+use crate::config::Durability;
+use crate::store::path::ImagePath;
+
+/// How long a statement waits for another process's lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two processes write, as responder and sweep do.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Magic numbers of network file systems (statfs(2)), on which WAL's shared memory does not work.
+const NETWORK_FILE_SYSTEMS: [(i64, &str); 7] = [
+    (0x6969, "NFS"),
+    (0x517B, "SMB"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB2"),
+    (0x00C3_6400, "Ceph"),
+    (0x5346_414F, "AFS"),
+    (0x0102_1997, "9P"),
+];
+
+/// A ledger in an SQLite file.
+#[derive(Debug)]
+pub struct SqliteLedger {
+    writer: Mutex<Connection>,
+    readers: Readers,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger at `path`, makes it if there is none, and brings it to this program's schema version after a backup.
+    ///
+    /// `readers` is how many requests may read at once; others wait for their turn.
+    pub fn open(path: &Path, durability: Durability, readers: usize, now: UtcDateTime) -> Result<Self, LedgerError> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            let found = rusqlite::version();
+            return Err(LedgerError::Failed(format!(
+                "SQLite {found} is older than 3.51.3 and can corrupt the ledger: build with the bundled one"
+            )));
+        }
+        refuse_network_file_system(path)?;
+        make_file(path)?;
+        let mut writer = connect(path, durability)?;
+        migration::migrate(&mut writer, path, now)?;
+        let readers = (0..readers.max(1)).map(|_| connect(path, durability)).collect::<Result<_, _>>()?;
+        Ok(Self { writer: Mutex::new(writer), readers: Readers::new(readers) })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        self.readers.with(read).map_err(LedgerError::from)
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+        let mut writer = lock(&self.writer);
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let outcome = write(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
+    }
+}
+
+impl Ledger for SqliteLedger {
+    fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError> {
+        self.read(|connection| clients::account(connection, id, now))
+    }
+
+    fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError> {
+        self.write(|connection| images::record(connection, batch, now))
+    }
+
+    fn withdraw(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
+        self.write(|connection| images::withdraw(connection, paths))
+    }
+
+    fn forget(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
+        self.write(|connection| images::forget(connection, paths))
+    }
+
+    fn expired(&self, now: UtcDateTime, after: Option<&Expired>, limit: u32) -> Result<Vec<Expired>, LedgerError> {
+        self.read(|connection| images::expired(connection, now, after, limit))
+    }
+
+    fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError> {
+        self.read(|connection| images::image(connection, path))
+    }
+
+    fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError> {
+        self.read(|connection| images::images(connection, filter))
+    }
+
+    fn add_client(&self, id: &str, plan: &str, token: TokenDigest, now: UtcDateTime) -> Result<bool, LedgerError> {
+        self.write(|connection| clients::add(connection, id, plan, token, now))
+    }
+
+    fn rotate_token(
+        &self,
+        id: &str,
+        token: TokenDigest,
+        old_tokens_end: i64,
+        now: UtcDateTime,
+    ) -> Result<bool, LedgerError> {
+        self.write(|connection| clients::rotate_token(connection, id, token, old_tokens_end, now))
+    }
+
+    fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime) -> Result<bool, LedgerError> {
+        self.write(|connection| clients::set_disabled(connection, id, disabled, now))
+    }
+
+    fn remove_client(&self, id: &str, now: UtcDateTime) -> Result<bool, LedgerError> {
+        self.write(|connection| clients::remove(connection, id, now))
+    }
+
+    fn clients(&self, now: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError> {
+        self.read(|connection| clients::list(connection, now))
+    }
+
+    fn usage(&self, client: Option<&str>, since: Option<Date>) -> Result<Vec<UsageRow>, LedgerError> {
+        self.read(|connection| clients::usage(connection, client, since))
+    }
+
+    fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError> {
+        self.write(|connection| note_time(connection, event, at))
+    }
+
+    fn noted_time(&self, event: Event) -> Result<Option<i64>, LedgerError> {
+        use rusqlite::OptionalExtension;
+        self.read(|connection| {
+            connection
+                .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
+                .query_row([event_name(event)], |row| row.get(0))
+                .optional()
+        })
+    }
+}
+
+fn note_time(connection: &Connection, event: Event, at: UtcDateTime) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute((event_name(event), at.unix_timestamp()))?;
+    Ok(())
+}
+
+const fn event_name(event: Event) -> &'static str {
+    match event {
+        Event::Created => "created_at",
+        Event::Swept => "swept_at",
+    }
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        match error.sqlite_error_code() {
+            Some(DatabaseBusy | DatabaseLocked) => Self::Busy(error.to_string()),
+            _ => Self::Failed(format!("the ledger failed: {error}")),
+        }
+    }
+}
+
+/// Connections that only read, taken and given back.
+#[derive(Debug)]
+struct Readers {
+    idle: Mutex<Vec<Connection>>,
+    given_back: Condvar,
+}
+
+impl Readers {
+    const fn new(connections: Vec<Connection>) -> Self {
+        Self { idle: Mutex::new(connections), given_back: Condvar::new() }
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
+        let mut idle = lock(&self.idle);
+        let connection = loop {
+            match idle.pop() {
+                Some(connection) => break connection,
+                None => idle = self.given_back.wait(idle).unwrap_or_else(PoisonError::into_inner),
+            }
+        };
+        drop(idle);
+        let lent = Lent { readers: self, connection: Some(connection) };
+        read(lent.connection.as_ref().expect("it is given back on drop only"))
+    }
+}
+
+/// Gives its connection back whatever happens while it is lent, a panic included.
+struct Lent<'a> {
+    readers: &'a Readers,
+    connection: Option<Connection>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        lock(&self.readers.idle).extend(self.connection.take());
+        self.readers.given_back.notify_one();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the file with the mode that SQLite then gives to the WAL and shared-memory files too.
+fn make_file(path: &Path) -> Result<(), LedgerError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(LedgerError::Failed(format!("the ledger {} could not be made: {error}", path.display()))),
+    }
+}
+
+fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|error| LedgerError::Failed(format!("the ledger {} could not be opened: {error}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let synchronous = match durability {
+        Durability::Full => 2,
+        Durability::Relaxed => 0,
+    };
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // Read back: a journal mode that cannot be set is answered with the old one, not with an error.
+    let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+    let level: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+    if mode != "wal" || level != synchronous {
+        return Err(LedgerError::Failed(format!(
+            "the ledger {} took journal_mode={mode} and synchronous={level} instead of wal and {synchronous}",
+            path.display()
+        )));
+    }
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn refuse_network_file_system(path: &Path) -> Result<(), LedgerError> {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let missing = |error: &dyn std::fmt::Display| {
+        LedgerError::Failed(format!(
+            "the ledger's directory {} cannot be used: {error}; create it, owned by the user that runs the responder",
+            directory.display()
+        ))
+    };
+    fs::metadata(directory).map_err(|error| missing(&error))?;
+    let found = rustix::fs::statfs(directory).map_err(|error| missing(&error))?.f_type;
+    match NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| i128::from(*magic) == i128::from(found) & 0xFFFF_FFFF) {
+        Some((_, name)) => Err(LedgerError::Failed(format!(
+            "the ledger {} lies on {name}, where SQLite's WAL does not work: set [ledger] path to a local disk",
+            path.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Statements about clients, tokens and usage.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+use time::{Date, UtcDateTime};
+
+use super::day_number;
+use crate::auth::TokenDigest;
+use crate::ledger::{Account, ClientKey, ClientRow, UsageRow};
+use crate::plan::DAY_SECONDS;
+
+pub(super) fn account(connection: &Connection, id: &str, now: UtcDateTime) -> rusqlite::Result<Option<Account>> {
+    // One row for each valid token, so that one statement sees one state.
+    let mut statement = connection.prepare_cached(
+        "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
+         FROM client
+         LEFT JOIN usage ON usage.client = client.key AND usage.day = ?2
+         LEFT JOIN token ON token.client = client.key AND (token.expires_at IS NULL OR token.expires_at > ?3)
+         WHERE client.id = ?1 AND client.removed_at IS NULL",
+    )?;
+    let mut rows = statement.query((id, day_number(now.date()), now.unix_timestamp()))?;
+    let mut account: Option<Account> = None;
+    while let Some(row) = rows.next()? {
+        let token: Option<[u8; 32]> = row.get(4)?;
+        let account = match &mut account {
+            Some(account) => account,
+            None => account.insert(Account {
+                key: ClientKey(row.get(0)?),
+                plan: row.get(1)?,
+                disabled: row.get(2)?,
+                tokens: Vec::new(),
+                used: row.get(3)?,
+            }),
+        };
+        account.tokens.extend(token.map(TokenDigest));
+    }
+    Ok(account)
+}
+
+fn key_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT key FROM client WHERE id = ?1 AND removed_at IS NULL")?
+        .query_row([id], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    id: &str,
+    plan: &str,
+    token: TokenDigest,
+    now: UtcDateTime,
+) -> rusqlite::Result<bool> {
+    let added = connection.execute(
+        "INSERT INTO client (id, plan, created_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) WHERE removed_at IS NULL DO NOTHING",
+        (id, plan, now.unix_timestamp()),
+    )?;
+    if added == 1 {
+        insert_token(connection, connection.last_insert_rowid(), token, now)?;
+    }
+    Ok(added == 1)
+}
+
+fn insert_token(connection: &Connection, client: i64, token: TokenDigest, now: UtcDateTime) -> rusqlite::Result<()> {
+    // A token that is imported again, while it still overlaps, becomes the present one.
+    connection.execute(
+        "INSERT INTO token (client, sha256, created_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (client, sha256) DO UPDATE SET expires_at = NULL",
+        (client, token.0, now.unix_timestamp()),
+    )?;
+    Ok(())
+}
+
+pub(super) fn rotate_token(
+    connection: &Connection,
+    id: &str,
+    token: TokenDigest,
+    old_tokens_end: i64,
+    now: UtcDateTime,
+) -> rusqlite::Result<bool> {
+    let Some(client) = key_of(connection, id)? else { return Ok(false) };
+    connection.execute(
+        "UPDATE token SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE client = ?1",
+        (client, old_tokens_end),
+    )?;
+    connection
+        .execute("DELETE FROM token WHERE client = ?1 AND expires_at <= ?2", (client, now.unix_timestamp()))?;
+    insert_token(connection, client, token, now)?;
+    Ok(true)
+}
+
+pub(super) fn set_disabled(
+    connection: &Connection,
+    id: &str,
+    disabled: bool,
+    now: UtcDateTime,
+) -> rusqlite::Result<bool> {
+    let changed = if disabled {
+        connection.execute(
+            "UPDATE client SET disabled_at = coalesce(disabled_at, ?2) WHERE id = ?1 AND removed_at IS NULL",
+            (id, now.unix_timestamp()),
+        )?
+    } else {
+        connection.execute("UPDATE client SET disabled_at = NULL WHERE id = ?1 AND removed_at IS NULL", [id])?
+    };
+    Ok(changed == 1)
+}
+
+pub(super) fn remove(connection: &Connection, id: &str, now: UtcDateTime) -> rusqlite::Result<bool> {
+    let Some(client) = key_of(connection, id)? else { return Ok(false) };
+    connection.execute("DELETE FROM token WHERE client = ?1", [client])?;
+    connection.execute("UPDATE client SET removed_at = ?2 WHERE key = ?1", (client, now.unix_timestamp()))?;
+    Ok(true)
+}
+
+pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Result<Vec<ClientRow>> {
+    connection
+        .prepare_cached(
+            "SELECT client.id, client.plan, client.created_at, client.disabled_at,
+                 (SELECT count(*) FROM token
+                  WHERE token.client = client.key AND (token.expires_at IS NULL OR token.expires_at > ?2)),
+                 coalesce(sum(usage.uploads) FILTER (WHERE usage.day = ?1), 0),
+                 coalesce(sum(usage.uploads), 0),
+                 coalesce(sum(usage.bytes), 0)
+             FROM client LEFT JOIN usage ON usage.client = client.key
+             WHERE client.removed_at IS NULL
+             GROUP BY client.key ORDER BY client.id",
+        )?
+        .query_map((day_number(now.date()), now.unix_timestamp()), |row| {
+            Ok(ClientRow {
+                id: row.get(0)?,
+                plan: row.get(1)?,
+                created_at: row.get(2)?,
+                disabled_at: row.get(3)?,
+                tokens: row.get(4)?,
+                used: row.get(5)?,
+                uploads: row.get(6)?,
+                bytes: row.get(7)?,
+            })
+        })?
+        .collect()
+}
+
+pub(super) fn usage(
+    connection: &Connection,
+    client: Option<&str>,
+    since: Option<Date>,
+) -> rusqlite::Result<Vec<UsageRow>> {
+    connection
+        .prepare_cached(
+            "SELECT client.id, usage.day, sum(usage.uploads), sum(usage.bytes)
+             FROM usage JOIN client ON client.key = usage.client
+             WHERE (?1 IS NULL OR client.id = ?1) AND usage.day >= ?2
+             GROUP BY usage.day, client.id ORDER BY usage.day, client.id",
+        )?
+        .query_map((client, since.map_or(i64::MIN, day_number)), |row| {
+            Ok(UsageRow { client: row.get(0)?, day: day_of(row, 1)?, uploads: row.get(2)?, bytes: row.get(3)? })
+        })?
+        .collect()
+}
+
+fn day_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Date> {
+    let day: i64 = row.get(column)?;
+    day.checked_mul(DAY_SECONDS)
+        .and_then(|midnight| UtcDateTime::from_unix_timestamp(midnight).ok())
+        .map(UtcDateTime::date)
+        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, day))
+}

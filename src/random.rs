@@ -1,0 +1,14 @@
+//! Random bytes from the operating system.
+
+use rand::TryRng;
+use rand::rngs::SysRng;
+
+/// The operating system gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("no random bytes from the operating system: {0}")]
+pub struct NoRandom(String);
+
+/// Fills `bytes` from the operating system's generator (getrandom(2)).
+pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandom> {
+    SysRng.try_fill_bytes(bytes).map_err(|error| NoRandom(error.to_string()))
+}

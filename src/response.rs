@@ -1,0 +1,177 @@
+//! Replies: a status, headers and a JSON body, written as a CGI response (RFC 3875, section 6).
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use crate::error::{Error, Fault, Refusal};
+use crate::plan::Quota;
+
+/// Headers that a script of another origin may read.
+const EXPOSED: &str = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id";
+
+/// A reply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Option<Value>,
+}
+
+impl Response {
+    /// A reply with a JSON body.
+    pub const fn json(status: u16, body: Value) -> Self {
+        Self { status, headers: Vec::new(), body: Some(body) }
+    }
+
+    /// The answer to a preflight request (Fetch standard, CORS protocol): anything may be sent to `allow` methods.
+    pub fn preflight(allow: &'static str) -> Self {
+        Self { status: 204, headers: Vec::new(), body: None }
+            .with("Allow", allow)
+            .with("Access-Control-Allow-Methods", allow)
+            .with("Access-Control-Allow-Headers", "*, Authorization")
+            .with("Access-Control-Max-Age", "86400")
+    }
+
+    /// The reply to a request that was refused or failed.
+    pub fn error(error: &Error) -> Self {
+        match error {
+            Error::Refusal(refusal) => Self::refusal(refusal),
+            Error::Fault(fault) => Self::fault(fault),
+        }
+    }
+
+    /// The documented reply to a refusal.
+    pub fn refusal(refusal: &Refusal) -> Self {
+        let reply = Self::json(refusal.status(), refusal.body());
+        let reply = match refusal.retry_after() {
+            Some(seconds) => reply.with("Retry-After", seconds.to_string()),
+            None => reply,
+        };
+        match refusal {
+            Refusal::MethodNotAllowed { allow } => reply.with("Allow", *allow),
+            _ => reply,
+        }
+    }
+
+    /// The documented reply to a fault; its cause is for the log only.
+    pub fn fault(fault: &Fault) -> Self {
+        Self::json(500, json!({ "error": fault.message() }))
+    }
+
+    /// Adds a header. `value` must be free of line breaks.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Adds the `X-RateLimit` headers.
+    #[must_use]
+    pub fn with_quota(self, quota: Quota) -> Self {
+        self.with("X-RateLimit-Limit", quota.limit.to_string())
+            .with("X-RateLimit-Remaining", quota.remaining().to_string())
+            .with("X-RateLimit-Reset", quota.resets_at.to_string())
+    }
+
+    /// The HTTP status.
+    pub const fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The bytes that a web server expects of a CGI program, with the headers that every reply has.
+    pub fn to_cgi(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(768);
+        let mut header = |name: &str, value: &str| {
+            // A line break would begin a header of the client's making; none of our values can have one.
+            debug_assert!(!value.contains(['\r', '\n']), "{name}: {value:?}");
+            let _ = write!(out, "{name}: {value}\r\n");
+        };
+        header("Status", &format!("{} {}", self.status, reason_phrase(self.status)));
+        if self.body.is_some() {
+            header("Content-Type", "application/json");
+        }
+        header("Access-Control-Allow-Origin", "*");
+        header("Access-Control-Expose-Headers", EXPOSED);
+        header("Cache-Control", "no-store");
+        header("X-Content-Type-Options", "nosniff");
+        for (name, value) in &self.headers {
+            header(name, value);
+        }
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        if self.body.is_some() {
+            header("Content-Length", &body.len().to_string());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body.as_bytes());
+        out
+    }
+}
+
+/// The reason phrase of the statuses that are sent (RFC 9110, section 15).
+const fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        204 => "No Content",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        429 => "Too Many Requests",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(response: &Response) -> String {
+        String::from_utf8(response.to_cgi()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_reply_is_a_cgi_response() {
+        let reply = text(&Response::json(200, json!({ "status": "success", "url": "https://a/p/d/ap5/AbCdEf.png" })));
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        assert_eq!(body, r#"{"status":"success","url":"https://a/p/d/ap5/AbCdEf.png"}"#);
+        assert!(head.starts_with("Status: 200 OK\r\nContent-Type: application/json\r\n"), "{head}");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert!(head.contains("Access-Control-Allow-Origin: *"), "{head}");
+    }
+
+    #[test]
+    fn refusals_carry_their_headers() {
+        let reply = text(&Response::refusal(&Refusal::QuotaExhausted { retry_after: 77 }).with_quota(Quota {
+            limit: 50,
+            used: 60,
+            resets_at: 1_700_000_000,
+        }));
+        for line in [
+            "Status: 429 Too Many Requests",
+            "Retry-After: 77",
+            "X-RateLimit-Limit: 50",
+            "X-RateLimit-Remaining: 0",
+            "X-RateLimit-Reset: 1700000000",
+        ] {
+            assert!(reply.contains(&format!("{line}\r\n")), "{line} is not in {reply}");
+        }
+        let reply = text(&Response::refusal(&Refusal::MethodNotAllowed { allow: "POST, OPTIONS" }));
+        assert!(reply.contains("Allow: POST, OPTIONS\r\n"), "{reply}");
+    }
+
+    #[test]
+    fn a_fault_tells_the_client_nothing_of_its_cause() {
+        let reply = text(&Response::fault(&Fault::Internal("disk /dev/sda1 is on fire".to_owned())));
+        assert!(reply.ends_with(r#"{"error":"Internal server error"}"#), "{reply}");
+        assert!(!reply.contains("fire"), "{reply}");
+    }
+
+    #[test]
+    fn a_preflight_has_no_body() {
+        let reply = text(&Response::preflight("POST, OPTIONS"));
+        assert!(reply.starts_with("Status: 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n"), "{reply}");
+        assert!(reply.ends_with("\r\n\r\n") && !reply.contains("Content-Type"), "{reply}");
+    }
+}

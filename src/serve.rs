@@ -1,0 +1,302 @@
+//! The responder process: a listener, a thread for each connection, and an orderly end.
+//!
+//! At most `max_connections` threads serve; what comes beyond is answered "Server busy" by one thread of its own. SIGTERM stops the
+//! accepting, lets every request that was begun end, and closes connections as they fall idle.
+
+mod connections;
+pub mod listener;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use time::UtcDateTime;
+
+use crate::error::{Fault, Refusal};
+use crate::fastcgi::connection::{Connection, ConnectionError};
+use crate::fastcgi::params::Params;
+use crate::ledger::committer::panic_text;
+use crate::log::Line;
+use crate::response::Response;
+use connections::{Connections, Registered};
+use listener::{Listener, Stream};
+
+/// Longer than the 60 seconds that nginx keeps an idle connection, so that nginx is the one that closes it.
+const READ_TIMEOUT: Duration = Duration::from_secs(75);
+
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long SIGTERM waits for requests that were begun.
+const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+/// How long a draining responder leaves an idle connection open. nginx may be about to use it, and has no way to hear that it should
+/// not; under load each of them is used, answered and closed within this time.
+const IDLE_GRACE: Duration = Duration::from_millis(500);
+
+/// How long accepting rests after an error that will not pass at once.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What a connection over the cap may take to send its request.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Connections over the cap that wait for their refusal.
+const BUSY_QUEUE: usize = 32;
+
+/// Descriptors that are not connections: standard streams, listener, signals, ledger, directories being synced.
+const OWN_DESCRIPTORS: u64 = 40;
+
+/// Descriptors of one connection: its socket, its spool file, a directory or a download.
+const DESCRIPTORS_EACH: u64 = 3;
+
+/// Stack of a connection's thread, in bytes. TLS downloads need the most of it.
+const STACK_SIZE: usize = 1 << 20;
+
+/// What answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request; reads as much of `body` as it needs.
+    fn answer(&self, params: &Params, body: &mut dyn Read) -> Response;
+}
+
+impl Handler for crate::api::Api {
+    fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
+        Self::answer(self, params, body)
+    }
+}
+
+/// Serves until `stop` becomes readable, then drains. Returns when every request that was begun has been answered, or after ten
+/// seconds.
+pub fn serve(
+    listener: &Listener,
+    max_connections: usize,
+    handler: Arc<dyn Handler>,
+    stop: &UnixStream,
+) -> io::Result<()> {
+    let cap = descriptor_cap(max_connections);
+    if cap < max_connections {
+        event("connections_capped")
+            .field("max_connections", cap)
+            .field("configured", max_connections)
+            .field("cause", "the limit on open files")
+            .write();
+    }
+    let connections = Arc::new(Connections::new(cap));
+    let (busy, refused) = sync_channel(BUSY_QUEUE);
+    thread::Builder::new().name("busy".to_owned()).spawn(move || refuse_connections(&refused))?;
+    let mut acceptor = Acceptor { listener, spare: spare_descriptor(), connections: &connections, handler, busy };
+    listener.set_nonblocking()?;
+    while wait_for_connection(listener, stop)? {
+        acceptor.accept_waiting();
+    }
+    event("draining").field("connections", connections.count()).write();
+    connections.drain(Instant::now() + DRAIN_TIME, IDLE_GRACE);
+    Ok(())
+}
+
+/// Waits until a connection waits (`true`) or the process shall stop (`false`).
+fn wait_for_connection(listener: &Listener, stop: &UnixStream) -> io::Result<bool> {
+    loop {
+        let mut descriptors =
+            [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
+        match poll(&mut descriptors, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(descriptors[1].revents().is_empty()),
+        }
+    }
+}
+
+struct Acceptor<'a> {
+    listener: &'a Listener,
+    /// Held back so that a full descriptor table still gets an answer.
+    spare: Option<File>,
+    connections: &'a Arc<Connections>,
+    handler: Arc<dyn Handler>,
+    busy: SyncSender<Stream>,
+}
+
+impl Acceptor<'_> {
+    fn accept_waiting(&mut self) {
+        match self.listener.accept() {
+            Ok(stream) => self.take(stream),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_descriptor_shortage(&error) => self.accept_with_spare(&error),
+            // The peer left before it was accepted, or the like: that connection's trouble only.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                event("accept_failed").field("cause", &error).write();
+                thread::sleep(ACCEPT_BACKOFF);
+            }
+        }
+    }
+
+    /// Gives up the spare descriptor for one connection, so that it is refused instead of left hanging.
+    fn accept_with_spare(&mut self, error: &io::Error) {
+        event("accept_failed").field("cause", error).write();
+        if self.spare.take().is_some()
+            && let Ok(stream) = self.listener.accept()
+        {
+            refuse_connection(stream);
+        }
+        self.spare = spare_descriptor();
+        if self.spare.is_none() {
+            thread::sleep(ACCEPT_BACKOFF);
+        }
+    }
+
+    fn take(&self, stream: Stream) {
+        let Some(registered) = Connections::register(self.connections, stream.clone()) else {
+            // With the queue full too, closing at once is the only answer left; nginx makes it a 502 in JSON.
+            let _ = self.busy.try_send(stream);
+            return;
+        };
+        let handler = Arc::clone(&self.handler);
+        let cap = self.connections.cap();
+        let spawned = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE).spawn(move || {
+            if let Err(error) = serve_connection(stream, &registered, cap, &*handler) {
+                event("connection_failed").field("cause", error).write();
+            }
+        });
+        if let Err(error) = spawned {
+            event("connection_refused").field("cause", error).write();
+            thread::sleep(ACCEPT_BACKOFF);
+        }
+    }
+}
+
+/// Answers the requests of one connection until it ends.
+fn serve_connection(
+    stream: Stream,
+    registered: &Registered,
+    cap: usize,
+    handler: &dyn Handler,
+) -> Result<(), ConnectionError> {
+    stream.set_timeouts(READ_TIMEOUT, WRITE_TIMEOUT)?;
+    let mut connection = Connection::new(stream, cap);
+    loop {
+        let request = match connection.next_request() {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(()),
+            Err(ConnectionError::Io(error)) if is_timeout(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        registered.set_idle(false);
+        let response = answer(handler, &request.params, &mut connection.body());
+        let goes_on = connection.reply(&request, &response.to_cgi())?;
+        registered.set_idle(true);
+        if !goes_on || registered.is_draining() {
+            return Ok(());
+        }
+    }
+}
+
+/// Answers one request; a panic on the way becomes a 500 and nothing else.
+fn answer(handler: &dyn Handler, params: &Params, body: &mut dyn Read) -> Response {
+    catch_unwind(AssertUnwindSafe(|| handler.answer(params, body))).unwrap_or_else(|panic| {
+        event("panic").field("cause", panic_text(&*panic)).write();
+        Response::fault(&Fault::Internal(String::new()))
+    })
+}
+
+/// Refuses the connections over the cap, one after the other.
+fn refuse_connections(waiting: &Receiver<Stream>) {
+    waiting.iter().for_each(refuse_connection);
+}
+
+/// Answers one request with "Server busy" and closes.
+fn refuse_connection(stream: Stream) {
+    let refuse = || -> Result<(), ConnectionError> {
+        stream.set_timeouts(BUSY_TIMEOUT, BUSY_TIMEOUT)?;
+        let mut connection = Connection::new(stream, 0);
+        if let Some(request) = connection.next_request()? {
+            connection.reply(&request, &Response::refusal(&Refusal::ServerBusy).to_cgi())?;
+        }
+        Ok(())
+    };
+    let outcome = refuse();
+    event("connection_refused").field("cause", Refusal::ServerBusy.message()).optional("error", outcome.err()).write();
+}
+
+/// Answers one request as a plain CGI program (RFC 3875): parameters from the environment, body and reply over the standard streams.
+pub fn serve_cgi(handler: &dyn Handler, params: &Params, body: impl Read, mut out: impl Write) -> io::Result<()> {
+    let length = params.content_length();
+    let mut body = CgiBody { left: length.unwrap_or(0), body };
+    let response = match length {
+        Some(_) => answer(handler, params, &mut body),
+        None => Response::refusal(&Refusal::Malformed("CONTENT_LENGTH is no number")),
+    };
+    out.write_all(&response.to_cgi())?;
+    out.flush()?;
+    // The web server may not read the reply before it has written the whole body.
+    io::copy(&mut body, &mut io::sink()).or_else(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Ok(0),
+        _ => Err(error),
+    })?;
+    Ok(())
+}
+
+/// Standard input up to `CONTENT_LENGTH`, which must come whole.
+struct CgiBody<R> {
+    left: u64,
+    body: R,
+}
+
+impl<R: Read> Read for CgiBody<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        if limit == 0 {
+            return Ok(0);
+        }
+        match self.body.read(&mut out[..limit])? {
+            0 => Err(io::Error::new(io::ErrorKind::InvalidData, "the body is not as long as CONTENT_LENGTH says")),
+            read => {
+                self.left -= read as u64;
+                Ok(read)
+            }
+        }
+    }
+}
+
+/// Raises the soft limit on descriptors to the hard one, and gives how many connections fit under it.
+fn descriptor_cap(max_connections: usize) -> usize {
+    let wanted = max_connections as u64 * DESCRIPTORS_EACH + OWN_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    if let Some(current) = limit.current.filter(|&current| current < wanted) {
+        let raised = limit.maximum.unwrap_or(wanted).min(wanted).max(current);
+        let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(raised), ..limit });
+    }
+    match getrlimit(Resource::Nofile).current {
+        Some(current) => {
+            let fitting = current.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
+            usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, max_connections)
+        }
+        None => max_connections,
+    }
+}
+
+fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
+}
+
+fn is_descriptor_shortage(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(code, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn event(name: &str) -> Line {
+    Line::new(UtcDateTime::now(), name)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! The connections being served: how many, which are busy, and how they end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::listener::Stream;
+
+/// How long an accepted connection waits for an idle one to end in its favour.
+const GIVING_UP_TIME: Duration = Duration::from_millis(50);
+
+/// Every connection that has a thread.
+#[derive(Debug)]
+pub(super) struct Connections {
+    cap: usize,
+    draining: AtomicBool,
+    table: Mutex<Table>,
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Counts registrations and replies, as a clock that orders them.
+    ticks: u64,
+    open: HashMap<u64, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    stream: Stream,
+    /// The tick of its last reply, while it waits for another request. A connection that has sent none yet is not idle: its
+    /// request is on the way.
+    idle_since: Option<u64>,
+}
+
+impl Table {
+    fn tick(&mut self) -> u64 {
+        self.ticks += 1;
+        self.ticks
+    }
+
+    /// Closes the connection that has been idle for longest; `false` if none is.
+    fn give_up_idle(&self) -> bool {
+        let longest = self.open.values().filter(|entry| entry.idle_since.is_some()).min_by_key(|entry| entry.idle_since);
+        longest.inspect(|entry| entry.stream.shut_down_reading()).is_some()
+    }
+}
+
+impl Connections {
+    pub(super) fn new(cap: usize) -> Self {
+        Self { cap, draining: AtomicBool::new(false), table: Mutex::default(), ended: Condvar::new() }
+    }
+
+    pub(super) const fn cap(&self) -> usize {
+        self.cap
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.table().open.len()
+    }
+
+    /// Takes up a connection; `None` when as many as the cap are open and busy. An idle one is closed for it: each nginx worker
+    /// keeps some, and those of one worker must not shut out the others.
+    pub(super) fn register(connections: &Arc<Self>, stream: Stream) -> Option<Registered> {
+        let mut table = connections.table();
+        if table.open.len() >= connections.cap && table.give_up_idle() {
+            let waited = connections.ended.wait_timeout_while(table, GIVING_UP_TIME, |table| {
+                table.open.len() >= connections.cap
+            });
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if table.open.len() >= connections.cap {
+            return None;
+        }
+        let id = table.tick();
+        table.open.insert(id, Entry { stream, idle_since: None });
+        drop(table);
+        Some(Registered { connections: Arc::clone(connections), id })
+    }
+
+    /// Waits for every connection to end: busy ones after their reply, idle ones after `idle_grace`; not beyond `deadline`.
+    pub(super) fn drain(&self, deadline: Instant, idle_grace: Duration) {
+        self.draining.store(true, Ordering::SeqCst);
+        let table = self.wait_until_none(Instant::now() + idle_grace);
+        for entry in table.open.values().filter(|entry| entry.idle_since.is_some()) {
+            // Only the reading side: a request that arrived this instant is still read and answered.
+            entry.stream.shut_down_reading();
+        }
+        drop(table);
+        drop(self.wait_until_none(deadline));
+    }
+
+    fn wait_until_none(&self, deadline: Instant) -> MutexGuard<'_, Table> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.ended.wait_timeout_while(self.table(), left, |table| !table.open.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_idle(&self, id: u64, idle: bool) {
+        let mut table = self.table();
+        let tick = table.tick();
+        if let Some(entry) = table.open.get_mut(&id) {
+            entry.idle_since = idle.then_some(tick);
+        }
+    }
+}
+
+/// A place among the connections, given back on drop.
+#[derive(Debug)]
+pub(super) struct Registered {
+    connections: Arc<Connections>,
+    id: u64,
+}
+
+impl Registered {
+    /// Notes whether the connection waits for a request.
+    pub(super) fn set_idle(&self, idle: bool) {
+        self.connections.set_idle(self.id, idle);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.connections.draining.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.connections.table().open.remove(&self.id);
+        self.connections.ended.notify_all();
+    }
+}

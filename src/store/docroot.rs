@@ -1,0 +1,341 @@
+//! A directory that nginx serves: `<docroot>/p/<class>/<day>/<name>.<ext>`, with `<docroot>/.spool/` for uploads on their way.
+//!
+//! The modification time of an image that expires is the last second of its life. nginx derives `Expires` and `max-age` from
+//! it, and it survives the loss of the ledger.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
+use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
+use super::{Publication, PublishError, Store};
+use crate::config::Durability;
+use crate::plan::{Expiry, StoreDuration};
+
+/// The directory of the docroot for uploads on their way. nginx serves nothing below it.
+pub const SPOOL: &str = ".spool";
+
+/// How often a day directory is made again when a sweep removes it between its making and its use.
+const DIRECTORY_TRIES: u32 = 3;
+
+/// Images in a docroot.
+#[derive(Debug)]
+pub struct Docroot {
+    root: PathBuf,
+    durability: Durability,
+    spooled: AtomicU64,
+}
+
+impl Docroot {
+    /// The docroot at `root`, which must exist; makes the directories inside it that are missing.
+    pub fn open(root: &Path, durability: Durability) -> io::Result<Self> {
+        let docroot = Self { root: root.to_owned(), durability, spooled: AtomicU64::new(0) };
+        for directory in [SPOOL, IMAGE_ROOT] {
+            let directory = docroot.root.join(directory);
+            // Only the service itself looks into the spool; nginx needs the images.
+            let mode = if directory.ends_with(SPOOL) { 0o700 } else { 0o755 };
+            match DirBuilder::new().mode(mode).create(&directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+                }
+                _ => {}
+            }
+        }
+        Ok(docroot)
+    }
+
+    /// The docroot at `root`, as a responder left it. A directory without the ones inside it is rather a disk that is not mounted,
+    /// whose images must not be taken for lost.
+    pub fn open_existing(root: &Path, durability: Durability) -> io::Result<Self> {
+        for directory in [SPOOL, IMAGE_ROOT] {
+            let directory = root.join(directory);
+            fs::metadata(&directory).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}; is the disk mounted?", directory.display()))
+            })?;
+        }
+        Ok(Self { root: root.to_owned(), durability, spooled: AtomicU64::new(0) })
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        match self.durability {
+            Durability::Full => File::open(directory)?.sync_all(),
+            Durability::Relaxed => Ok(()),
+        }
+    }
+
+    /// Makes the directory of a class and a day, and the entry of each on disk.
+    fn make_directory(&self, directory: &Path) -> io::Result<()> {
+        let parent = directory.parent().unwrap_or(&self.root);
+        let make = |directory| match DirBuilder::new().mode(0o755).create(directory) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
+        match make(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(parent)?;
+                self.sync_directory(parent.parent().unwrap_or(&self.root))?;
+                make(directory)?;
+            }
+            other => other?,
+        }
+        self.sync_directory(parent)
+    }
+
+    /// Renames into place, making the directory where it is missing.
+    fn place(&self, spool: &Path, target: &Path) -> Result<(), PublishError> {
+        let directory = target.parent().unwrap_or(&self.root);
+        let mut tries = 0;
+        loop {
+            match rename_exclusive(spool, target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES => {
+                    self.make_directory(directory).map_err(PublishError::Directory)?;
+                    tries += 1;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(PublishError::NameTaken),
+                other => return other.map_err(PublishError::Image),
+            }
+        }
+    }
+}
+
+impl Store for Docroot {
+    fn spool(&self) -> io::Result<Spool> {
+        let number = self.spooled.fetch_add(1, Ordering::Relaxed);
+        // A process id comes back after a restart, so the name of an abandoned file may too: it is passed over.
+        (0..1_000_u32)
+            .find_map(|attempt| {
+                let name = format!("{}-{number}-{attempt}", std::process::id());
+                match Spool::create(self.root.join(SPOOL).join(name), self.durability) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                    outcome => Some(outcome),
+                }
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    fn publish(&self, batch: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
+        let mut outcomes: Vec<_> = batch
+            .iter_mut()
+            .map(|publication| {
+                publication.spool.seal(publication.expiry).map_err(PublishError::Image)?;
+                self.place(&publication.spool.path, &publication.path.below(&self.root))?;
+                publication.spool.published = true;
+                Ok(())
+            })
+            .collect();
+        let mut synced: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
+        for (publication, outcome) in batch.iter().zip(&mut outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            let target = publication.path.below(&self.root);
+            let sync = synced.entry(publication.path.directory()).or_insert_with(|| {
+                self.sync_directory(target.parent().unwrap_or(&self.root))
+            });
+            if let Err(error) = sync {
+                // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
+                let _ = fs::remove_file(&target);
+                *outcome = Err(PublishError::Directory(io::Error::new(error.kind(), error.to_string())));
+            }
+        }
+        outcomes
+    }
+
+    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>> {
+        let mut directories: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
+        let mut outcomes: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let target = path.below(&self.root);
+                let size = match fs::symlink_metadata(&target) {
+                    Ok(metadata) => metadata.len(),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+                    Err(error) => return Err(error),
+                };
+                remove_if_there(&target)?;
+                directories.insert(path.directory(), Ok(()));
+                Ok(size)
+            })
+            .collect();
+        for (directory, synced) in &mut directories {
+            *synced = self.sync_directory(&self.root.join(IMAGE_ROOT).join(directory));
+        }
+        for (path, outcome) in paths.iter().zip(&mut outcomes) {
+            if let (Ok(_), Some(Err(error))) = (&*outcome, directories.get(path.directory())) {
+                *outcome = Err(io::Error::new(error.kind(), error.to_string()));
+            }
+        }
+        outcomes
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let usage = rustix::fs::statvfs(&self.root)?;
+        Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
+    }
+
+    fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>> {
+        let entries = entries(&self.root.join(IMAGE_ROOT).join(directory))?;
+        // What is not named like an image was not put there by this program, and is left alone.
+        entries
+            .map(|entry| Ok(format!("{directory}/{}", entry?.file_name().display()).parse().ok()))
+            .filter_map(Result::transpose)
+            .collect()
+    }
+
+    fn placed_at(&self, path: &ImagePath) -> io::Result<Option<i64>> {
+        match fs::symlink_metadata(path.below(&self.root)) {
+            // A rename sets the change time; the modification time says when the image expires.
+            Ok(metadata) => Ok(Some(metadata.ctime())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64> {
+        let mut abandoned = 0;
+        for entry in entries(&self.root.join(SPOOL))? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() && metadata.ctime() < before => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+            if !dry_run {
+                remove_if_there(&entry.path())?;
+            }
+            abandoned += 1;
+        }
+        Ok(abandoned)
+    }
+
+    fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64> {
+        let mut deleted = 0;
+        for class in StoreDuration::ALL.map(class_of) {
+            for entry in entries(&self.root.join(IMAGE_ROOT).join(class))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let Some(day) = name.to_str().filter(|day| DayName::is_valid(day)) else { continue };
+                if !kept.contains(&format!("{class}/{day}")) && fs::remove_dir(entry.path()).is_ok() {
+                    deleted += 1;
+                }
+            }
+        }
+        Ok(deleted)
+    }
+}
+
+/// The entries of a directory; none if it is not there.
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(directory) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Renames without replacing. File systems that know no such rename get a link and an unlink.
+fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            fs::hard_link(from, to)?;
+            fs::remove_file(from)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The bytes of an upload on their way. Dropped before it was published, it deletes its file.
+#[derive(Debug)]
+pub struct Spool {
+    file: File,
+    path: PathBuf,
+    size: u64,
+    durability: Durability,
+    /// What the file was sealed with last.
+    sealed: Option<Option<Expiry>>,
+    published: bool,
+}
+
+impl Spool {
+    fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(&path)?;
+        Ok(Self { file, path, size: 0, durability, sealed: None, published: false })
+    }
+
+    /// Bytes written.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The file from its beginning.
+    pub fn rewound(&mut self) -> io::Result<impl Read + '_> {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(&self.file)
+    }
+
+    /// Sets the modification time that `expiry` stands for, and puts the file on disk. Does nothing when it is sealed so already.
+    ///
+    /// A sync that failed is not tried again, because the kernel may then report a success that it has not achieved.
+    pub fn seal(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
+        if self.sealed == Some(expiry) {
+            return Ok(());
+        }
+        if let Some(expiry) = expiry {
+            self.file.set_modified(modification_time(expiry))?;
+        }
+        if self.durability == Durability::Full {
+            self.file.sync_all()?;
+        }
+        self.sealed = Some(expiry);
+        Ok(())
+    }
+}
+
+impl Write for Spool {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if !self.published {
+            // What cannot be deleted now is deleted by the sweep.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The last second of a life that ends with `expiry`.
+pub fn modification_time(expiry: Expiry) -> SystemTime {
+    let seconds = u64::try_from(expiry.instant() - 1).unwrap_or(0);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}

@@ -1,0 +1,271 @@
+//! The path of one upload, top to bottom.
+//!
+//! ```text
+//! form       fields and file stream in; the file goes to the spool
+//! authorize  client, token, duration, quota: as soon as the fields are known, before the file where they precede it
+//! source     a file or a URL, not both and not neither
+//! fetch      the download of image_url, into the spool
+//! image      type, structure and dimensions, from the bytes
+//! commit     quota, row and file, on disk before the reply
+//! ```
+//!
+//! Refusals come in the order of the documentation: missing fields, client id, token, disabled client, duration, quota, source, size,
+//! type, dimensions. What is broken in the body itself is answered where it is met.
+
+mod submission;
+
+use std::io::{BufReader, Read};
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::api::{Api, Trace, address};
+use crate::auth::{self, Decision, TokenDigest};
+use crate::error::{Error, Fault, Refusal};
+use crate::fastcgi::params::Params;
+use crate::fetch::FetchError;
+use crate::form::{self, Form};
+use crate::image::{self, Inspected, Rejected};
+use crate::ledger::ClientKey;
+use crate::ledger::committer::{Outcome, Upload};
+use crate::plan::{Expiry, Plan, StoreDuration, UrlKind};
+use crate::response::Response;
+use crate::store::Spool;
+use crate::store::path::ImagePath;
+use submission::{Image, Name, Source, Submission};
+
+/// Bytes that the image check reads at once.
+const INSPECTION_BUFFER: usize = 64 * 1024;
+
+/// An upload that was stored.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    url: String,
+    expiry: Option<Expiry>,
+}
+
+impl Receipt {
+    /// The documented reply.
+    pub(crate) fn into_response(self) -> Response {
+        let expires_at = self.expiry.map_or_else(|| "Never (Lifetime)".to_owned(), |expiry| expiry.to_string());
+        Response::json(200, json!({ "status": "success", "url": self.url, "expires_at": expires_at }))
+    }
+}
+
+/// A client that may upload, with what it asked for.
+struct Grant<'a> {
+    client: ClientKey,
+    plan: &'a Plan,
+    duration: StoreDuration,
+}
+
+/// Takes one upload: reads `body`, stores the image, and says where it is.
+pub(crate) fn upload(api: &Api, params: &Params, body: &mut dyn Read, trace: &mut Trace) -> Result<Receipt, Error> {
+    let form = form::open(params.get("CONTENT_TYPE"), body)?;
+    let (submission, grant) = receive(api, form, params, trace)?;
+    let mut spool = match submission.source()? {
+        Source::File(image) => file(image, grant.plan)?,
+        Source::Url(url) => fetch(api, &url, grant.plan, trace)?,
+    };
+    let inspected = inspect(api, &mut spool)?;
+    commit(api, &grant, spool, inspected, trace)
+}
+
+/// Reads the form to its end. The client is judged as soon as it is known, so that a refused one is not read any further.
+fn receive<'a, R: Read>(
+    api: &'a Api,
+    mut form: Form<R>,
+    params: &Params,
+    trace: &mut Trace,
+) -> Result<(Submission, Grant<'a>), Error> {
+    let mut submission = Submission::default();
+    let mut grant = None;
+    while let Some(field) = form.next_field()? {
+        match Name::of(&field) {
+            Some(Name::Image) => {
+                let limit = grant.as_ref().map_or(api.config.largest_file(), |grant: &Grant<'_>| grant.plan.max_file_size);
+                let image = spool_image(api, &mut form, field.has_file_name(), limit)?;
+                submission.set_image(image)?;
+            }
+            Some(name) => submission.read(name, &mut form)?,
+            None => {}
+        }
+        if grant.is_none() && submission.names_a_client() {
+            grant = Some(authorize(api, &submission, params, trace)?);
+        }
+    }
+    let grant = match grant {
+        Some(grant) => grant,
+        None => authorize(api, &submission, params, trace)?,
+    };
+    Ok((submission, grant))
+}
+
+/// Writes the file of the form to the spool, at most `limit` bytes of it; reads it to its end in any case. What goes wrong is kept
+/// until it is its turn in the order of refusals.
+fn spool_image<R: Read>(api: &Api, form: &mut Form<R>, named: bool, limit: u64) -> Result<Image, Error> {
+    let mut image = if named { Image::Empty } else { Image::Absent };
+    while let Some(piece) = form.next_piece()? {
+        if matches!(image, Image::Absent | Image::Empty) {
+            image = match api.check_free_space().and_then(|()| api.store.spool().map_err(Fault::saving)) {
+                Ok(spool) => Image::Spooled(spool),
+                Err(fault) => Image::Failed(fault),
+            };
+        }
+        if let Image::Spooled(spool) = &mut image {
+            if spool.size() + piece.len() as u64 > limit {
+                image = Image::TooLarge;
+            } else if let Err(error) = std::io::Write::write_all(spool, piece) {
+                image = Image::Failed(Fault::saving(error));
+            }
+        }
+    }
+    Ok(image)
+}
+
+/// Who uploads, and whether they may.
+fn authorize<'a>(
+    api: &'a Api,
+    submission: &Submission,
+    params: &Params,
+    trace: &mut Trace,
+) -> Result<Grant<'a>, Error> {
+    let claim = submission.claim()?;
+    let address = address(params);
+    if let Some(address) = address {
+        api.attempts
+            .admit(address, Instant::now())
+            .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
+    }
+    let now = (api.clock)();
+    let known = match str::from_utf8(claim.client_id) {
+        Ok(id) => api.ledger.account(id, now).map_err(Fault::from)?,
+        Err(_) => None,
+    };
+    if known.is_some() {
+        trace.client = Some(String::from_utf8_lossy(claim.client_id).into_owned());
+    }
+    let refused = match auth::decide(known, TokenDigest::of(claim.client_token)) {
+        Decision::Granted(account) => return grant(api, account, claim.store_duration, now.date(), trace),
+        Decision::UnknownClient => Refusal::InvalidClientId,
+        Decision::WrongToken => Refusal::InvalidClientToken,
+    };
+    if let Some(address) = address {
+        api.attempts.failed(address, Instant::now());
+    }
+    Err(refused.into())
+}
+
+/// What an authenticated client may do today.
+fn grant<'a>(
+    api: &'a Api,
+    account: crate::ledger::Account,
+    store_duration: &[u8],
+    today: time::Date,
+    trace: &mut Trace,
+) -> Result<Grant<'a>, Error> {
+    let plan = api.config.plans.get(&account.plan).ok_or_else(|| {
+        Fault::Internal(format!("the client's plan {:?} is not in the configuration", account.plan))
+    })?;
+    let quota = plan.quota(account.used, today);
+    trace.quota = Some(quota);
+    if account.disabled {
+        return Err(Refusal::ClientDisabled.into());
+    }
+    let duration = str::from_utf8(store_duration)
+        .ok()
+        .and_then(|code| code.parse().ok())
+        .filter(|&duration| plan.allows(duration))
+        .ok_or_else(|| Refusal::InvalidDuration { allowed: plan.durations.clone() })?;
+    if quota.is_exhausted() {
+        return Err(exhausted(quota.resets_at, (api.clock)()).into());
+    }
+    Ok(Grant { client: account.key, plan, duration })
+}
+
+fn exhausted(resets_at: i64, now: time::UtcDateTime) -> Refusal {
+    let retry_after = u64::try_from(resets_at - now.unix_timestamp()).unwrap_or(0).max(1);
+    Refusal::QuotaExhausted { retry_after }
+}
+
+/// The file that came with the form, if the plan takes it. One that came before the fields was held to the largest plan's limit.
+fn file(image: Image, plan: &Plan) -> Result<Spool, Error> {
+    let too_large = Refusal::FileTooLarge { max_size: plan.max_file_size };
+    match image {
+        Image::Spooled(spool) if spool.size() <= plan.max_file_size => Ok(spool),
+        Image::Spooled(_) | Image::TooLarge => Err(too_large.into()),
+        Image::Empty => Err(Refusal::InvalidFileType.into()),
+        Image::Failed(fault) => Err(fault.into()),
+        Image::Absent => Err(Refusal::MissingParameters.into()),
+    }
+}
+
+/// Downloads `image_url` into the spool.
+fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool, Error> {
+    api.check_free_space()?;
+    let mut spool = api.store.spool().map_err(Fault::saving)?;
+    match api.fetcher.download(url, plan.max_file_size, &mut spool) {
+        Ok(_) => Ok(spool),
+        Err(FetchError::TooLarge) => Err(Refusal::FileTooLarge { max_size: plan.max_file_size }.into()),
+        Err(FetchError::Failed(cause)) => {
+            trace.cause = Some(cause);
+            Err(Refusal::DownloadFailed.into())
+        }
+        Err(FetchError::Sink(error)) => Err(Fault::saving(error).into()),
+    }
+}
+
+/// What the bytes are.
+fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
+    let limits = api.config.images;
+    let bytes = spool.rewound().map_err(Fault::SaveImage)?;
+    image::inspect(&mut BufReader::with_capacity(INSPECTION_BUFFER, bytes), limits).map_err(|rejected| match rejected {
+        Rejected::InvalidType(_) => Refusal::InvalidFileType.into(),
+        Rejected::TooLarge { .. } => Refusal::DimensionsTooLarge {
+            max_side: limits.max_side,
+            max_megapixels: limits.max_megapixels,
+        }
+        .into(),
+        Rejected::Read(error) => Fault::SaveImage(error).into(),
+    })
+}
+
+/// Stores the image: when this returns, it is on disk and served.
+fn commit(
+    api: &Api,
+    grant: &Grant<'_>,
+    mut spool: Spool,
+    inspected: Inspected,
+    trace: &mut Trace,
+) -> Result<Receipt, Error> {
+    let size = spool.size();
+    // The long sync of the bytes is done here, beside those of other uploads; the committer seals again only at midnight.
+    spool.seal(grant.duration.expiry((api.clock)())).map_err(Fault::saving)?;
+    let upload = Upload {
+        spool,
+        inspected,
+        client: grant.client,
+        daily_limit: grant.plan.daily_uploads,
+        duration: grant.duration,
+    };
+    match api.committer.commit(upload)? {
+        Outcome::Stored { path, expiry, used, at } => {
+            trace.quota = Some(grant.plan.quota(used, at.date()));
+            trace.size = Some(size);
+            trace.path = Some(path.to_string());
+            Ok(Receipt { url: url_of(&path, grant.plan, api.config.site.public_url()), expiry })
+        }
+        Outcome::Exhausted { used, at } => {
+            let quota = grant.plan.quota(used, at.date());
+            trace.quota = Some(quota);
+            Err(exhausted(quota.resets_at, at).into())
+        }
+    }
+}
+
+fn url_of(path: &ImagePath, plan: &Plan, public_url: &str) -> String {
+    match plan.url {
+        UrlKind::Viewer => path.viewer_url(public_url),
+        UrlKind::Direct => path.direct_url(public_url),
+    }
+}

@@ -1,0 +1,153 @@
+//! What a client submitted: the known fields of the form, each at most once.
+
+use std::io::Read;
+
+use crate::error::{Error, Fault, Refusal};
+use crate::fetch::url::MAX_URL;
+use crate::form::{Field, Form, FormError};
+use crate::store::Spool;
+
+/// The longest `client_id`, `client_token` and `store_duration`, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// The fields that are known; others are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    ClientId,
+    ClientToken,
+    StoreDuration,
+    ImageUrl,
+    Image,
+}
+
+impl Name {
+    pub(super) fn of(field: &Field) -> Option<Self> {
+        match field.name.as_slice() {
+            b"client_id" => Some(Self::ClientId),
+            b"client_token" => Some(Self::ClientToken),
+            b"store_duration" => Some(Self::StoreDuration),
+            b"image_url" => Some(Self::ImageUrl),
+            b"image" => Some(Self::Image),
+            _ => None,
+        }
+    }
+}
+
+/// What came as `image`.
+#[derive(Debug)]
+pub(super) enum Image {
+    /// A field without a file name and without bytes: what a browser sends when no file was chosen.
+    Absent,
+    /// A file without bytes.
+    Empty,
+    /// The whole file.
+    Spooled(Spool),
+    /// Over the limit; nothing of it was kept.
+    TooLarge,
+    /// It could not be kept.
+    Failed(Fault),
+}
+
+/// Where the image comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    File(Image),
+    Url(Vec<u8>),
+}
+
+/// Who the client says it is, and what it asks for. None of them is empty.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Claim<'a> {
+    pub(super) client_id: &'a [u8],
+    pub(super) client_token: &'a [u8],
+    pub(super) store_duration: &'a [u8],
+}
+
+/// The fields that have come so far.
+#[derive(Debug, Default)]
+pub(super) struct Submission {
+    client_id: Option<Vec<u8>>,
+    client_token: Option<Vec<u8>>,
+    store_duration: Option<Vec<u8>>,
+    image_url: Option<Vec<u8>>,
+    image: Option<Image>,
+}
+
+impl Submission {
+    /// Reads a text field.
+    pub(super) fn read<R: Read>(&mut self, name: Name, form: &mut Form<R>) -> Result<(), Error> {
+        let slot = match name {
+            Name::ClientId => &mut self.client_id,
+            Name::ClientToken => &mut self.client_token,
+            Name::StoreDuration => &mut self.store_duration,
+            Name::ImageUrl => &mut self.image_url,
+            Name::Image => return Ok(()),
+        };
+        let value = if name == Name::ImageUrl { beginning(form, MAX_URL + 1)? } else { form.text(MAX_TEXT_BYTES)? };
+        set_once(slot, value)
+    }
+
+    pub(super) fn set_image(&mut self, image: Image) -> Result<(), Error> {
+        set_once(&mut self.image, image)
+    }
+
+    /// Whether all three fields that say who and what have come.
+    pub(super) const fn names_a_client(&self) -> bool {
+        self.client_id.is_some() && self.client_token.is_some() && self.store_duration.is_some()
+    }
+
+    pub(super) fn claim(&self) -> Result<Claim<'_>, Refusal> {
+        let given = |value: &'_ Option<Vec<u8>>| value.as_deref().is_some_and(|value| !value.is_empty());
+        match (&self.client_id, &self.client_token, &self.store_duration) {
+            (Some(client_id), Some(client_token), Some(store_duration))
+                if [&self.client_id, &self.client_token, &self.store_duration].into_iter().all(given) =>
+            {
+                Ok(Claim { client_id, client_token, store_duration })
+            }
+            _ => Err(Refusal::MissingParameters),
+        }
+    }
+
+    /// The one source of the image.
+    pub(super) fn source(self) -> Result<Source, Refusal> {
+        let image = self.image.filter(|image| !matches!(image, Image::Absent));
+        let url = self.image_url.filter(|url| !url.is_empty());
+        match (image, url) {
+            (Some(image), None) => Ok(Source::File(image)),
+            (None, Some(url)) => Ok(Source::Url(url)),
+            (None, None) => Err(Refusal::MissingParameters),
+            (Some(_), Some(_)) => Err(Refusal::BothSources),
+        }
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Error> {
+    if slot.is_some() {
+        return Err(Refusal::Malformed("a field came twice").into());
+    }
+    *slot = Some(value);
+    Ok(())
+}
+
+/// The first `limit` bytes of a value; the rest is read and dropped. A URL that is too long is refused as a URL, not as a form.
+fn beginning<R: Read>(form: &mut Form<R>, limit: usize) -> Result<Vec<u8>, FormError> {
+    let mut value = Vec::new();
+    while let Some(piece) = form.next_piece()? {
+        let taken = piece.len().min(limit - value.len());
+        value.extend_from_slice(&piece[..taken]);
+    }
+    Ok(value)
+}
+
+impl From<FormError> for Error {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Malformed(rule) => Refusal::Malformed(rule).into(),
+            // The FastCGI layer says so of a body that does not have the length that was announced.
+            FormError::Read(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Refusal::Malformed("the body is not as long as announced").into()
+            }
+            FormError::Read(error) => Fault::Internal(format!("the request's body could not be read: {error}")).into(),
+        }
+    }
+}
