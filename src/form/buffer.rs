@@ -10,7 +10,6 @@ const LEAD: usize = LINE_BREAK.len();
 const LINE_BREAK: [u8; 2] = *b"\r\n";
 
 /// Bytes that were read and not yet taken, in memory of a fixed size.
-#[derive(Debug)]
 pub(super) struct Buffer<R> {
     body: R,
     memory: Box<[u8]>,

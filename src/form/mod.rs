@@ -61,6 +61,10 @@ pub enum FileName {
 /// A form that has failed stays failed: every later call gives an error again. The exception is [`Form::text`] that meets its
 /// limit, after which the form can be read on.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a connection has one form, and boxing it would cost an allocation to save nothing"
+)]
 pub enum Form<R> {
     /// `multipart/form-data`.
     Multipart(Multipart<R>),

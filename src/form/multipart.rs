@@ -21,6 +21,9 @@ use super::buffer::Buffer;
 use super::content_type::{self, Boundary};
 use super::{Field, FormError, MAX_FIELDS};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of the body that are held at a time.
 pub const BUFFER: usize = 64 * 1024;
 

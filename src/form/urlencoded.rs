@@ -1,5 +1,6 @@
 //! `application/x-www-form-urlencoded` (WHATWG URL standard, section 5.1), over the whole body in memory.
 
+use std::fmt;
 use std::io::Read;
 use std::ops::Range;
 
@@ -9,7 +10,6 @@ use super::{Field, FileName, FormError, MAX_FIELDS};
 pub const MAX_BODY: usize = 16 * 1024;
 
 /// A urlencoded form that is being read. Its bytes are decoded in place, as no decoded sequence is longer than it was.
-#[derive(Debug)]
 pub struct Urlencoded<R> {
     body: R,
     state: State,
@@ -26,6 +26,16 @@ enum State {
     Unread,
     Read,
     Failed(&'static str),
+}
+
+impl<R> fmt::Debug for Urlencoded<R> {
+    /// Leaves out the bytes: they hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Urlencoded")
+            .field("state", &self.state)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<R: Read> Urlencoded<R> {
@@ -138,6 +148,8 @@ mod tests {
     use super::*;
     use crate::form::Form;
 
+    type Pair<'a> = (&'a [u8], &'a [u8]);
+
     fn fields(body: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FormError> {
         let mut form = Form::Urlencoded(Urlencoded::new(body));
         let mut fields = Vec::new();
@@ -150,7 +162,7 @@ mod tests {
 
     #[test]
     fn sequences_are_read_as_the_standard_says() {
-        let cases: [(&[u8], &[(&[u8], &[u8])]); 9] = [
+        let cases: [(&[u8], &[Pair]); 9] = [
             (b"", &[]),
             (b"&&", &[]),
             (b"a=1&b=2", &[(b"a", b"1"), (b"b", b"2")]),
