@@ -149,8 +149,9 @@ mod tests {
     use crate::form::Form;
 
     type Pair<'a> = (&'a [u8], &'a [u8]);
+    type Owned = (Vec<u8>, Vec<u8>);
 
-    fn fields(body: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FormError> {
+    fn fields(body: &[u8]) -> Result<Vec<Owned>, FormError> {
         let mut form = Form::Urlencoded(Urlencoded::new(body));
         let mut fields = Vec::new();
         while let Some(field) = form.next_field()? {
