@@ -1,0 +1,73 @@
+//! The one buffer between a body and the multipart parser.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+/// Bytes in front of everything that is read, so that [`Buffer::unread_line_break`] always finds room.
+const LEAD: usize = LINE_BREAK.len();
+
+/// RFC 2046's CRLF.
+const LINE_BREAK: [u8; 2] = *b"\r\n";
+
+/// Bytes that were read and not yet taken, in memory of a fixed size.
+pub(super) struct Buffer<R> {
+    body: R,
+    memory: Box<[u8]>,
+    /// Where the untaken bytes are in `memory`: never before `LEAD`, but for a line break that was put back.
+    unread: Range<usize>,
+}
+
+impl<R: Read> Buffer<R> {
+    /// A buffer that holds up to `capacity` bytes of `body`.
+    pub(super) fn new(body: R, capacity: usize) -> Self {
+        Self {
+            body,
+            memory: vec![0; LEAD + capacity].into_boxed_slice(),
+            unread: LEAD..LEAD,
+        }
+    }
+
+    /// The untaken bytes.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.memory[self.unread.clone()]
+    }
+
+    /// Takes `length` of the untaken bytes. [`Self::taken`] shows them until the next [`Self::fill`].
+    pub(super) fn take(&mut self, length: usize) -> Range<usize> {
+        let taken = self.unread.start..self.unread.start + length;
+        self.unread.start = taken.end;
+        taken
+    }
+
+    /// The bytes that a [`Self::take`] took.
+    pub(super) fn taken(&self, taken: Range<usize>) -> &[u8] {
+        &self.memory[taken]
+    }
+
+    /// Puts a line break before the untaken bytes. Must not be called twice without taking something in between.
+    pub(super) fn unread_line_break(&mut self) {
+        let start = self.unread.start - LINE_BREAK.len();
+        self.memory[start..self.unread.start].copy_from_slice(&LINE_BREAK);
+        self.unread.start = start;
+    }
+
+    /// Reads once, into all the memory that is free, and tells whether anything came.
+    ///
+    /// The untaken bytes are moved to the front first. The parser leaves less than a delimiter of them, so this costs next to
+    /// nothing and every read may be as large as the memory.
+    pub(super) fn fill(&mut self) -> io::Result<bool> {
+        let length = self.unread.len();
+        self.memory.copy_within(self.unread.clone(), LEAD);
+        self.unread = LEAD..LEAD + length;
+        loop {
+            match self.body.read(&mut self.memory[self.unread.end..]) {
+                Ok(count) => {
+                    self.unread.end += count;
+                    return Ok(count > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! `multipart/form-data` (RFC 7578 over RFC 2046 section 5.1), streamed through one buffer.
+//!
+//! A delimiter is `\r\n--boundary`, whatever follows: the line break belongs to it, so it is found at the start of a line only. The
+//! line break before the first delimiter is made up where the body begins, and the one before a value where its headers end;
+//! so an empty preamble and a part without a value need no rules of their own.
+//!
+//! Decisions where the RFCs leave room:
+//! - A delimiter goes on with `--` (it closes the form) or with spaces and tabs and a line break (a part begins). Anything
+//!   else is refused: RFC 2046 forbids values with such lines, and parsers disagree on what they are.
+//! - Header lines end in CR LF. Bare CR, bare LF, NUL and continuation lines (`obs-fold`) are refused: no form client sends them.
+//! - Whatever follows the closing delimiter is the epilogue. It is read and ignored.
+//! - `Content-Type` and other headers of a part are ignored; a nested `multipart/mixed` is a value like any other.
+
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+
+use super::buffer::Buffer;
+use super::content_type::{self, Boundary};
+use super::{Field, FormError, MAX_FIELDS};
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes of the body that are held at a time.
+pub const BUFFER: usize = 64 * 1024;
+
+/// Bytes before the first delimiter.
+pub const MAX_PREAMBLE: usize = 8 * 1024;
+
+/// Bytes of a part's headers, the empty line after them and the padding of the delimiter before them included.
+pub const MAX_PART_HEADERS: usize = 8 * 1024;
+
+const TRUNCATED: FormError = FormError::Malformed("a body that ends before the closing delimiter");
+
+/// A multipart form that is being read.
+pub struct Multipart<R> {
+    buffer: Buffer<R>,
+    /// Finds the delimiter, and holds it.
+    delimiter: Finder<'static>,
+    state: State,
+    /// The untaken bytes begin with a made-up line break, which may begin a delimiter but is not part of the value.
+    at_start: bool,
+    fields: usize,
+    /// The header line that is being read.
+    line: Vec<u8>,
+}
+
+/// What the untaken bytes of the buffer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// What precedes the first delimiter.
+    Preamble,
+    /// The rest of a field's value.
+    Value,
+    /// A delimiter.
+    Delimiter,
+    /// What follows the closing delimiter.
+    Epilogue,
+    /// Of no interest, for this reason.
+    Failed(&'static str),
+}
+
+impl<R> fmt::Debug for Multipart<R> {
+    /// Leaves out the bytes: they hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Multipart")
+            .field("state", &self.state)
+            .field("fields", &self.fields)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<R: Read> Multipart<R> {
+    /// A form whose bytes `body` gives, its parts separated by `boundary`. Nothing is read yet.
+    pub fn new(boundary: &Boundary, body: R) -> Self {
+        Self::with_capacity(boundary, body, BUFFER)
+    }
+
+    /// As [`Self::new`], holding at most `capacity` bytes at a time, or a delimiter's length if that is more.
+    pub fn with_capacity(boundary: &Boundary, body: R, capacity: usize) -> Self {
+        let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
+        let mut buffer = Buffer::new(body, capacity.max(delimiter.len()));
+        buffer.unread_line_break();
+        Self {
+            buffer,
+            delimiter: Finder::new(&delimiter).into_owned(),
+            state: State::Preamble,
+            at_start: true,
+            fields: 0,
+            line: Vec::new(),
+        }
+    }
+
+    /// As [`super::Form::next_field`].
+    pub fn next_field(&mut self) -> Result<Option<Field>, FormError> {
+        let field = self.go_to_field();
+        field.map_err(|error| self.fail(error))
+    }
+
+    /// As [`super::Form::next_piece`].
+    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, FormError> {
+        match self.state {
+            State::Value => {}
+            State::Failed(reason) => return Err(FormError::Malformed(reason)),
+            State::Preamble | State::Delimiter | State::Epilogue => return Ok(None),
+        }
+        match self.take_piece() {
+            Ok(piece) => Ok((!piece.is_empty()).then(|| self.buffer.taken(piece))),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Reads the body to its end, once [`Self::next_field`] has come to the last field.
+    pub fn skip_epilogue(&mut self) -> Result<(), FormError> {
+        if let State::Failed(reason) = self.state {
+            return Err(FormError::Malformed(reason));
+        }
+        loop {
+            self.buffer.take(self.buffer.unread().len());
+            match self.buffer.fill() {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => return Err(self.fail(FormError::Read(error))),
+            }
+        }
+    }
+
+    fn fail(&mut self, error: FormError) -> FormError {
+        self.state = State::Failed(match error {
+            FormError::Malformed(reason) => reason,
+            FormError::Read(_) => "the body could not be read",
+        });
+        error
+    }
+
+    fn go_to_field(&mut self) -> Result<Option<Field>, FormError> {
+        match self.state {
+            State::Preamble => {
+                let mut length = 0;
+                while self.state == State::Preamble {
+                    length += self.take_piece()?.len();
+                    if length > MAX_PREAMBLE {
+                        return Err(FormError::Malformed("a preamble over 8 KiB"));
+                    }
+                }
+            }
+            State::Value => {
+                while self.state == State::Value {
+                    self.take_piece()?;
+                }
+            }
+            State::Delimiter => {}
+            State::Epilogue => return Ok(None),
+            State::Failed(reason) => return Err(FormError::Malformed(reason)),
+        }
+        self.buffer.take(self.delimiter.needle().len());
+        let mut budget = MAX_PART_HEADERS;
+        if self.closes(&mut budget)? {
+            self.state = State::Epilogue;
+            return Ok(None);
+        }
+        self.fields += 1;
+        if self.fields > MAX_FIELDS {
+            return Err(FormError::Malformed("more than 16 parts"));
+        }
+        let field = self.read_headers(&mut budget)?;
+        self.buffer.unread_line_break();
+        self.at_start = true;
+        self.state = State::Value;
+        Ok(Some(field))
+    }
+
+    /// Takes the next bytes that belong to no delimiter. Where they end at one, the state tells; only then may they be none.
+    ///
+    /// Whatever has been searched is taken at once, but for a tail that could begin a delimiter; so no byte is searched twice but
+    /// those of that tail.
+    fn take_piece(&mut self) -> Result<Range<usize>, FormError> {
+        loop {
+            let unread = self.buffer.unread();
+            let found = self.delimiter.find(unread);
+            let length = found.unwrap_or_else(|| unread.len() - self.held_back(unread));
+            if found.is_some() {
+                self.state = State::Delimiter;
+            }
+            let mut piece = self.buffer.take(length);
+            if self.at_start && length > 0 {
+                // The delimiter holds no second CR, so what is taken includes either both bytes of the line break or none.
+                piece.start += 2;
+                self.at_start = false;
+            }
+            if found.is_some() || !piece.is_empty() {
+                return Ok(piece);
+            }
+            self.fill()?;
+        }
+    }
+
+    /// How many of the last bytes could begin a delimiter. Its only CR is its first byte, so the last CR decides.
+    fn held_back(&self, unread: &[u8]) -> usize {
+        let delimiter = self.delimiter.needle();
+        let tail = &unread[unread.len().saturating_sub(delimiter.len() - 1)..];
+        match memchr::memrchr(b'\r', tail) {
+            Some(at) if delimiter.starts_with(&tail[at..]) => tail.len() - at,
+            _ => 0,
+        }
+    }
+
+    /// Takes what follows a delimiter on its line, and tells whether it was the closing one.
+    fn closes(&mut self, budget: &mut usize) -> Result<bool, FormError> {
+        let mut byte = self.take_byte()?;
+        if byte == b'-' && self.take_byte()? == b'-' {
+            return Ok(true);
+        }
+        while matches!(byte, b' ' | b'\t') {
+            spend(budget, 1)?;
+            byte = self.take_byte()?;
+        }
+        if byte == b'\r' && self.take_byte()? == b'\n' {
+            return Ok(false);
+        }
+        Err(FormError::Malformed("a delimiter that something follows"))
+    }
+
+    /// Takes a part's headers and the empty line after them.
+    fn read_headers(&mut self, budget: &mut usize) -> Result<Field, FormError> {
+        let mut field = None;
+        loop {
+            self.read_line(budget)?;
+            if self.line.is_empty() {
+                return field.ok_or(FormError::Malformed("a part without Content-Disposition"));
+            }
+            let (name, value) = header(&self.line).map_err(FormError::Malformed)?;
+            if name.eq_ignore_ascii_case(b"Content-Disposition") {
+                let disposition = content_type::disposition(value).map_err(FormError::Malformed)?;
+                if field.replace(disposition).is_some() {
+                    return Err(FormError::Malformed("a part with two Content-Disposition"));
+                }
+            } else if name.eq_ignore_ascii_case(b"Content-Transfer-Encoding") {
+                let plain = [&b"binary"[..], b"7bit", b"8bit"];
+                if !plain.iter().any(|plain| value.eq_ignore_ascii_case(plain)) {
+                    return Err(FormError::Malformed("a part with a transfer encoding"));
+                }
+            }
+        }
+    }
+
+    /// Takes one line into `self.line`, without its CR LF.
+    fn read_line(&mut self, budget: &mut usize) -> Result<(), FormError> {
+        self.line.clear();
+        loop {
+            let unread = self.buffer.unread();
+            let end = memchr::memchr(b'\n', unread);
+            let length = end.map_or(unread.len(), |end| end + 1);
+            spend(budget, length)?;
+            self.line.extend_from_slice(&unread[..length]);
+            self.buffer.take(length);
+            if end.is_some() {
+                break;
+            }
+            self.fill()?;
+        }
+        if !self.line.ends_with(b"\r\n") {
+            return Err(FormError::Malformed("a header line that ends in a bare LF"));
+        }
+        self.line.truncate(self.line.len() - 2);
+        Ok(())
+    }
+
+    fn take_byte(&mut self) -> Result<u8, FormError> {
+        loop {
+            if let Some(&byte) = self.buffer.unread().first() {
+                self.buffer.take(1);
+                return Ok(byte);
+            }
+            self.fill()?;
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), FormError> {
+        match self.buffer.fill() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TRUNCATED),
+            Err(error) => Err(FormError::Read(error)),
+        }
+    }
+}
+
+/// Takes `bytes` from what the headers of a part may still need.
+fn spend(budget: &mut usize, bytes: usize) -> Result<(), FormError> {
+    *budget = budget
+        .checked_sub(bytes)
+        .ok_or(FormError::Malformed("part headers over 8 KiB"))?;
+    Ok(())
+}
+
+/// Splits a header line into name and value.
+fn header(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
+    if matches!(line, [b' ' | b'\t', ..]) {
+        return Err("a continued header line");
+    }
+    if memchr::memchr2(b'\r', b'\0', line).is_some() {
+        return Err("a header line with a bare CR or a NUL");
+    }
+    let colon = memchr::memchr(b':', line).ok_or("a header line without a colon")?;
+    let (name, value) = line.split_at(colon);
+    if !content_type::is_token(name) {
+        return Err("a header whose name is no token");
+    }
+    Ok((name, content_type::trim(&value[1..])))
+}
