@@ -71,7 +71,9 @@ impl Api {
         };
         let (error, cause) = match &outcome {
             Ok(_) => (None, None),
-            Err(Error::Refusal(Refusal::Malformed(rule))) => (Some("Malformed request body"), Some((*rule).to_owned())),
+            Err(Error::Refusal(Refusal::Malformed(rule))) => {
+                (Some("Malformed request body"), Some((*rule).to_owned()))
+            }
             Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause),
             Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
         };
@@ -84,20 +86,36 @@ impl Api {
             .optional("cause", cause)
             .optional("path", trace.path)
             .optional("bytes", trace.size)
-            .field("ms", format_args!("{:.1}", began.elapsed().as_secs_f64() * 1e3))
+            .field(
+                "ms",
+                format_args!("{:.1}", began.elapsed().as_secs_f64() * 1e3),
+            )
             .write();
         response.with("X-Request-Id", request_id)
     }
 
-    fn route(&self, params: &Params, body: &mut dyn Read, trace: &mut Trace) -> Result<Response, Error> {
+    fn route(
+        &self,
+        params: &Params,
+        body: &mut dyn Read,
+        trace: &mut Trace,
+    ) -> Result<Response, Error> {
         let method = params.get("REQUEST_METHOD").unwrap_or_default();
         match (call(params), method) {
-            (b"" | b"/", b"POST") => upload::upload(self, params, body, trace).map(upload::Receipt::into_response),
+            (b"" | b"/", b"POST") => {
+                upload::upload(self, params, body, trace).map(upload::Receipt::into_response)
+            }
             (b"" | b"/", b"OPTIONS") => Ok(Response::preflight(UPLOAD_METHODS)),
-            (b"" | b"/", _) => Err(Refusal::MethodNotAllowed { allow: UPLOAD_METHODS }.into()),
+            (b"" | b"/", _) => Err(Refusal::MethodNotAllowed {
+                allow: UPLOAD_METHODS,
+            }
+            .into()),
             (b"/health", b"GET" | b"HEAD") => Ok(self.health()),
             (b"/health", b"OPTIONS") => Ok(Response::preflight(HEALTH_METHODS)),
-            (b"/health", _) => Err(Refusal::MethodNotAllowed { allow: HEALTH_METHODS }.into()),
+            (b"/health", _) => Err(Refusal::MethodNotAllowed {
+                allow: HEALTH_METHODS,
+            }
+            .into()),
             _ => Err(Refusal::NotFound.into()),
         }
     }
@@ -125,13 +143,19 @@ impl Api {
     /// Refuses to take more bytes while the docroot's file system has fewer than `min_free` left.
     pub(crate) fn check_free_space(&self) -> Result<(), Fault> {
         let free = self.store.free_bytes().map_err(Fault::saving)?;
-        if free < self.config.storage.min_free() { Err(Fault::InsufficientStorage { free }) } else { Ok(()) }
+        if free < self.config.storage.min_free() {
+            Err(Fault::InsufficientStorage { free })
+        } else {
+            Ok(())
+        }
     }
 }
 
 fn rfc3339(seconds: i64) -> Option<String> {
     let instant = UtcDateTime::from_unix_timestamp(seconds).ok()?;
-    instant.format(&time::format_description::well_known::Rfc3339).ok()
+    instant
+        .format(&time::format_description::well_known::Rfc3339)
+        .ok()
 }
 
 /// The call: the path below `/image/v2`. nginx passes the decoded path as `DOCUMENT_URI`; a CGI host that maps a program to a path
@@ -151,12 +175,17 @@ fn call(params: &Params) -> &[u8] {
 
 /// The address that nginx saw; absent where the web server passes none.
 pub(crate) fn address(params: &Params) -> Option<IpAddr> {
-    str::from_utf8(params.get("REMOTE_ADDR")?).ok()?.parse().ok()
+    str::from_utf8(params.get("REMOTE_ADDR")?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// The id that nginx gave the request, or a random one.
 fn request_id(params: &Params) -> String {
-    let legal = |id: &&[u8]| (8..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric());
+    let legal = |id: &&[u8]| {
+        (8..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric())
+    };
     match params.get("REQUEST_ID").filter(legal) {
         Some(id) => String::from_utf8_lossy(id).into_owned(),
         None => {
@@ -181,12 +210,39 @@ mod tests {
         let cases: [(&[(&str, &str)], &[u8]); 8] = [
             (&[("DOCUMENT_URI", "/image/v2")], b""),
             (&[("DOCUMENT_URI", "/image/v2/")], b"/"),
-            (&[("DOCUMENT_URI", "/image/v2/health"), ("REQUEST_URI", "/image/v2/health?x")], b"/health"),
+            (
+                &[
+                    ("DOCUMENT_URI", "/image/v2/health"),
+                    ("REQUEST_URI", "/image/v2/health?x"),
+                ],
+                b"/health",
+            ),
             (&[("REQUEST_URI", "/image/v2/?a=/image/v2/health")], b"/"),
-            (&[("REQUEST_URI", "/image/v2/health?x=1"), ("SCRIPT_NAME", "/cgi-bin/cdn")], b"/health"),
-            (&[("REQUEST_URI", "/cgi-bin/cdn/health"), ("PATH_INFO", "/health")], b"/health"),
-            (&[("REQUEST_URI", "/cgi-bin/cdn"), ("SCRIPT_NAME", "/cgi-bin/cdn")], b""),
-            (&[("DOCUMENT_URI", "/image/v22/"), ("PATH_INFO", "/x")], b"/x"),
+            (
+                &[
+                    ("REQUEST_URI", "/image/v2/health?x=1"),
+                    ("SCRIPT_NAME", "/cgi-bin/cdn"),
+                ],
+                b"/health",
+            ),
+            (
+                &[
+                    ("REQUEST_URI", "/cgi-bin/cdn/health"),
+                    ("PATH_INFO", "/health"),
+                ],
+                b"/health",
+            ),
+            (
+                &[
+                    ("REQUEST_URI", "/cgi-bin/cdn"),
+                    ("SCRIPT_NAME", "/cgi-bin/cdn"),
+                ],
+                b"",
+            ),
+            (
+                &[("DOCUMENT_URI", "/image/v22/"), ("PATH_INFO", "/x")],
+                b"/x",
+            ),
         ];
         for (pairs, expected) in cases {
             assert_eq!(call(&params(pairs)), expected, "{pairs:?}");
@@ -195,10 +251,21 @@ mod tests {
 
     #[test]
     fn a_request_id_of_a_stranger_is_not_echoed() {
-        assert_eq!(request_id(&params(&[("REQUEST_ID", "0123456789abcdef")])), "0123456789abcdef");
-        for wrong in ["", "short", "0123456789abcdef\r\nX: y", "<script>alert(1)</script>"] {
+        assert_eq!(
+            request_id(&params(&[("REQUEST_ID", "0123456789abcdef")])),
+            "0123456789abcdef"
+        );
+        for wrong in [
+            "",
+            "short",
+            "0123456789abcdef\r\nX: y",
+            "<script>alert(1)</script>",
+        ] {
             let id = request_id(&params(&[("REQUEST_ID", wrong)]));
-            assert!(id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{wrong:?} gave {id:?}");
+            assert!(
+                id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{wrong:?} gave {id:?}"
+            );
         }
     }
 }

@@ -58,7 +58,9 @@ impl Token {
 
 /// A token that cannot be imported.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a token is 16 to 256 visible ASCII characters; this one has {length} bytes, or others among them")]
+#[error(
+    "a token is 16 to 256 visible ASCII characters; this one has {length} bytes, or others among them"
+)]
 pub struct UnfitToken {
     length: usize,
 }
@@ -78,8 +80,12 @@ pub enum Decision {
 /// Compares what was sent with every valid token of `account`. An absent account takes the same steps.
 pub fn decide(account: Option<Account>, sent: TokenDigest) -> Decision {
     let decoy = [TokenDigest([0; 32])];
-    let tokens = account.as_ref().map_or(&decoy[..], |account| &account.tokens);
-    let matches = tokens.iter().fold(Choice::from(0), |matched, token| matched | token.0.ct_eq(&sent.0));
+    let tokens = account
+        .as_ref()
+        .map_or(&decoy[..], |account| &account.tokens);
+    let matches = tokens.iter().fold(Choice::from(0), |matched, token| {
+        matched | token.0.ct_eq(&sent.0)
+    });
     match account {
         None => Decision::UnknownClient,
         Some(account) if matches.into() => Decision::Granted(account),
@@ -97,7 +103,10 @@ mod tests {
             key: ClientKey(1),
             plan: "free".to_owned(),
             disabled: false,
-            tokens: tokens.iter().map(|token| TokenDigest::of(token.as_bytes())).collect(),
+            tokens: tokens
+                .iter()
+                .map(|token| TokenDigest::of(token.as_bytes()))
+                .collect(),
             used: 0,
         }
     }
@@ -106,12 +115,22 @@ mod tests {
     fn any_valid_token_is_granted_and_no_other() {
         let two = account(&["old", "new"]);
         for token in ["old", "new"] {
-            assert_eq!(decide(Some(two.clone()), TokenDigest::of(token.as_bytes())), Decision::Granted(two.clone()));
+            assert_eq!(
+                decide(Some(two.clone()), TokenDigest::of(token.as_bytes())),
+                Decision::Granted(two.clone())
+            );
         }
         for token in ["", "ol", "older", "OLD"] {
-            assert_eq!(decide(Some(two.clone()), TokenDigest::of(token.as_bytes())), Decision::WrongToken, "{token}");
+            assert_eq!(
+                decide(Some(two.clone()), TokenDigest::of(token.as_bytes())),
+                Decision::WrongToken,
+                "{token}"
+            );
         }
-        assert_eq!(decide(Some(account(&[])), TokenDigest::of(b"")), Decision::WrongToken);
+        assert_eq!(
+            decide(Some(account(&[])), TokenDigest::of(b"")),
+            Decision::WrongToken
+        );
         assert_eq!(decide(None, TokenDigest([0; 32])), Decision::UnknownClient);
     }
 
@@ -119,14 +138,24 @@ mod tests {
     fn random_tokens_are_32_hexadecimal_characters() {
         let token = Token::random().expect("random");
         assert_eq!(token.reveal().len(), 32);
-        assert!(token.reveal().bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')));
+        assert!(
+            token
+                .reveal()
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        );
         assert_ne!(token.digest(), Token::random().expect("random").digest());
     }
 
     #[test]
     fn imported_tokens_are_visible_ascii() {
         assert!(Token::import("8b5d24c7e3af9d87156a40b1c3e92f67").is_ok());
-        for wrong in ["", "short", "8b5d24c7e3af9d87 156a40b1c3e92f67", "8b5d24c7e3af9d87156a40b1c3e92f6\u{e9}"] {
+        for wrong in [
+            "",
+            "short",
+            "8b5d24c7e3af9d87 156a40b1c3e92f67",
+            "8b5d24c7e3af9d87156a40b1c3e92f6\u{e9}",
+        ] {
             assert!(Token::import(wrong).is_err(), "{wrong}");
         }
     }

@@ -82,7 +82,9 @@ pub enum Command {
     /// Write the nginx files, pages and cron line that follow from the configuration
     Render(RenderArguments),
     /// Print a completion script
-    #[command(after_help = "Example:\n  corenexis-cdn completions bash > /etc/bash_completion.d/corenexis-cdn")]
+    #[command(
+        after_help = "Example:\n  corenexis-cdn completions bash > /etc/bash_completion.d/corenexis-cdn"
+    )]
     Completions {
         /// The shell it is for
         shell: clap_complete::Shell,

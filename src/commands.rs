@@ -35,23 +35,37 @@ pub struct Failure {
 
 impl Failure {
     fn failed(message: impl fmt::Display) -> Self {
-        Self { code: 1, message: message.to_string() }
+        Self {
+            code: 1,
+            message: message.to_string(),
+        }
     }
 
     fn configuration(message: impl fmt::Display) -> Self {
-        Self { code: 3, message: message.to_string() }
+        Self {
+            code: 3,
+            message: message.to_string(),
+        }
     }
 
     fn storage(message: impl fmt::Display) -> Self {
-        Self { code: 4, message: message.to_string() }
+        Self {
+            code: 4,
+            message: message.to_string(),
+        }
     }
 
     fn busy(message: impl fmt::Display) -> Self {
-        Self { code: 75, message: message.to_string() }
+        Self {
+            code: 75,
+            message: message.to_string(),
+        }
     }
 
     fn no_client(id: &str) -> Self {
-        Self::failed(format!("there is no client {id:?}: `corenexis-cdn client list` shows those there are"))
+        Self::failed(format!(
+            "there is no client {id:?}: `corenexis-cdn client list` shows those there are"
+        ))
     }
 }
 
@@ -70,7 +84,11 @@ impl From<io::Error> for Failure {
 /// Runs what the command line says and gives the exit code of the process.
 pub fn run() -> ExitCode {
     // A CGI host passes a query such as `?sweep` as arguments (RFC 3875, section 4.4), so there they are not read at all.
-    let outcome = if serve::is_cgi() { serve::cgi() } else { dispatch(Arguments::parse()) };
+    let outcome = if serve::is_cgi() {
+        serve::cgi()
+    } else {
+        dispatch(Arguments::parse())
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -87,10 +105,19 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),
-        Command::Usage { client, since, json } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
+        Command::Usage {
+            client,
+            since,
+            json,
+        } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "corenexis-cdn", &mut io::stdout());
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "corenexis-cdn",
+                &mut io::stdout(),
+            );
             Ok(())
         }
     }
@@ -103,17 +130,28 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
             path.display()
         ))
     })?;
-    Config::from_toml(&text).map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
+    Config::from_toml(&text)
+        .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
 }
 
 fn open_ledger(config: &Config, readers: usize) -> Result<SqliteLedger, Failure> {
     let durability = config.storage.durability;
-    Ok(SqliteLedger::open(&config.ledger.path, durability, readers, UtcDateTime::now())?)
+    Ok(SqliteLedger::open(
+        &config.ledger.path,
+        durability,
+        readers,
+        UtcDateTime::now(),
+    )?)
 }
 
 /// A ledger for a command of the operator's, which changes it for good whatever the setting for uploads.
 fn open_operators_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
-    Ok(SqliteLedger::open(&config.ledger.path, Durability::Full, 1, UtcDateTime::now())?)
+    Ok(SqliteLedger::open(
+        &config.ledger.path,
+        Durability::Full,
+        1,
+        UtcDateTime::now(),
+    )?)
 }
 
 fn open_docroot(config: &Config) -> Result<Docroot, Failure> {
@@ -140,7 +178,9 @@ fn print_json(value: &Value) -> Result<(), Failure> {
 
 /// The fields of an object, one on each line.
 fn print_fields(object: Value) -> Result<(), Failure> {
-    let Value::Object(fields) = object else { return print_json(&object) };
+    let Value::Object(fields) = object else {
+        return print_json(&object);
+    };
     let line = |(key, value)| match value {
         Value::String(text) => format!("{key}: {text}\n"),
         other => format!("{key}: {other}\n"),
@@ -163,7 +203,11 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
             .zip(&widths)
             .map(|(cell, &width)| {
                 let number = !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
-                if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+                if number {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
             })
             .collect();
         text.push_str(cells.join("  ").trim_end());
@@ -186,8 +230,14 @@ mod tests {
 
     #[test]
     fn a_table_is_as_wide_as_its_cells() {
-        let rows = [vec!["shop".to_owned(), "7".to_owned()], vec!["a-longer-one".to_owned(), "1000".to_owned()]];
-        assert_eq!(table(&["ID", "TODAY"], &rows), "ID            TODAY\nshop              7\na-longer-one   1000\n");
+        let rows = [
+            vec!["shop".to_owned(), "7".to_owned()],
+            vec!["a-longer-one".to_owned(), "1000".to_owned()],
+        ];
+        assert_eq!(
+            table(&["ID", "TODAY"], &rows),
+            "ID            TODAY\nshop              7\na-longer-one   1000\n"
+        );
         assert_eq!(table(&["ID", "TODAY"], &[]), "ID  TODAY\n");
     }
 

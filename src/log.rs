@@ -15,9 +15,15 @@ pub struct Line(String);
 impl Line {
     /// Begins a line at `now`; `event` says what happened.
     pub fn new(now: UtcDateTime, event: &str) -> Self {
-        let truncated = now.replace_nanosecond(now.nanosecond() / 1_000_000 * 1_000_000).unwrap_or(now);
+        let truncated = now
+            .replace_nanosecond(now.nanosecond() / 1_000_000 * 1_000_000)
+            .unwrap_or(now);
         let mut line = Self(String::with_capacity(256));
-        let _ = write!(line.0, "time={} event={event}", truncated.format(&Rfc3339).unwrap_or_default());
+        let _ = write!(
+            line.0,
+            "time={} event={event}",
+            truncated.format(&Rfc3339).unwrap_or_default()
+        );
         line
     }
 
@@ -26,8 +32,14 @@ impl Line {
     pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
         let value = value.to_string();
         let plain = !value.is_empty()
-            && value.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='));
-        let _ = if plain { write!(self.0, " {key}={value}") } else { write!(self.0, " {key}={value:?}") };
+            && value
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='));
+        let _ = if plain {
+            write!(self.0, " {key}={value}")
+        } else {
+            write!(self.0, " {key}={value:?}")
+        };
         self
     }
 

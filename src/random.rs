@@ -10,5 +10,7 @@ pub struct NoRandom(String);
 
 /// Fills `bytes` from the operating system's generator (getrandom(2)).
 pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandom> {
-    SysRng.try_fill_bytes(bytes).map_err(|error| NoRandom(error.to_string()))
+    SysRng
+        .try_fill_bytes(bytes)
+        .map_err(|error| NoRandom(error.to_string()))
 }

@@ -8,7 +8,8 @@ use crate::error::{Error, Fault, Refusal};
 use crate::plan::Quota;
 
 /// Headers that a script of another origin may read.
-const EXPOSED: &str = "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id";
+const EXPOSED: &str =
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id";
 
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,16 +22,24 @@ pub struct Response {
 impl Response {
     /// A reply with a JSON body.
     pub const fn json(status: u16, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body: Some(body) }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Some(body),
+        }
     }
 
     /// The answer to a preflight request (Fetch standard, CORS protocol): anything may be sent to `allow` methods.
     pub fn preflight(allow: &'static str) -> Self {
-        Self { status: 204, headers: Vec::new(), body: None }
-            .with("Allow", allow)
-            .with("Access-Control-Allow-Methods", allow)
-            .with("Access-Control-Allow-Headers", "*, Authorization")
-            .with("Access-Control-Max-Age", "86400")
+        Self {
+            status: 204,
+            headers: Vec::new(),
+            body: None,
+        }
+        .with("Allow", allow)
+        .with("Access-Control-Allow-Methods", allow)
+        .with("Access-Control-Allow-Headers", "*, Authorization")
+        .with("Access-Control-Max-Age", "86400")
     }
 
     /// The reply to a request that was refused or failed.
@@ -87,7 +96,10 @@ impl Response {
             debug_assert!(!value.contains(['\r', '\n']), "{name}: {value:?}");
             let _ = write!(out, "{name}: {value}\r\n");
         };
-        header("Status", &format!("{} {}", self.status, reason_phrase(self.status)));
+        header(
+            "Status",
+            &format!("{} {}", self.status, reason_phrase(self.status)),
+        );
         if self.body.is_some() {
             header("Content-Type", "application/json");
         }
@@ -133,21 +145,35 @@ mod tests {
 
     #[test]
     fn a_reply_is_a_cgi_response() {
-        let reply = text(&Response::json(200, json!({ "status": "success", "url": "https://a/p/d/ap5/AbCdEf.png" })));
+        let reply = text(&Response::json(
+            200,
+            json!({ "status": "success", "url": "https://a/p/d/ap5/AbCdEf.png" }),
+        ));
         let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
-        assert_eq!(body, r#"{"status":"success","url":"https://a/p/d/ap5/AbCdEf.png"}"#);
-        assert!(head.starts_with("Status: 200 OK\r\nContent-Type: application/json\r\n"), "{head}");
-        assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+        assert_eq!(
+            body,
+            r#"{"status":"success","url":"https://a/p/d/ap5/AbCdEf.png"}"#
+        );
+        assert!(
+            head.starts_with("Status: 200 OK\r\nContent-Type: application/json\r\n"),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("Content-Length: {}", body.len())),
+            "{head}"
+        );
         assert!(head.contains("Access-Control-Allow-Origin: *"), "{head}");
     }
 
     #[test]
     fn refusals_carry_their_headers() {
-        let reply = text(&Response::refusal(&Refusal::QuotaExhausted { retry_after: 77 }).with_quota(Quota {
-            limit: 50,
-            used: 60,
-            resets_at: 1_700_000_000,
-        }));
+        let reply = text(
+            &Response::refusal(&Refusal::QuotaExhausted { retry_after: 77 }).with_quota(Quota {
+                limit: 50,
+                used: 60,
+                resets_at: 1_700_000_000,
+            }),
+        );
         for line in [
             "Status: 429 Too Many Requests",
             "Retry-After: 77",
@@ -155,23 +181,39 @@ mod tests {
             "X-RateLimit-Remaining: 0",
             "X-RateLimit-Reset: 1700000000",
         ] {
-            assert!(reply.contains(&format!("{line}\r\n")), "{line} is not in {reply}");
+            assert!(
+                reply.contains(&format!("{line}\r\n")),
+                "{line} is not in {reply}"
+            );
         }
-        let reply = text(&Response::refusal(&Refusal::MethodNotAllowed { allow: "POST, OPTIONS" }));
+        let reply = text(&Response::refusal(&Refusal::MethodNotAllowed {
+            allow: "POST, OPTIONS",
+        }));
         assert!(reply.contains("Allow: POST, OPTIONS\r\n"), "{reply}");
     }
 
     #[test]
     fn a_fault_tells_the_client_nothing_of_its_cause() {
-        let reply = text(&Response::fault(&Fault::Internal("disk /dev/sda1 is on fire".to_owned())));
-        assert!(reply.ends_with(r#"{"error":"Internal server error"}"#), "{reply}");
+        let reply = text(&Response::fault(&Fault::Internal(
+            "disk /dev/sda1 is on fire".to_owned(),
+        )));
+        assert!(
+            reply.ends_with(r#"{"error":"Internal server error"}"#),
+            "{reply}"
+        );
         assert!(!reply.contains("fire"), "{reply}");
     }
 
     #[test]
     fn a_preflight_has_no_body() {
         let reply = text(&Response::preflight("POST, OPTIONS"));
-        assert!(reply.starts_with("Status: 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n"), "{reply}");
-        assert!(reply.ends_with("\r\n\r\n") && !reply.contains("Content-Type"), "{reply}");
+        assert!(
+            reply.starts_with("Status: 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n"),
+            "{reply}"
+        );
+        assert!(
+            reply.ends_with("\r\n\r\n") && !reply.contains("\r\nContent-Type"),
+            "{reply}"
+        );
     }
 }

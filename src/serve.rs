@@ -89,13 +89,23 @@ pub fn serve(
     }
     let connections = Arc::new(Connections::new(cap));
     let (busy, refused) = sync_channel(BUSY_QUEUE);
-    thread::Builder::new().name("busy".to_owned()).spawn(move || refuse_connections(&refused))?;
-    let mut acceptor = Acceptor { listener, spare: spare_descriptor(), connections: &connections, handler, busy };
+    thread::Builder::new()
+        .name("busy".to_owned())
+        .spawn(move || refuse_connections(&refused))?;
+    let mut acceptor = Acceptor {
+        listener,
+        spare: spare_descriptor(),
+        connections: &connections,
+        handler,
+        busy,
+    };
     listener.set_nonblocking()?;
     while wait_for_connection(listener, stop)? {
         acceptor.accept_waiting();
     }
-    event("draining").field("connections", connections.count()).write();
+    event("draining")
+        .field("connections", connections.count())
+        .write();
     connections.drain(Instant::now() + DRAIN_TIME, IDLE_GRACE);
     Ok(())
 }
@@ -103,8 +113,10 @@ pub fn serve(
 /// Waits until a connection waits (`true`) or the process shall stop (`false`).
 fn wait_for_connection(listener: &Listener, stop: &UnixStream) -> io::Result<bool> {
     loop {
-        let mut descriptors =
-            [PollFd::new(listener, PollFlags::IN), PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)];
+        let mut descriptors = [
+            PollFd::new(listener, PollFlags::IN),
+            PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
+        ];
         match poll(&mut descriptors, None) {
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -159,11 +171,14 @@ impl Acceptor<'_> {
         };
         let handler = Arc::clone(&self.handler);
         let cap = self.connections.cap();
-        let spawned = thread::Builder::new().name("connection".to_owned()).stack_size(STACK_SIZE).spawn(move || {
-            if let Err(error) = serve_connection(stream, &registered, cap, &*handler) {
-                event("connection_failed").field("cause", error).write();
-            }
-        });
+        let spawned = thread::Builder::new()
+            .name("connection".to_owned())
+            .stack_size(STACK_SIZE)
+            .spawn(move || {
+                if let Err(error) = serve_connection(stream, &registered, cap, &*handler) {
+                    event("connection_failed").field("cause", error).write();
+                }
+            });
         if let Err(error) = spawned {
             event("connection_refused").field("cause", error).write();
             thread::sleep(ACCEPT_BACKOFF);
@@ -221,13 +236,24 @@ fn refuse_connection(stream: Stream) {
         Ok(())
     };
     let outcome = refuse();
-    event("connection_refused").field("cause", Refusal::ServerBusy.message()).optional("error", outcome.err()).write();
+    event("connection_refused")
+        .field("cause", Refusal::ServerBusy.message())
+        .optional("error", outcome.err())
+        .write();
 }
 
 /// Answers one request as a plain CGI program (RFC 3875): parameters from the environment, body and reply over the standard streams.
-pub fn serve_cgi(handler: &dyn Handler, params: &Params, body: impl Read, mut out: impl Write) -> io::Result<()> {
+pub fn serve_cgi(
+    handler: &dyn Handler,
+    params: &Params,
+    body: impl Read,
+    mut out: impl Write,
+) -> io::Result<()> {
     let length = params.content_length();
-    let mut body = CgiBody { left: length.unwrap_or(0), body };
+    let mut body = CgiBody {
+        left: length.unwrap_or(0),
+        body,
+    };
     let response = match length {
         Some(_) => answer(handler, params, &mut body),
         None => Response::refusal(&Refusal::Malformed("CONTENT_LENGTH is no number")),
@@ -250,12 +276,17 @@ struct CgiBody<R> {
 
 impl<R: Read> Read for CgiBody<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let limit = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        let limit = usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(out.len());
         if limit == 0 {
             return Ok(0);
         }
         match self.body.read(&mut out[..limit])? {
-            0 => Err(io::Error::new(io::ErrorKind::InvalidData, "the body is not as long as CONTENT_LENGTH says")),
+            0 => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the body is not as long as CONTENT_LENGTH says",
+            )),
             read => {
                 self.left -= read as u64;
                 Ok(read)
@@ -270,12 +301,20 @@ fn descriptor_cap(max_connections: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     if let Some(current) = limit.current.filter(|&current| current < wanted) {
         let raised = limit.maximum.unwrap_or(wanted).min(wanted).max(current);
-        let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: Some(raised), ..limit });
+        let _ = setrlimit(
+            Resource::Nofile,
+            rustix::process::Rlimit {
+                current: Some(raised),
+                ..limit
+            },
+        );
     }
     match getrlimit(Resource::Nofile).current {
         Some(current) => {
             let fitting = current.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
-            usize::try_from(fitting).unwrap_or(usize::MAX).clamp(1, max_connections)
+            usize::try_from(fitting)
+                .unwrap_or(usize::MAX)
+                .clamp(1, max_connections)
         }
         None => max_connections,
     }
@@ -286,12 +325,20 @@ fn spare_descriptor() -> Option<File> {
 }
 
 fn is_descriptor_shortage(error: &io::Error) -> bool {
-    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
-    matches!(code, Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE))
+    let code = error
+        .raw_os_error()
+        .map(rustix::io::Errno::from_raw_os_error);
+    matches!(
+        code,
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE)
+    )
 }
 
 fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn event(name: &str) -> Line {

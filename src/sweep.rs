@@ -74,7 +74,9 @@ impl Sweep<'_> {
     pub fn run(&self) -> Result<Report, SweepError> {
         let mut report = Report::default();
         self.delete_expired(&mut report)?;
-        report.abandoned = self.store.delete_abandoned(self.now.unix_timestamp() - ABANDONED_AFTER, self.dry_run)?;
+        report.abandoned = self
+            .store
+            .delete_abandoned(self.now.unix_timestamp() - ABANDONED_AFTER, self.dry_run)?;
         let recent: Vec<_> = self.recent_directories().collect();
         for directory in &recent {
             self.reconcile(directory, &mut report)?;
@@ -90,7 +92,9 @@ impl Sweep<'_> {
         let mut after: Option<Expired> = None;
         loop {
             let batch = self.ledger.expired(self.now, after.as_ref(), BATCH)?;
-            let Some(last) = batch.last() else { return Ok(()) };
+            let Some(last) = batch.last() else {
+                return Ok(());
+            };
             after = Some(last.clone());
             let paths: Vec<_> = batch.into_iter().map(|expired| expired.path).collect();
             if self.dry_run {
@@ -122,23 +126,33 @@ impl Sweep<'_> {
     fn recent_directories(&self) -> impl Iterator<Item = String> {
         let days = (0..RECENT_DAYS).filter_map(|back| {
             let instant = self.now.unix_timestamp() - back * DAY_SECONDS;
-            Some(DayName::of(UtcDateTime::from_unix_timestamp(instant).ok()?.date()))
+            Some(DayName::of(
+                UtcDateTime::from_unix_timestamp(instant).ok()?.date(),
+            ))
         });
-        days.flat_map(|day| StoreDuration::ALL.map(|duration| format!("{}/{day}", class_of(duration))))
+        days.flat_map(|day| {
+            StoreDuration::ALL.map(|duration| format!("{}/{day}", class_of(duration)))
+        })
     }
 
     /// Compares the rows and the files of one directory.
     fn reconcile(&self, directory: &str, report: &mut Report) -> Result<(), SweepError> {
         let mut files: HashSet<ImagePath> = self.store.list(directory)?.into_iter().collect();
-        let mut filter =
-            ImageFilter { directory: Some(directory.to_owned()), limit: BATCH, ..ImageFilter::default() };
+        let mut filter = ImageFilter {
+            directory: Some(directory.to_owned()),
+            limit: BATCH,
+            ..ImageFilter::default()
+        };
         let oldest = self.now.unix_timestamp() - MISSING_AFTER;
         loop {
             let rows = self.ledger.images(&filter)?;
             let mut missing = Vec::new();
             for row in &rows {
                 // Asked again, because the file may have come after the directory was read.
-                if !files.remove(&row.path) && row.uploaded_at < oldest && self.store.placed_at(&row.path)?.is_none() {
+                if !files.remove(&row.path)
+                    && row.uploaded_at < oldest
+                    && self.store.placed_at(&row.path)?.is_none()
+                {
                     missing.push(row.path.clone());
                 }
             }
@@ -156,19 +170,32 @@ impl Sweep<'_> {
 
     /// Deletes files without a row that were put there while this ledger was in use. Older ones may be all that is left of an earlier
     /// ledger, and are nothing to be deleted unasked.
-    fn delete_orphans(&self, files: &HashSet<ImagePath>, report: &mut Report) -> Result<(), SweepError> {
-        let Some(ledger_made) = self.ledger.noted_time(Event::Created)? else { return Ok(()) };
+    fn delete_orphans(
+        &self,
+        files: &HashSet<ImagePath>,
+        report: &mut Report,
+    ) -> Result<(), SweepError> {
+        let Some(ledger_made) = self.ledger.noted_time(Event::Created)? else {
+            return Ok(());
+        };
         let latest = self.now.unix_timestamp() - ABANDONED_AFTER;
         let mut orphans = Vec::new();
         for path in files {
             let placed = self.store.placed_at(path)?;
-            if placed.is_some_and(|placed| ledger_made < placed && placed < latest) && self.ledger.image(path)?.is_none() {
+            if placed.is_some_and(|placed| ledger_made < placed && placed < latest)
+                && self.ledger.image(path)?.is_none()
+            {
                 orphans.push(path.clone());
             }
         }
         report.orphaned += orphans.len() as u64;
         if !self.dry_run {
-            let failed = self.store.delete(&orphans).iter().filter(|outcome| outcome.is_err()).count() as u64;
+            let failed = self
+                .store
+                .delete(&orphans)
+                .iter()
+                .filter(|outcome| outcome.is_err())
+                .count() as u64;
             report.orphaned -= failed;
             report.failed += failed;
         }

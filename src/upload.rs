@@ -24,7 +24,7 @@ use crate::auth::{self, Decision, TokenDigest};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
-use crate::form::{self, Form};
+use crate::form::{self, FileName, Form};
 use crate::image::{self, Inspected, Rejected};
 use crate::ledger::ClientKey;
 use crate::ledger::committer::{Outcome, Upload};
@@ -47,8 +47,14 @@ pub(crate) struct Receipt {
 impl Receipt {
     /// The documented reply.
     pub(crate) fn into_response(self) -> Response {
-        let expires_at = self.expiry.map_or_else(|| "Never (Lifetime)".to_owned(), |expiry| expiry.to_string());
-        Response::json(200, json!({ "status": "success", "url": self.url, "expires_at": expires_at }))
+        let expires_at = self.expiry.map_or_else(
+            || "Never (Lifetime)".to_owned(),
+            |expiry| expiry.to_string(),
+        );
+        Response::json(
+            200,
+            json!({ "status": "success", "url": self.url, "expires_at": expires_at }),
+        )
     }
 }
 
@@ -60,7 +66,12 @@ struct Grant<'a> {
 }
 
 /// Takes one upload: reads `body`, stores the image, and says where it is.
-pub(crate) fn upload(api: &Api, params: &Params, body: &mut dyn Read, trace: &mut Trace) -> Result<Receipt, Error> {
+pub(crate) fn upload(
+    api: &Api,
+    params: &Params,
+    body: &mut dyn Read,
+    trace: &mut Trace,
+) -> Result<Receipt, Error> {
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
     let (submission, grant) = receive(api, form, params, trace)?;
     let mut spool = match submission.source()? {
@@ -83,8 +94,12 @@ fn receive<'a, R: Read>(
     while let Some(field) = form.next_field()? {
         match Name::of(&field) {
             Some(Name::Image) => {
-                let limit = grant.as_ref().map_or(api.config.largest_file(), |grant: &Grant<'_>| grant.plan.max_file_size);
-                let image = spool_image(api, &mut form, field.has_file_name(), limit)?;
+                let limit = grant
+                    .as_ref()
+                    .map_or(api.config.largest_file(), |grant: &Grant<'_>| {
+                        grant.plan.max_file_size
+                    });
+                let image = spool_image(api, &mut form, field.file_name == FileName::Given, limit)?;
                 submission.set_image(image)?;
             }
             Some(name) => submission.read(name, &mut form)?,
@@ -103,11 +118,19 @@ fn receive<'a, R: Read>(
 
 /// Writes the file of the form to the spool, at most `limit` bytes of it; reads it to its end in any case. What goes wrong is kept
 /// until it is its turn in the order of refusals.
-fn spool_image<R: Read>(api: &Api, form: &mut Form<R>, named: bool, limit: u64) -> Result<Image, Error> {
+fn spool_image<R: Read>(
+    api: &Api,
+    form: &mut Form<R>,
+    named: bool,
+    limit: u64,
+) -> Result<Image, Error> {
     let mut image = if named { Image::Empty } else { Image::Absent };
     while let Some(piece) = form.next_piece()? {
         if matches!(image, Image::Absent | Image::Empty) {
-            image = match api.check_free_space().and_then(|()| api.store.spool().map_err(Fault::saving)) {
+            image = match api
+                .check_free_space()
+                .and_then(|()| api.store.spool().map_err(Fault::saving))
+            {
                 Ok(spool) => Image::Spooled(spool),
                 Err(fault) => Image::Failed(fault),
             };
@@ -146,7 +169,9 @@ fn authorize<'a>(
         trace.client = Some(String::from_utf8_lossy(claim.client_id).into_owned());
     }
     let refused = match auth::decide(known, TokenDigest::of(claim.client_token)) {
-        Decision::Granted(account) => return grant(api, account, claim.store_duration, now.date(), trace),
+        Decision::Granted(account) => {
+            return grant(api, account, claim.store_duration, now.date(), trace);
+        }
         Decision::UnknownClient => Refusal::InvalidClientId,
         Decision::WrongToken => Refusal::InvalidClientToken,
     };
@@ -165,7 +190,10 @@ fn grant<'a>(
     trace: &mut Trace,
 ) -> Result<Grant<'a>, Error> {
     let plan = api.config.plans.get(&account.plan).ok_or_else(|| {
-        Fault::Internal(format!("the client's plan {:?} is not in the configuration", account.plan))
+        Fault::Internal(format!(
+            "the client's plan {:?} is not in the configuration",
+            account.plan
+        ))
     })?;
     let quota = plan.quota(account.used, today);
     trace.quota = Some(quota);
@@ -176,21 +204,31 @@ fn grant<'a>(
         .ok()
         .and_then(|code| code.parse().ok())
         .filter(|&duration| plan.allows(duration))
-        .ok_or_else(|| Refusal::InvalidDuration { allowed: plan.durations.clone() })?;
+        .ok_or_else(|| Refusal::InvalidDuration {
+            allowed: plan.durations.clone(),
+        })?;
     if quota.is_exhausted() {
         return Err(exhausted(quota.resets_at, (api.clock)()).into());
     }
-    Ok(Grant { client: account.key, plan, duration })
+    Ok(Grant {
+        client: account.key,
+        plan,
+        duration,
+    })
 }
 
 fn exhausted(resets_at: i64, now: time::UtcDateTime) -> Refusal {
-    let retry_after = u64::try_from(resets_at - now.unix_timestamp()).unwrap_or(0).max(1);
+    let retry_after = u64::try_from(resets_at - now.unix_timestamp())
+        .unwrap_or(0)
+        .max(1);
     Refusal::QuotaExhausted { retry_after }
 }
 
 /// The file that came with the form, if the plan takes it. One that came before the fields was held to the largest plan's limit.
 fn file(image: Image, plan: &Plan) -> Result<Spool, Error> {
-    let too_large = Refusal::FileTooLarge { max_size: plan.max_file_size };
+    let too_large = Refusal::FileTooLarge {
+        max_size: plan.max_file_size,
+    };
     match image {
         Image::Spooled(spool) if spool.size() <= plan.max_file_size => Ok(spool),
         Image::Spooled(_) | Image::TooLarge => Err(too_large.into()),
@@ -206,7 +244,10 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
     let mut spool = api.store.spool().map_err(Fault::saving)?;
     match api.fetcher.download(url, plan.max_file_size, &mut spool) {
         Ok(_) => Ok(spool),
-        Err(FetchError::TooLarge) => Err(Refusal::FileTooLarge { max_size: plan.max_file_size }.into()),
+        Err(FetchError::TooLarge) => Err(Refusal::FileTooLarge {
+            max_size: plan.max_file_size,
+        }
+        .into()),
         Err(FetchError::Failed(cause)) => {
             trace.cause = Some(cause);
             Err(Refusal::DownloadFailed.into())
@@ -219,7 +260,11 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
 fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
     let limits = api.config.images;
     let bytes = spool.rewound().map_err(Fault::SaveImage)?;
-    image::inspect(&mut BufReader::with_capacity(INSPECTION_BUFFER, bytes), limits).map_err(|rejected| match rejected {
+    image::inspect(
+        &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
+        limits,
+    )
+    .map_err(|rejected| match rejected {
         Rejected::InvalidType(_) => Refusal::InvalidFileType.into(),
         Rejected::TooLarge { .. } => Refusal::DimensionsTooLarge {
             max_side: limits.max_side,
@@ -240,7 +285,9 @@ fn commit(
 ) -> Result<Receipt, Error> {
     let size = spool.size();
     // The long sync of the bytes is done here, beside those of other uploads; the committer seals again only at midnight.
-    spool.seal(grant.duration.expiry((api.clock)())).map_err(Fault::saving)?;
+    spool
+        .seal(grant.duration.expiry((api.clock)()))
+        .map_err(Fault::saving)?;
     let upload = Upload {
         spool,
         inspected,
@@ -249,11 +296,19 @@ fn commit(
         duration: grant.duration,
     };
     match api.committer.commit(upload)? {
-        Outcome::Stored { path, expiry, used, at } => {
+        Outcome::Stored {
+            path,
+            expiry,
+            used,
+            at,
+        } => {
             trace.quota = Some(grant.plan.quota(used, at.date()));
             trace.size = Some(size);
             trace.path = Some(path.to_string());
-            Ok(Receipt { url: url_of(&path, grant.plan, api.config.site.public_url()), expiry })
+            Ok(Receipt {
+                url: url_of(&path, grant.plan, api.config.site.public_url()),
+                expiry,
+            })
         }
         Outcome::Exhausted { used, at } => {
             let quota = grant.plan.quota(used, at.date());

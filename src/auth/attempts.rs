@@ -51,7 +51,13 @@ const fn prefix_of(address: Ipv6Addr) -> [u16; 4] {
 impl FailedAttempts {
     /// A table that allows `limit` failures a minute from one address; 0 allows any number.
     pub fn new(limit: u32, now: Instant) -> Self {
-        Self { limit, window: Mutex::new(Window { began: now, counts: HashMap::new() }) }
+        Self {
+            limit,
+            window: Mutex::new(Window {
+                began: now,
+                counts: HashMap::new(),
+            }),
+        }
     }
 
     /// Whether `address` may try; otherwise the seconds until it may again, at least one.
@@ -86,7 +92,10 @@ impl FailedAttempts {
     fn window_at(&self, now: Instant) -> std::sync::MutexGuard<'_, Window> {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_duration_since(window.began) >= WINDOW {
-            *window = Window { began: now, counts: HashMap::new() };
+            *window = Window {
+                began: now,
+                counts: HashMap::new(),
+            };
         }
         window
     }
@@ -109,9 +118,19 @@ mod tests {
             assert_eq!(attempts.admit(guest, start), Ok(()));
             attempts.failed(guest, start);
         }
-        assert_eq!(attempts.admit(guest, start + Duration::from_secs(20)), Err(40));
-        assert_eq!(attempts.admit(guest, start + Duration::from_millis(59_999)), Err(1));
-        assert_eq!(attempts.admit(address("192.0.2.2"), start), Ok(()), "another address");
+        assert_eq!(
+            attempts.admit(guest, start + Duration::from_secs(20)),
+            Err(40)
+        );
+        assert_eq!(
+            attempts.admit(guest, start + Duration::from_millis(59_999)),
+            Err(1)
+        );
+        assert_eq!(
+            attempts.admit(address("192.0.2.2"), start),
+            Ok(()),
+            "another address"
+        );
         assert_eq!(attempts.admit(guest, start + WINDOW), Ok(()));
     }
 
@@ -120,7 +139,11 @@ mod tests {
         let start = Instant::now();
         let attempts = FailedAttempts::new(1, start);
         attempts.failed(address("2001:db8:1:2::1"), start);
-        assert!(attempts.admit(address("2001:db8:1:2:ffff::9"), start).is_err());
+        assert!(
+            attempts
+                .admit(address("2001:db8:1:2:ffff::9"), start)
+                .is_err()
+        );
         assert!(attempts.admit(address("2001:db8:1:3::1"), start).is_ok());
         attempts.failed(address("::ffff:192.0.2.7"), start);
         assert!(attempts.admit(address("192.0.2.7"), start).is_err());

@@ -17,17 +17,33 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
     let ledger = open_operators_ledger(config)?;
     let now = UtcDateTime::now();
     match command {
-        ClientCommand::Add { id, plan, token_file } => add(config, &ledger, &id, &plan, token_file.as_deref(), now),
+        ClientCommand::Add {
+            id,
+            plan,
+            token_file,
+        } => add(config, &ledger, &id, &plan, token_file.as_deref(), now),
         ClientCommand::List { json } => list(config, &ledger, json, now),
         ClientCommand::Show { id, json } => show(config, &ledger, &id, json, now),
-        ClientCommand::Rotate { id, overlap, token_file } => {
+        ClientCommand::Rotate {
+            id,
+            overlap,
+            token_file,
+        } => {
             let token = make_token(token_file.as_deref())?;
-            let overlap = overlap.map_or(0, |overlap| i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX));
+            let overlap = overlap.map_or(0, |overlap| {
+                i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX)
+            });
             let old_tokens_end = now.unix_timestamp().saturating_add(overlap);
-            found(&id, ledger.rotate_token(&id, token.digest(), old_tokens_end, now)?)?;
+            found(
+                &id,
+                ledger.rotate_token(&id, token.digest(), old_tokens_end, now)?,
+            )?;
             match overlap {
                 0 => eprintln!("The old token of {id} has ended."),
-                _ => eprintln!("The old token of {id} works until {}.", instant(old_tokens_end)),
+                _ => eprintln!(
+                    "The old token of {id} works until {}.",
+                    instant(old_tokens_end)
+                ),
             }
             print_token(&id, &token)
         }
@@ -46,7 +62,11 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
 }
 
 fn found(id: &str, found: bool) -> Result<(), Failure> {
-    if found { Ok(()) } else { Err(Failure::no_client(id)) }
+    if found {
+        Ok(())
+    } else {
+        Err(Failure::no_client(id))
+    }
 }
 
 fn add(
@@ -61,7 +81,10 @@ fn add(
         let names: Vec<_> = config.plans.keys().map(String::as_str).collect();
         return Err(Failure {
             code: 2,
-            message: format!("there is no plan {plan:?}: the configuration has {}", names.join(", ")),
+            message: format!(
+                "there is no plan {plan:?}: the configuration has {}",
+                names.join(", ")
+            ),
         });
     }
     let token = make_token(token_file)?;
@@ -74,28 +97,44 @@ fn add(
 }
 
 fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
-    let Some(file) = file else { return Token::random().map_err(Failure::failed) };
-    let unreadable = |error| Failure::failed(format!("the token file {} could not be read: {error}", file.display()));
+    let Some(file) = file else {
+        return Token::random().map_err(Failure::failed);
+    };
+    let unreadable = |error| {
+        Failure::failed(format!(
+            "the token file {} could not be read: {error}",
+            file.display()
+        ))
+    };
     let mut text = String::new();
     if file.as_os_str() == "-" {
         io::stdin().read_to_string(&mut text).map_err(unreadable)?;
     } else {
         text = fs::read_to_string(file).map_err(unreadable)?;
     }
-    Token::import(text.trim()).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+    Token::import(text.trim())
+        .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
 fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
-    print(&format!("client_id={id}\nclient_token={}\n", token.reveal()))
+    print(&format!(
+        "client_id={id}\nclient_token={}\n",
+        token.reveal()
+    ))
 }
 
 fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<(), Failure> {
     let row = row_of(ledger, id, now)?;
     if !yes {
         if !io::stdin().is_terminal() {
-            return Err(Failure::failed(format!("{id} was not removed: add --yes to remove it without being asked")));
+            return Err(Failure::failed(format!(
+                "{id} was not removed: add --yes to remove it without being asked"
+            )));
         }
-        eprint!("Remove {id}, which has stored {} images? They live on until they expire. [y/N] ", row.uploads);
+        eprint!(
+            "Remove {id}, which has stored {} images? They live on until they expire. [y/N] ",
+            row.uploads
+        );
         io::stderr().flush()?;
         let mut answer = String::new();
         io::stdin().read_line(&mut answer)?;
@@ -109,7 +148,11 @@ fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<
 }
 
 fn row_of(ledger: &dyn Ledger, id: &str, now: UtcDateTime) -> Result<ClientRow, Failure> {
-    ledger.clients(now)?.into_iter().find(|row| row.id == id).ok_or_else(|| Failure::no_client(id))
+    ledger
+        .clients(now)?
+        .into_iter()
+        .find(|row| row.id == id)
+        .ok_or_else(|| Failure::no_client(id))
 }
 
 fn list(config: &Config, ledger: &dyn Ledger, json: bool, now: UtcDateTime) -> Result<(), Failure> {
@@ -120,7 +163,8 @@ fn list(config: &Config, ledger: &dyn Ledger, json: bool, now: UtcDateTime) -> R
     let rows: Vec<_> = clients
         .iter()
         .map(|row| {
-            let limit = daily_uploads(config, row).map_or_else(|| "?".to_owned(), |limit| limit.to_string());
+            let limit = daily_uploads(config, row)
+                .map_or_else(|| "?".to_owned(), |limit| limit.to_string());
             vec![
                 row.id.clone(),
                 row.plan.clone(),
@@ -132,16 +176,33 @@ fn list(config: &Config, ledger: &dyn Ledger, json: bool, now: UtcDateTime) -> R
             ]
         })
         .collect();
-    print(&table(&["ID", "PLAN", "STATE", "TODAY", "OF", "UPLOADS", "BYTES"], &rows))
+    print(&table(
+        &["ID", "PLAN", "STATE", "TODAY", "OF", "UPLOADS", "BYTES"],
+        &rows,
+    ))
 }
 
-fn show(config: &Config, ledger: &dyn Ledger, id: &str, json: bool, now: UtcDateTime) -> Result<(), Failure> {
+fn show(
+    config: &Config,
+    ledger: &dyn Ledger,
+    id: &str,
+    json: bool,
+    now: UtcDateTime,
+) -> Result<(), Failure> {
     let description = describe(config, &row_of(ledger, id, now)?);
-    if json { print_json(&description) } else { print_fields(description) }
+    if json {
+        print_json(&description)
+    } else {
+        print_fields(description)
+    }
 }
 
 const fn state(row: &ClientRow) -> &'static str {
-    if row.disabled_at.is_some() { "disabled" } else { "enabled" }
+    if row.disabled_at.is_some() {
+        "disabled"
+    } else {
+        "enabled"
+    }
 }
 
 fn daily_uploads(config: &Config, row: &ClientRow) -> Option<u32> {

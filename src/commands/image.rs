@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Failure, instant, open_docroot, open_operators_ledger, print, print_fields, print_json, table};
+use super::{
+    Failure, instant, open_docroot, open_operators_ledger, print, print_fields, print_json, table,
+};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::ledger::{ImageFilter, ImageRow, Ledger};
@@ -14,23 +16,44 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
     match command {
         ImageCommand::Show { image, json } => {
             let path = path_of(&image)?;
-            let row = ledger.image(&path)?.ok_or_else(|| Failure::failed(format!("there is no image {path}")))?;
+            let row = ledger
+                .image(&path)?
+                .ok_or_else(|| Failure::failed(format!("there is no image {path}")))?;
             show(config, &row, json)
         }
         ImageCommand::Delete { images } => {
-            let paths = images.iter().map(|image| path_of(image)).collect::<Result<Vec<_>, _>>()?;
+            let paths = images
+                .iter()
+                .map(|image| path_of(image))
+                .collect::<Result<Vec<_>, _>>()?;
             delete(config, &ledger, &paths)
         }
-        ImageCommand::List { client, after, limit, json } => {
+        ImageCommand::List {
+            client,
+            after,
+            limit,
+            json,
+        } => {
             let after = after.as_deref().map(path_of).transpose()?;
-            list(config, &ledger.images(&ImageFilter { client, directory: None, after, limit })?, json)
+            list(
+                config,
+                &ledger.images(&ImageFilter {
+                    client,
+                    directory: None,
+                    after,
+                    limit,
+                })?,
+                json,
+            )
         }
     }
 }
 
 fn path_of(reference: &str) -> Result<ImagePath, Failure> {
-    ImagePath::from_reference(reference)
-        .map_err(|error| Failure { code: 2, message: format!("{reference:?} is {error}") })
+    ImagePath::from_reference(reference).map_err(|error| Failure {
+        code: 2,
+        message: format!("{reference:?} is {error}"),
+    })
 }
 
 /// Files go before rows: a row without a file is found by the sweep, a file without a row might never be.
@@ -45,7 +68,11 @@ fn delete(config: &Config, ledger: &dyn Ledger, paths: &[ImagePath]) -> Result<(
         }
     }
     let known = ledger.forget(&gone)?;
-    eprintln!("{known} deleted, {} not in the ledger, {} failed.", gone.len() - known, failures.len());
+    eprintln!(
+        "{known} deleted, {} not in the ledger, {} failed.",
+        gone.len() - known,
+        failures.len()
+    );
     if failures.is_empty() && known == paths.len() {
         Ok(())
     } else if failures.is_empty() {
@@ -72,7 +99,11 @@ fn describe(config: &Config, row: &ImageRow) -> Value {
 
 fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {
     let description = describe(config, row);
-    if json { print_json(&description) } else { print_fields(description) }
+    if json {
+        print_json(&description)
+    } else {
+        print_fields(description)
+    }
 }
 
 fn list(config: &Config, rows: &[ImageRow], json: bool) -> Result<(), Failure> {
@@ -92,5 +123,8 @@ fn list(config: &Config, rows: &[ImageRow], json: bool) -> Result<(), Failure> {
             ]
         })
         .collect();
-    print(&table(&["PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES"], &rows))
+    print(&table(
+        &["PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES"],
+        &rows,
+    ))
 }

@@ -1,8 +1,8 @@
 //! `serve`: the responder.
 
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,7 +29,8 @@ const LEDGER_READERS: usize = 4;
 
 /// Whether a CGI host started this process to answer one request: `GATEWAY_INTERFACE` is set and descriptor 0 is no listening socket.
 pub(super) fn is_cgi() -> bool {
-    std::env::var_os("GATEWAY_INTERFACE").is_some() && !matches!(Listener::from_standard_input(), Ok(Some(_)))
+    std::env::var_os("GATEWAY_INTERFACE").is_some()
+        && !matches!(Listener::from_standard_input(), Ok(Some(_)))
 }
 
 /// Answers the one request of a CGI host. The configuration is named by the environment alone, which a request cannot set.
@@ -37,9 +38,16 @@ pub(super) fn cgi() -> Result<(), Failure> {
     let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
     let api = open_api(read_config(Path::new(&path))?, 1)?;
     let environment: Vec<_> = std::env::vars_os().collect();
-    let pairs = environment.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let pairs = environment
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let params = Params::from_pairs(pairs).map_err(Failure::failed)?;
-    Ok(serve_cgi(&api, &params, io::stdin().lock(), io::stdout().lock())?)
+    Ok(serve_cgi(
+        &api,
+        &params,
+        io::stdin().lock(),
+        io::stdout().lock(),
+    )?)
 }
 
 pub(super) fn serve(config: Config, listen: Option<Listen>) -> Result<(), Failure> {
@@ -48,10 +56,15 @@ pub(super) fn serve(config: Config, listen: Option<Listen>) -> Result<(), Failur
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     let max_connections = config.server.max_connections;
-    let address = listen.clone().unwrap_or_else(|| config.server.listen.clone());
+    let address = listen
+        .clone()
+        .unwrap_or_else(|| config.server.listen.clone());
     let api = Arc::new(open_api(config, LEDGER_READERS)?);
     let listener = open_listener(listen, &address)?;
-    event("listening").field("address", listener.describe()).field("pid", std::process::id()).write();
+    event("listening")
+        .field("address", listener.describe())
+        .field("pid", std::process::id())
+        .write();
     serve_listener(&listener, max_connections, api, &stop)?;
     event("stopped").write();
     Ok(())
@@ -68,8 +81,11 @@ fn open_listener(named: Option<Listen>, address: &Listen) -> Result<Listener, Fa
     };
     match passed {
         Some(listener) => Ok(listener),
-        None => Listener::bind(address)
-            .map_err(|error| Failure::failed(format!("cannot listen on {address}: {error}; set [server] listen, or --listen"))),
+        None => Listener::bind(address).map_err(|error| {
+            Failure::failed(format!(
+                "cannot listen on {address}: {error}; set [server] listen, or --listen"
+            ))
+        }),
     }
 }
 
@@ -81,13 +97,29 @@ fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
     refuse_dropped_plans(&config, &*ledger)?;
     let store = Arc::new(open_docroot(&config)?);
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
-    let committer = Committer::start(ledger.clone(), store.clone(), config.storage.name_length, clock)?;
+    let committer = Committer::start(
+        ledger.clone(),
+        store.clone(),
+        config.storage.name_length,
+        clock,
+    )?;
     let fetcher = Fetcher::new(&config.fetch)?;
     for allowed in &config.fetch.allow {
-        event("fetch_allowed").field("address", allowed).field("cause", "[fetch] allow lifts the address rules").write();
+        event("fetch_allowed")
+            .field("address", allowed)
+            .field("cause", "[fetch] allow lifts the address rules")
+            .write();
     }
     let attempts = FailedAttempts::new(config.limits.failed_attempts_per_minute, Instant::now());
-    Ok(Api { config, ledger, store, committer, fetcher, attempts, clock })
+    Ok(Api {
+        config,
+        ledger,
+        store,
+        committer,
+        fetcher,
+        attempts,
+        clock,
+    })
 }
 
 /// A client whose plan is gone could only be answered with errors, so the mistake is caught here.

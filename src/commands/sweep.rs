@@ -19,8 +19,12 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
     let _lock = lock(config)?;
     let ledger = open_ledger(config, 1)?;
     let root = &config.storage.docroot;
-    let docroot = Docroot::open_existing(root, config.storage.durability)
-        .map_err(|error| Failure::storage(format!("the docroot {} cannot be swept: {error}", root.display())))?;
+    let docroot = Docroot::open_existing(root, config.storage.durability).map_err(|error| {
+        Failure::storage(format!(
+            "the docroot {} cannot be swept: {error}",
+            root.display()
+        ))
+    })?;
     let began = Instant::now();
     let bar = progress_bar();
     let sweep = Sweep {
@@ -33,7 +37,11 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
     let outcome = sweep.run();
     bar.finish_and_clear();
     let report = outcome.map_err(Failure::storage)?;
-    print(&if json { machine_readable(&report, dry_run) } else { summary(&report, dry_run, began.elapsed()) })?;
+    print(&if json {
+        machine_readable(&report, dry_run)
+    } else {
+        summary(&report, dry_run, began.elapsed())
+    })?;
     if report.failed > 0 {
         return Err(Failure::storage(format!(
             "{} images could not be deleted; does the user that sweeps own {}?",
@@ -49,11 +57,24 @@ fn lock(config: &Config) -> Result<File, Failure> {
     let mut name = config.ledger.path.clone().into_os_string();
     name.push(".sweep-lock");
     let path = PathBuf::from(name);
-    let unusable = |error| Failure::storage(format!("the lock {} cannot be used: {error}", path.display()));
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o640).open(&path).map_err(unusable)?;
+    let unusable = |error| {
+        Failure::storage(format!(
+            "the lock {} cannot be used: {error}",
+            path.display()
+        ))
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .open(&path)
+        .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Failure::busy("another sweep runs; this one did nothing")),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::busy("another sweep runs; this one did nothing"))
+        }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }

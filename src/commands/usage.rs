@@ -7,7 +7,12 @@ use super::{Failure, open_operators_ledger, print, print_json, table};
 use crate::config::Config;
 use crate::ledger::Ledger;
 
-pub(super) fn usage(config: &Config, client: Option<&str>, since: Option<Date>, json: bool) -> Result<(), Failure> {
+pub(super) fn usage(
+    config: &Config,
+    client: Option<&str>,
+    since: Option<Date>,
+    json: bool,
+) -> Result<(), Failure> {
     let rows = open_operators_ledger(config)?.usage(client, since)?;
     if json {
         return print_json(
@@ -26,7 +31,14 @@ pub(super) fn usage(config: &Config, client: Option<&str>, since: Option<Date>, 
     }
     let rows: Vec<_> = rows
         .iter()
-        .map(|row| vec![row.day.to_string(), row.client.clone(), row.uploads.to_string(), row.bytes.to_string()])
+        .map(|row| {
+            vec![
+                row.day.to_string(),
+                row.client.clone(),
+                row.uploads.to_string(),
+                row.bytes.to_string(),
+            ]
+        })
         .collect();
     print(&table(&["DAY", "CLIENT", "UPLOADS", "BYTES"], &rows))
 }

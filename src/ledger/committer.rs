@@ -96,18 +96,36 @@ impl Committer {
         name_length: usize,
         clock: fn() -> UtcDateTime,
     ) -> std::io::Result<Self> {
-        let writer = Writer { ledger, store, name_length, clock };
+        let writer = Writer {
+            ledger,
+            store,
+            name_length,
+            clock,
+        };
         let (queue, jobs) = channel();
-        let thread = thread::Builder::new().name("committer".to_owned()).spawn(move || writer.run(&jobs))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("committer".to_owned())
+            .spawn(move || writer.run(&jobs))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
     }
 
     /// Stores an upload and waits until it is on disk.
     pub fn commit(&self, upload: Upload) -> Result<Outcome, Fault> {
         let (done, outcome) = sync_channel(1);
         let gone = || Fault::Internal("the committer has stopped".to_owned());
-        let job = Job { upload, tries: 0, done };
-        self.queue.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
+        let job = Job {
+            upload,
+            tries: 0,
+            done,
+        };
+        self.queue
+            .as_ref()
+            .ok_or_else(gone)?
+            .send(job)
+            .map_err(|_| gone())?;
         outcome.recv().map_err(|_| gone())?
     }
 }
@@ -129,7 +147,10 @@ impl Writer {
             // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.commit(batch))) {
                 let cause = panic_text(&*panic);
-                Line::new((self.clock)(), "panic").field("thread", "committer").field("cause", cause).write();
+                Line::new((self.clock)(), "panic")
+                    .field("thread", "committer")
+                    .field("cause", cause)
+                    .write();
             }
         }
     }
@@ -158,7 +179,9 @@ impl Writer {
         let verdicts = match self.ledger.record(&images, now) {
             Ok(verdicts) => verdicts,
             Err(error) => {
-                named.into_iter().for_each(|job| job.finish(Err(error.clone().into())));
+                named
+                    .into_iter()
+                    .for_each(|job| job.finish(Err(error.clone().into())));
                 return Vec::new();
             }
         };
@@ -176,7 +199,11 @@ impl Writer {
     }
 
     fn image_of(&self, upload: &Upload, now: UtcDateTime) -> Result<NewImage, Fault> {
-        let Inspected { image_type, width, height } = upload.inspected;
+        let Inspected {
+            image_type,
+            width,
+            height,
+        } = upload.inspected;
         let path = ImagePath::random(upload.duration, now.date(), self.name_length, image_type)
             .map_err(|error| Fault::Internal(error.to_string()))?;
         Ok(NewImage {
@@ -189,7 +216,12 @@ impl Writer {
         })
     }
 
-    fn publish(&self, mut recorded: Vec<(Job, ImagePath, u32)>, now: UtcDateTime, again: &mut Vec<Job>) {
+    fn publish(
+        &self,
+        mut recorded: Vec<(Job, ImagePath, u32)>,
+        now: UtcDateTime,
+        again: &mut Vec<Job>,
+    ) {
         let mut publications: Vec<_> = recorded
             .iter_mut()
             .map(|(job, path, _)| Publication {
@@ -211,13 +243,21 @@ impl Writer {
         {
             // The rows stay without files and count against the quota until a sweep withdraws them.
             let images = failed.len();
-            Line::new(now, "withdrawal_failed").field("images", images).field("cause", error).write();
+            Line::new(now, "withdrawal_failed")
+                .field("images", images)
+                .field("cause", error)
+                .write();
         }
         for ((job, path, used), outcome) in recorded.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => {
                     let expiry = job.upload.duration.expiry(now);
-                    job.finish(Ok(Outcome::Stored { path, expiry, used, at: now }));
+                    job.finish(Ok(Outcome::Stored {
+                        path,
+                        expiry,
+                        used,
+                        at: now,
+                    }));
                 }
                 Err(PublishError::NameTaken) => job.rename(again),
                 Err(PublishError::Directory(error)) => job.finish(Err(Fault::directory(error))),
@@ -241,7 +281,9 @@ impl Job {
         if self.tries < NAME_TRIES {
             again.push(self);
         } else {
-            self.finish(Err(Fault::Internal(format!("{NAME_TRIES} random names were taken"))));
+            self.finish(Err(Fault::Internal(format!(
+                "{NAME_TRIES} random names were taken"
+            ))));
         }
     }
 }

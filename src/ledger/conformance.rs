@@ -1,0 +1,398 @@
+//! What every ledger must do, whatever is behind it. A back end calls [`check`] with a way to open an empty one.
+
+use std::sync::Arc;
+
+use time::macros::utc_datetime;
+use time::{Duration, UtcDateTime};
+
+use super::{ClientKey, Event, ImageFilter, Ledger, NewImage, Verdict};
+use crate::auth::TokenDigest;
+use crate::image::ImageType;
+use crate::plan::StoreDuration;
+use crate::store::path::ImagePath;
+
+const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+
+/// Runs the whole suite, each part over a ledger of its own.
+pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
+    clients_come_and_go(&open());
+    tokens_rotate_with_an_overlap(&open());
+    a_quota_is_counted_with_its_images(&open());
+    a_batch_is_judged_in_its_order(&open());
+    withdrawn_images_give_their_quota_back(&open());
+    expired_images_come_in_order_and_pages(&open());
+    images_are_listed_by_directory_and_client(&open());
+    usage_is_by_day_and_outlives_its_client(&open());
+    times_are_noted(&open());
+    many_threads_store_exactly_the_limit(&Arc::new(open()));
+}
+
+fn digest(token: &str) -> TokenDigest {
+    TokenDigest::of(token.as_bytes())
+}
+
+fn add(ledger: &dyn Ledger, id: &str) -> ClientKey {
+    assert_eq!(ledger.add_client(id, "free", digest(id), NOW), Ok(true));
+    ledger
+        .account(id, NOW)
+        .expect("readable")
+        .expect("there")
+        .key
+}
+
+fn image(client: ClientKey, duration: StoreDuration, now: UtcDateTime) -> NewImage {
+    NewImage {
+        path: ImagePath::random(duration, now.date(), 10, ImageType::Png).expect("random"),
+        client,
+        daily_limit: 3,
+        size: 100,
+        width: 4,
+        height: 5,
+    }
+}
+
+fn day_image(client: ClientKey) -> NewImage {
+    image(client, StoreDuration::Days7, NOW)
+}
+
+fn used(ledger: &dyn Ledger, id: &str, now: UtcDateTime) -> u32 {
+    ledger
+        .account(id, now)
+        .expect("readable")
+        .expect("there")
+        .used
+}
+
+fn count(ledger: &dyn Ledger) -> usize {
+    ledger
+        .images(&ImageFilter {
+            limit: 10_000,
+            ..ImageFilter::default()
+        })
+        .expect("readable")
+        .len()
+}
+
+fn clients_come_and_go(ledger: &dyn Ledger) {
+    assert_eq!(ledger.account("a", NOW), Ok(None));
+    let first = add(ledger, "a");
+    assert_eq!(
+        ledger.add_client("a", "3m", digest("other"), NOW),
+        Ok(false),
+        "the id is taken"
+    );
+    let account = ledger.account("a", NOW).expect("readable").expect("there");
+    assert_eq!(
+        (account.plan.as_str(), account.disabled, account.used),
+        ("free", false, 0)
+    );
+    assert_eq!(account.tokens, [digest("a")]);
+
+    assert_eq!(ledger.set_disabled("a", true, NOW), Ok(true));
+    assert!(
+        ledger
+            .account("a", NOW)
+            .expect("readable")
+            .expect("there")
+            .disabled
+    );
+    assert_eq!(ledger.set_disabled("a", false, NOW), Ok(true));
+    assert!(
+        !ledger
+            .account("a", NOW)
+            .expect("readable")
+            .expect("there")
+            .disabled
+    );
+
+    assert_eq!(ledger.remove_client("a", NOW), Ok(true));
+    assert_eq!(ledger.account("a", NOW), Ok(None));
+    for outcome in [
+        ledger.remove_client("a", NOW),
+        ledger.set_disabled("a", true, NOW),
+        ledger.rotate_token("a", digest("x"), 0, NOW),
+    ] {
+        assert_eq!(outcome, Ok(false), "a removed client is not there");
+    }
+    let second = add(ledger, "a");
+    assert_ne!(first, second, "a key is never given again");
+    assert_eq!(ledger.clients(NOW).expect("readable").len(), 1);
+}
+
+fn tokens_rotate_with_an_overlap(ledger: &dyn Ledger) {
+    let _ = add(ledger, "a");
+    let tokens = |now| {
+        ledger
+            .account("a", now)
+            .expect("readable")
+            .expect("there")
+            .tokens
+    };
+    let end = NOW + Duration::minutes(10);
+    assert_eq!(
+        ledger.rotate_token("a", digest("second"), end.unix_timestamp(), NOW),
+        Ok(true)
+    );
+    let mut both = tokens(NOW);
+    both.sort_by_key(|token| token.0);
+    let mut expected = [digest("a"), digest("second")];
+    expected.sort_by_key(|token| token.0);
+    assert_eq!(both, expected);
+    assert_eq!(tokens(end), [digest("second")], "the overlap has ended");
+    assert_eq!(
+        ledger.rotate_token("a", digest("third"), NOW.unix_timestamp(), NOW),
+        Ok(true)
+    );
+    assert_eq!(
+        tokens(NOW),
+        [digest("third")],
+        "without an overlap every older token ends at once"
+    );
+    assert_eq!(ledger.clients(NOW).expect("readable")[0].tokens, 1);
+}
+
+fn a_quota_is_counted_with_its_images(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    for used in 1..=3 {
+        assert_eq!(
+            ledger.record(&[day_image(client)], NOW),
+            Ok(vec![Verdict::Recorded { used }])
+        );
+    }
+    assert_eq!(
+        ledger.record(&[day_image(client)], NOW),
+        Ok(vec![Verdict::Exhausted { used: 3 }])
+    );
+    assert_eq!((used(ledger, "a", NOW), count(ledger)), (3, 3));
+    let tomorrow = utc_datetime!(2026-04-06 0:00);
+    assert_eq!(used(ledger, "a", tomorrow), 0);
+    let image = image(client, StoreDuration::Lifetime, tomorrow);
+    assert_eq!(
+        ledger.record(std::slice::from_ref(&image), tomorrow),
+        Ok(vec![Verdict::Recorded { used: 1 }])
+    );
+    let row = ledger.image(&image.path).expect("readable").expect("there");
+    assert_eq!(
+        (row.client.as_str(), row.size, row.width, row.height),
+        ("a", 100, 4, 5)
+    );
+    assert_eq!(
+        (row.uploaded_at, row.expires_at),
+        (tomorrow.unix_timestamp(), None)
+    );
+    let nothing = NewImage {
+        daily_limit: 0,
+        ..day_image(client)
+    };
+    assert_eq!(
+        ledger.record(&[nothing], NOW + Duration::days(9)),
+        Ok(vec![Verdict::Exhausted { used: 0 }])
+    );
+}
+
+fn a_batch_is_judged_in_its_order(ledger: &dyn Ledger) {
+    let (a, b) = (add(ledger, "a"), add(ledger, "b"));
+    let twin = day_image(a);
+    let batch = [
+        day_image(a),
+        day_image(b),
+        twin.clone(),
+        NewImage { client: b, ..twin },
+        day_image(a),
+        day_image(a),
+        day_image(b),
+    ];
+    let expected = [
+        Verdict::Recorded { used: 1 },
+        Verdict::Recorded { used: 1 },
+        Verdict::Recorded { used: 2 },
+        Verdict::NameTaken,
+        Verdict::Recorded { used: 3 },
+        Verdict::Exhausted { used: 3 },
+        Verdict::Recorded { used: 2 },
+    ];
+    assert_eq!(ledger.record(&batch, NOW), Ok(expected.to_vec()));
+    assert_eq!(
+        (
+            used(ledger, "a", NOW),
+            used(ledger, "b", NOW),
+            count(ledger)
+        ),
+        (3, 2, 5)
+    );
+    assert_eq!(ledger.record(&[], NOW), Ok(Vec::new()));
+}
+
+fn withdrawn_images_give_their_quota_back(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    let images = [day_image(client), day_image(client), day_image(client)];
+    ledger.record(&images, NOW).expect("recorded");
+    let [first, second, third] = images.map(|image| image.path);
+    assert_eq!(ledger.withdraw(&[first.clone()]), Ok(1));
+    assert_eq!(ledger.withdraw(&[first]), Ok(0), "only once");
+    assert_eq!((used(ledger, "a", NOW), count(ledger)), (2, 2));
+    assert_eq!(ledger.forget(&[second.clone(), second]), Ok(1));
+    assert_eq!(
+        (used(ledger, "a", NOW), count(ledger)),
+        (2, 1),
+        "deleting gives nothing back"
+    );
+    assert_eq!(ledger.usage(None, None).expect("readable")[0].bytes, 200);
+    assert!(ledger.image(&third).expect("readable").is_some());
+}
+
+fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    for (days, duration) in [
+        (0, StoreDuration::Month1),
+        (1, StoreDuration::Days7),
+        (0, StoreDuration::Days7),
+    ] {
+        let now = NOW + Duration::days(days);
+        let batch = [
+            image(client, duration, now),
+            image(client, StoreDuration::Lifetime, now),
+        ];
+        ledger.record(&batch, now).expect("recorded");
+    }
+    let end = utc_datetime!(2026-04-13 0:00);
+    assert_eq!(
+        ledger.expired(end - Duration::seconds(1), None, 10),
+        Ok(Vec::new())
+    );
+    let first = ledger.expired(end, None, 10).expect("readable");
+    assert_eq!(
+        first.iter().map(|expired| expired.at).collect::<Vec<_>>(),
+        [end.unix_timestamp()]
+    );
+
+    let late = NOW + Duration::days(10_000);
+    let all = ledger.expired(late, None, 10).expect("readable");
+    assert_eq!(all.len(), 3, "lifetime images do not expire");
+    assert!(all.is_sorted_by_key(|expired| expired.at));
+    let mut paged = Vec::new();
+    while let Some(next) = ledger
+        .expired(late, paged.last(), 1)
+        .expect("readable")
+        .pop()
+    {
+        paged.push(next);
+    }
+    assert_eq!(paged, all);
+}
+
+fn images_are_listed_by_directory_and_client(ledger: &dyn Ledger) {
+    let (a, b) = (add(ledger, "a"), add(ledger, "b"));
+    let days = [
+        utc_datetime!(2026-04-05 0:00),
+        utc_datetime!(2026-04-06 0:00),
+    ];
+    for now in days {
+        for duration in StoreDuration::ALL {
+            let batch = [a, b].map(|client| NewImage {
+                daily_limit: 9,
+                ..image(client, duration, now)
+            });
+            ledger.record(&batch, now).expect("recorded");
+        }
+    }
+    let list = |filter: ImageFilter| {
+        ledger
+            .images(&ImageFilter {
+                limit: 100,
+                ..filter
+            })
+            .expect("readable")
+    };
+    let all = list(ImageFilter::default());
+    assert_eq!(all.len(), 16);
+    assert!(all.is_sorted_by_key(|row| row.path.clone()));
+    let of_day = list(ImageFilter {
+        directory: Some("m/ap5".to_owned()),
+        ..ImageFilter::default()
+    });
+    assert_eq!(
+        of_day
+            .iter()
+            .map(|row| row.path.directory())
+            .collect::<Vec<_>>(),
+        ["m/ap5", "m/ap5"]
+    );
+    let of_client = list(ImageFilter {
+        client: Some("b".to_owned()),
+        directory: Some("l/ap6".to_owned()),
+        ..ImageFilter::default()
+    });
+    assert_eq!(of_client.len(), 1);
+    let rest = list(ImageFilter {
+        after: Some(all[9].path.clone()),
+        ..ImageFilter::default()
+    });
+    assert_eq!(rest, all[10..]);
+}
+
+fn usage_is_by_day_and_outlives_its_client(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    let tomorrow = NOW + Duration::days(1);
+    ledger
+        .record(&[day_image(client), day_image(client)], NOW)
+        .expect("recorded");
+    ledger
+        .record(&[image(client, StoreDuration::Days7, tomorrow)], tomorrow)
+        .expect("recorded");
+    let row = &ledger.clients(tomorrow).expect("readable")[0];
+    assert_eq!((row.used, row.uploads, row.bytes), (1, 3, 300));
+    ledger.remove_client("a", tomorrow).expect("removed");
+    let days = |since| {
+        let rows = ledger.usage(Some("a"), since).expect("readable");
+        rows.into_iter()
+            .map(|row| (row.day, row.uploads))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(days(None), [(NOW.date(), 2), (tomorrow.date(), 1)]);
+    assert_eq!(days(Some(tomorrow.date())), [(tomorrow.date(), 1)]);
+    assert_eq!(ledger.usage(Some("b"), None), Ok(Vec::new()));
+}
+
+fn times_are_noted(ledger: &dyn Ledger) {
+    assert!(
+        ledger
+            .noted_time(Event::Created)
+            .expect("readable")
+            .is_some()
+    );
+    assert_eq!(ledger.noted_time(Event::Swept), Ok(None));
+    for now in [NOW, NOW + Duration::hours(1)] {
+        ledger.note_time(Event::Swept, now).expect("written");
+        assert_eq!(
+            ledger.noted_time(Event::Swept),
+            Ok(Some(now.unix_timestamp()))
+        );
+    }
+}
+
+fn many_threads_store_exactly_the_limit<L: Ledger + 'static>(ledger: &Arc<L>) {
+    let client = add(&**ledger, "a");
+    let threads: Vec<_> = (0..64)
+        .map(|_| {
+            let ledger = Arc::clone(ledger);
+            std::thread::spawn(move || {
+                let image = NewImage {
+                    daily_limit: 50,
+                    ..day_image(client)
+                };
+                let verdict = ledger.record(&[image], NOW).expect("written")[0];
+                matches!(verdict, Verdict::Recorded { .. })
+            })
+        })
+        .collect();
+    let stored = threads
+        .into_iter()
+        .map(|thread| thread.join().expect("no panic"))
+        .filter(|&s| s)
+        .count();
+    assert_eq!(
+        (stored, used(&**ledger, "a", NOW), count(&**ledger)),
+        (50, 50, 50)
+    );
+}

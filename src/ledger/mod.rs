@@ -147,7 +147,9 @@ pub enum LedgerError {
     #[error("the ledger is locked by another process: {0}")]
     Busy(String),
     /// It was written by a newer version of this program.
-    #[error("the ledger {path} has schema version {found}; this program knows {known}: use a newer corenexis-cdn")]
+    #[error(
+        "the ledger {path} has schema version {found}; this program knows {known}: use a newer corenexis-cdn"
+    )]
     TooNew {
         /// The file.
         path: String,
@@ -178,7 +180,12 @@ pub trait Ledger: Send + Sync {
     fn forget(&self, paths: &[ImagePath]) -> Result<usize, LedgerError>;
 
     /// At most `limit` images whose life has ended at `now`, those that ended first in front, behind `after`.
-    fn expired(&self, now: UtcDateTime, after: Option<&Expired>, limit: u32) -> Result<Vec<Expired>, LedgerError>;
+    fn expired(
+        &self,
+        now: UtcDateTime,
+        after: Option<&Expired>,
+        limit: u32,
+    ) -> Result<Vec<Expired>, LedgerError>;
 
     /// One image; `None` if it is not in the ledger.
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError>;
@@ -187,7 +194,13 @@ pub trait Ledger: Send + Sync {
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError>;
 
     /// Adds a client with its first token; `false` if a client has that id.
-    fn add_client(&self, id: &str, plan: &str, token: TokenDigest, now: UtcDateTime) -> Result<bool, LedgerError>;
+    fn add_client(
+        &self,
+        id: &str,
+        plan: &str,
+        token: TokenDigest,
+        now: UtcDateTime,
+    ) -> Result<bool, LedgerError>;
 
     /// Gives a client a new token. The old ones end at `old_tokens_end`, in Unix seconds. `false` if there is no such client.
     fn rotate_token(
@@ -199,7 +212,8 @@ pub trait Ledger: Send + Sync {
     ) -> Result<bool, LedgerError>;
 
     /// Disables or enables a client; `false` if there is no such client.
-    fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime) -> Result<bool, LedgerError>;
+    fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime)
+    -> Result<bool, LedgerError>;
 
     /// Removes a client and its tokens; its images live on until they expire. `false` if there is no such client.
     fn remove_client(&self, id: &str, now: UtcDateTime) -> Result<bool, LedgerError>;
@@ -208,7 +222,11 @@ pub trait Ledger: Send + Sync {
     fn clients(&self, now: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError>;
 
     /// Uploads by day and client, since the day `since`, of one client or of all.
-    fn usage(&self, client: Option<&str>, since: Option<Date>) -> Result<Vec<UsageRow>, LedgerError>;
+    fn usage(
+        &self,
+        client: Option<&str>,
+        since: Option<Date>,
+    ) -> Result<Vec<UsageRow>, LedgerError>;
 
     /// Notes when something was done last, in Unix seconds.
     fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError>;

@@ -18,7 +18,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientRow, Event, Expired, ImageFilter, ImageRow, Ledger, LedgerError, NewImage, UsageRow, Verdict, day_number,
+    Account, ClientRow, Event, Expired, ImageFilter, ImageRow, Ledger, LedgerError, NewImage,
+    UsageRow, Verdict, day_number,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -52,7 +53,12 @@ impl SqliteLedger {
     /// Opens the ledger at `path`, makes it if there is none, and brings it to this program's schema version after a backup.
     ///
     /// `readers` is how many requests may read at once; others wait for their turn.
-    pub fn open(path: &Path, durability: Durability, readers: usize, now: UtcDateTime) -> Result<Self, LedgerError> {
+    pub fn open(
+        path: &Path,
+        durability: Durability,
+        readers: usize,
+        now: UtcDateTime,
+    ) -> Result<Self, LedgerError> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             let found = rusqlite::version();
             return Err(LedgerError::Failed(format!(
@@ -63,15 +69,26 @@ impl SqliteLedger {
         make_file(path)?;
         let mut writer = connect(path, durability)?;
         migration::migrate(&mut writer, path, now)?;
-        let readers = (0..readers.max(1)).map(|_| connect(path, durability)).collect::<Result<_, _>>()?;
-        Ok(Self { writer: Mutex::new(writer), readers: Readers::new(readers) })
+        let readers = (0..readers.max(1))
+            .map(|_| connect(path, durability))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            writer: Mutex::new(writer),
+            readers: Readers::new(readers),
+        })
     }
 
-    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+    fn read<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         self.readers.with(read).map_err(LedgerError::from)
     }
 
-    fn write<T>(&self, write: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LedgerError> {
+    fn write<T>(
+        &self,
+        write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
         let mut writer = lock(&self.writer);
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let outcome = write(&transaction)?;
@@ -97,7 +114,12 @@ impl Ledger for SqliteLedger {
         self.write(|connection| images::forget(connection, paths))
     }
 
-    fn expired(&self, now: UtcDateTime, after: Option<&Expired>, limit: u32) -> Result<Vec<Expired>, LedgerError> {
+    fn expired(
+        &self,
+        now: UtcDateTime,
+        after: Option<&Expired>,
+        limit: u32,
+    ) -> Result<Vec<Expired>, LedgerError> {
         self.read(|connection| images::expired(connection, now, after, limit))
     }
 
@@ -109,7 +131,13 @@ impl Ledger for SqliteLedger {
         self.read(|connection| images::images(connection, filter))
     }
 
-    fn add_client(&self, id: &str, plan: &str, token: TokenDigest, now: UtcDateTime) -> Result<bool, LedgerError> {
+    fn add_client(
+        &self,
+        id: &str,
+        plan: &str,
+        token: TokenDigest,
+        now: UtcDateTime,
+    ) -> Result<bool, LedgerError> {
         self.write(|connection| clients::add(connection, id, plan, token, now))
     }
 
@@ -123,7 +151,12 @@ impl Ledger for SqliteLedger {
         self.write(|connection| clients::rotate_token(connection, id, token, old_tokens_end, now))
     }
 
-    fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime) -> Result<bool, LedgerError> {
+    fn set_disabled(
+        &self,
+        id: &str,
+        disabled: bool,
+        now: UtcDateTime,
+    ) -> Result<bool, LedgerError> {
         self.write(|connection| clients::set_disabled(connection, id, disabled, now))
     }
 
@@ -135,7 +168,11 @@ impl Ledger for SqliteLedger {
         self.read(|connection| clients::list(connection, now))
     }
 
-    fn usage(&self, client: Option<&str>, since: Option<Date>) -> Result<Vec<UsageRow>, LedgerError> {
+    fn usage(
+        &self,
+        client: Option<&str>,
+        since: Option<Date>,
+    ) -> Result<Vec<UsageRow>, LedgerError> {
         self.read(|connection| clients::usage(connection, client, since))
     }
 
@@ -189,7 +226,10 @@ struct Readers {
 
 impl Readers {
     const fn new(connections: Vec<Connection>) -> Self {
-        Self { idle: Mutex::new(connections), given_back: Condvar::new() }
+        Self {
+            idle: Mutex::new(connections),
+            given_back: Condvar::new(),
+        }
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
@@ -197,12 +237,24 @@ impl Readers {
         let connection = loop {
             match idle.pop() {
                 Some(connection) => break connection,
-                None => idle = self.given_back.wait(idle).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    idle = self
+                        .given_back
+                        .wait(idle)
+                        .unwrap_or_else(PoisonError::into_inner)
+                }
             }
         };
         drop(idle);
-        let lent = Lent { readers: self, connection: Some(connection) };
-        read(lent.connection.as_ref().expect("it is given back on drop only"))
+        let lent = Lent {
+            readers: self,
+            connection: Some(connection),
+        };
+        read(
+            lent.connection
+                .as_ref()
+                .expect("it is given back on drop only"),
+        )
     }
 }
 
@@ -225,17 +277,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Makes the file with the mode that SQLite then gives to the WAL and shared-memory files too.
 fn make_file(path: &Path) -> Result<(), LedgerError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o640).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o640)
+        .open(path)
+    {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(LedgerError::Failed(format!("the ledger {} could not be made: {error}", path.display()))),
+        Err(error) => Err(LedgerError::Failed(format!(
+            "the ledger {} could not be made: {error}",
+            path.display()
+        ))),
     }
 }
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)
-        .map_err(|error| LedgerError::Failed(format!("the ledger {} could not be opened: {error}", path.display())))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| {
+        LedgerError::Failed(format!(
+            "the ledger {} could not be opened: {error}",
+            path.display()
+        ))
+    })?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let synchronous = match durability {
         Durability::Full => 2,
@@ -266,8 +330,13 @@ fn refuse_network_file_system(path: &Path) -> Result<(), LedgerError> {
         ))
     };
     fs::metadata(directory).map_err(|error| missing(&error))?;
-    let found = rustix::fs::statfs(directory).map_err(|error| missing(&error))?.f_type;
-    match NETWORK_FILE_SYSTEMS.iter().find(|(magic, _)| i128::from(*magic) == i128::from(found) & 0xFFFF_FFFF) {
+    let found = rustix::fs::statfs(directory)
+        .map_err(|error| missing(&error))?
+        .f_type;
+    match NETWORK_FILE_SYSTEMS
+        .iter()
+        .find(|(magic, _)| i128::from(*magic) == i128::from(found) & 0xFFFF_FFFF)
+    {
         Some((_, name)) => Err(LedgerError::Failed(format!(
             "the ledger {} lies on {name}, where SQLite's WAL does not work: set [ledger] path to a local disk",
             path.display()

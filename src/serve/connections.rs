@@ -42,14 +42,25 @@ impl Table {
 
     /// Closes the connection that has been idle for longest; `false` if none is.
     fn give_up_idle(&self) -> bool {
-        let longest = self.open.values().filter(|entry| entry.idle_since.is_some()).min_by_key(|entry| entry.idle_since);
-        longest.inspect(|entry| entry.stream.shut_down_reading()).is_some()
+        let longest = self
+            .open
+            .values()
+            .filter(|entry| entry.idle_since.is_some())
+            .min_by_key(|entry| entry.idle_since);
+        longest
+            .inspect(|entry| entry.stream.shut_down_reading())
+            .is_some()
     }
 }
 
 impl Connections {
     pub(super) fn new(cap: usize) -> Self {
-        Self { cap, draining: AtomicBool::new(false), table: Mutex::default(), ended: Condvar::new() }
+        Self {
+            cap,
+            draining: AtomicBool::new(false),
+            table: Mutex::default(),
+            ended: Condvar::new(),
+        }
     }
 
     pub(super) const fn cap(&self) -> usize {
@@ -65,25 +76,40 @@ impl Connections {
     pub(super) fn register(connections: &Arc<Self>, stream: Stream) -> Option<Registered> {
         let mut table = connections.table();
         if table.open.len() >= connections.cap && table.give_up_idle() {
-            let waited = connections.ended.wait_timeout_while(table, GIVING_UP_TIME, |table| {
-                table.open.len() >= connections.cap
-            });
+            let waited = connections
+                .ended
+                .wait_timeout_while(table, GIVING_UP_TIME, |table| {
+                    table.open.len() >= connections.cap
+                });
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         if table.open.len() >= connections.cap {
             return None;
         }
         let id = table.tick();
-        table.open.insert(id, Entry { stream, idle_since: None });
+        table.open.insert(
+            id,
+            Entry {
+                stream,
+                idle_since: None,
+            },
+        );
         drop(table);
-        Some(Registered { connections: Arc::clone(connections), id })
+        Some(Registered {
+            connections: Arc::clone(connections),
+            id,
+        })
     }
 
     /// Waits for every connection to end: busy ones after their reply, idle ones after `idle_grace`; not beyond `deadline`.
     pub(super) fn drain(&self, deadline: Instant, idle_grace: Duration) {
         self.draining.store(true, Ordering::SeqCst);
         let table = self.wait_until_none(Instant::now() + idle_grace);
-        for entry in table.open.values().filter(|entry| entry.idle_since.is_some()) {
+        for entry in table
+            .open
+            .values()
+            .filter(|entry| entry.idle_since.is_some())
+        {
             // Only the reading side: a request that arrived this instant is still read and answered.
             entry.stream.shut_down_reading();
         }
@@ -93,7 +119,9 @@ impl Connections {
 
     fn wait_until_none(&self, deadline: Instant) -> MutexGuard<'_, Table> {
         let left = deadline.saturating_duration_since(Instant::now());
-        let waited = self.ended.wait_timeout_while(self.table(), left, |table| !table.open.is_empty());
+        let waited = self
+            .ended
+            .wait_timeout_while(self.table(), left, |table| !table.open.is_empty());
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use listenfd::ListenFd;
-use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 use rustix::net::AddressFamily;
+use rustix::net::sockopt::{socket_acceptconn, socket_domain};
 
 use crate::config::Listen;
 
@@ -42,14 +42,24 @@ impl Listener {
     /// error.
     pub fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => Ok(Self { socket: Socket::Tcp(TcpListener::bind(address)?), made: None }),
+            Listen::Tcp(address) => Ok(Self {
+                socket: Socket::Tcp(TcpListener::bind(address)?),
+                made: None,
+            }),
             Listen::Unix(path) => {
                 remove_abandoned(path)?;
                 let socket = UnixListener::bind(path)?;
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
                 let metadata = fs::symlink_metadata(path)?;
-                let made = SocketFile { path: path.clone(), device: metadata.dev(), inode: metadata.ino() };
-                Ok(Self { socket: Socket::Unix(socket), made: Some(made) })
+                let made = SocketFile {
+                    path: path.clone(),
+                    device: metadata.dev(),
+                    inode: metadata.ino(),
+                };
+                Ok(Self {
+                    socket: Socket::Unix(socket),
+                    made: Some(made),
+                })
             }
         }
     }
@@ -61,10 +71,16 @@ impl Listener {
             return Ok(None);
         }
         if let Ok(Some(socket)) = passed.take_unix_listener(0) {
-            return Ok(Some(Self { socket: Socket::Unix(socket), made: None }));
+            return Ok(Some(Self {
+                socket: Socket::Unix(socket),
+                made: None,
+            }));
         }
         let socket = passed.take_tcp_listener(0)?;
-        Ok(socket.map(|socket| Self { socket: Socket::Tcp(socket), made: None }))
+        Ok(socket.map(|socket| Self {
+            socket: Socket::Tcp(socket),
+            made: None,
+        }))
     }
 
     /// Descriptor 0, where spawn-fcgi and the like put the listening socket (FastCGI Specification 1.0, section 2.2); `None` if it is no
@@ -85,7 +101,11 @@ impl Listener {
     /// What is listened on, for people.
     pub fn describe(&self) -> String {
         match &self.socket {
-            Socket::Unix(socket) => match socket.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned)) {
+            Socket::Unix(socket) => match socket
+                .local_addr()
+                .ok()
+                .and_then(|a| a.as_pathname().map(Path::to_owned))
+            {
                 Some(path) => format!("unix:{}", path.display()),
                 None => "a Unix socket".to_owned(),
             },
@@ -134,8 +154,13 @@ impl AsFd for Listener {
 impl Drop for Listener {
     /// Removes the socket file, unless a successor has put its own there.
     fn drop(&mut self) {
-        if let Some(SocketFile { path, device, inode }) = &self.made
-            && fs::symlink_metadata(path).is_ok_and(|found| found.dev() == *device && found.ino() == *inode)
+        if let Some(SocketFile {
+            path,
+            device,
+            inode,
+        }) = &self.made
+            && fs::symlink_metadata(path)
+                .is_ok_and(|found| found.dev() == *device && found.ino() == *inode)
         {
             let _ = fs::remove_file(path);
         }
@@ -147,12 +172,18 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file of that name that is no socket"));
+            return Err(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "there is a file of that name that is no socket",
+            ));
         }
         Ok(_) => {}
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another responder listens there")),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "another responder listens there",
+        )),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
     }
@@ -170,8 +201,12 @@ pub enum Stream {
 impl Stream {
     pub(super) fn set_timeouts(&self, read: Duration, write: Duration) -> io::Result<()> {
         match self {
-            Self::Unix(stream) => stream.set_read_timeout(Some(read)).and_then(|()| stream.set_write_timeout(Some(write))),
-            Self::Tcp(stream) => stream.set_read_timeout(Some(read)).and_then(|()| stream.set_write_timeout(Some(write))),
+            Self::Unix(stream) => stream
+                .set_read_timeout(Some(read))
+                .and_then(|()| stream.set_write_timeout(Some(write))),
+            Self::Tcp(stream) => stream
+                .set_read_timeout(Some(read))
+                .and_then(|()| stream.set_write_timeout(Some(write))),
         }
     }
 

@@ -1,0 +1,181 @@
+//! What every store must do, whatever is behind it. A back end calls [`check`] with a way to open an empty one.
+
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use time::macros::{date, utc_datetime};
+use time::{Date, UtcDateTime};
+
+use super::path::ImagePath;
+use super::{Publication, PublishError, Spool, Store};
+use crate::image::ImageType;
+use crate::plan::StoreDuration;
+
+const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+
+/// Runs the whole suite, each part over a store of its own.
+pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
+    a_spool_reads_back(&open());
+    a_batch_is_published(&open());
+    nothing_is_replaced(&open());
+    deleting_is_idempotent(&open());
+    abandoned_uploads_are_deleted(&open());
+    empty_directories_are_deleted(&open());
+    directories_may_vanish_at_any_time(&open());
+    assert!(open().free_bytes().expect("known") > 0);
+}
+
+fn path(duration: StoreDuration, day: Date) -> ImagePath {
+    ImagePath::random(duration, day, 10, ImageType::Png).expect("random")
+}
+
+fn spool(store: &dyn Store, bytes: &[u8]) -> Spool {
+    let mut spool = store.spool().expect("a spool");
+    spool.write_all(bytes).expect("written");
+    spool
+}
+
+fn publish(store: &dyn Store, spool: &mut Spool, path: &ImagePath) -> Result<(), PublishError> {
+    let expiry = path.duration().expiry(NOW);
+    store
+        .publish(&mut [Publication {
+            spool,
+            path,
+            expiry,
+        }])
+        .remove(0)
+}
+
+fn a_spool_reads_back(store: &dyn Store) {
+    let mut spool = spool(store, b"some ");
+    spool.write_all(b"bytes").expect("written");
+    assert_eq!(spool.size(), 10);
+    for _ in 0..2 {
+        let mut bytes = Vec::new();
+        spool
+            .rewound()
+            .expect("readable")
+            .read_to_end(&mut bytes)
+            .expect("read");
+        assert_eq!(bytes, b"some bytes");
+    }
+}
+
+fn a_batch_is_published(store: &dyn Store) {
+    let paths: Vec<_> = StoreDuration::ALL
+        .iter()
+        .cycle()
+        .take(9)
+        .map(|&d| path(d, date!(2026 - 04 - 05)))
+        .collect();
+    let mut spools: Vec<_> = paths
+        .iter()
+        .map(|path| spool(store, path.as_str().as_bytes()))
+        .collect();
+    let mut batch: Vec<_> = spools
+        .iter_mut()
+        .zip(&paths)
+        .map(|(spool, path)| Publication {
+            spool,
+            path,
+            expiry: path.duration().expiry(NOW),
+        })
+        .collect();
+    assert!(store.publish(&mut batch).iter().all(Result::is_ok));
+    drop(spools);
+    for path in &paths {
+        assert!(store.list(path.directory()).expect("listed").contains(path));
+        assert!(store.placed_at(path).expect("known").is_some());
+    }
+    assert_eq!(store.list("d/ap6").expect("listed"), []);
+}
+
+fn nothing_is_replaced(store: &dyn Store) {
+    let path = path(StoreDuration::Days7, date!(2026 - 04 - 05));
+    publish(store, &mut spool(store, b"first"), &path).expect("published");
+    let mut second = spool(store, b"second, and longer");
+    assert!(matches!(
+        publish(store, &mut second, &path),
+        Err(PublishError::NameTaken)
+    ));
+    let another = self::path(StoreDuration::Days7, date!(2026 - 04 - 05));
+    publish(store, &mut second, &another).expect("published under another name");
+    assert_eq!(
+        store.delete(&[path]).remove(0).expect("deleted"),
+        5,
+        "the first was kept"
+    );
+    assert_eq!(store.delete(&[another]).remove(0).expect("deleted"), 18);
+}
+
+fn deleting_is_idempotent(store: &dyn Store) {
+    let path = path(StoreDuration::Lifetime, date!(2026 - 04 - 05));
+    publish(store, &mut spool(store, b"12345"), &path).expect("published");
+    let sizes: Vec<_> = store
+        .delete(&[path.clone(), path.clone()])
+        .into_iter()
+        .map(|size| size.expect("deleted"))
+        .collect();
+    assert_eq!(sizes, [5, 0]);
+    assert_eq!(store.placed_at(&path).expect("known"), None);
+}
+
+fn abandoned_uploads_are_deleted(store: &dyn Store) {
+    let abandoned = spool(store, b"half an ima");
+    let now = UtcDateTime::now().unix_timestamp();
+    assert_eq!(
+        store.delete_abandoned(now - 3_600, false).expect("swept"),
+        0,
+        "it is young"
+    );
+    assert_eq!(store.delete_abandoned(now + 60, true).expect("counted"), 1);
+    assert_eq!(store.delete_abandoned(now + 60, false).expect("swept"), 1);
+    assert_eq!(store.delete_abandoned(now + 60, false).expect("swept"), 0);
+    drop(abandoned);
+}
+
+fn empty_directories_are_deleted(store: &dyn Store) {
+    let days = [
+        date!(2026 - 04 - 05),
+        date!(2026 - 04 - 06),
+        date!(2026 - 04 - 07),
+    ];
+    let paths = days.map(|day| path(StoreDuration::Month1, day));
+    for path in &paths {
+        publish(store, &mut spool(store, b"x"), path).expect("published");
+    }
+    store.delete(&paths[1..]);
+    assert_eq!(
+        store
+            .delete_empty_directories(&["m/ap7".to_owned()])
+            .expect("swept"),
+        1
+    );
+    assert_eq!(store.delete_empty_directories(&[]).expect("swept"), 1);
+    assert!(store.placed_at(&paths[0]).expect("known").is_some());
+}
+
+/// An uploader makes a directory again that a sweep removes between its making and its use. One sweep for each upload is more than
+/// any host will see.
+fn directories_may_vanish_at_any_time(store: &dyn Store) {
+    let begun = AtomicU32::new(0);
+    let uploads = || {
+        for _ in 0..200 {
+            begun.fetch_add(1, Ordering::SeqCst);
+            let path = path(StoreDuration::Days7, date!(2026 - 04 - 05));
+            publish(store, &mut spool(store, b"x"), &path).expect("published");
+            store.delete(&[path]).remove(0).expect("deleted");
+        }
+    };
+    thread::scope(|scope| {
+        let uploader = scope.spawn(uploads);
+        let mut swept = 0;
+        while !uploader.is_finished() {
+            if begun.load(Ordering::SeqCst) > swept {
+                swept += 1;
+                store.delete_empty_directories(&[]).expect("swept");
+            }
+        }
+    });
+}

@@ -36,14 +36,25 @@ pub struct Docroot {
 impl Docroot {
     /// The docroot at `root`, which must exist; makes the directories inside it that are missing.
     pub fn open(root: &Path, durability: Durability) -> io::Result<Self> {
-        let docroot = Self { root: root.to_owned(), durability, spooled: AtomicU64::new(0) };
+        let docroot = Self {
+            root: root.to_owned(),
+            durability,
+            spooled: AtomicU64::new(0),
+        };
         for directory in [SPOOL, IMAGE_ROOT] {
             let directory = docroot.root.join(directory);
             // Only the service itself looks into the spool; nginx needs the images.
-            let mode = if directory.ends_with(SPOOL) { 0o700 } else { 0o755 };
+            let mode = if directory.ends_with(SPOOL) {
+                0o700
+            } else {
+                0o755
+            };
             match DirBuilder::new().mode(mode).create(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(io::Error::new(error.kind(), format!("{}: {error}", directory.display())));
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!("{}: {error}", directory.display()),
+                    ));
                 }
                 _ => {}
             }
@@ -57,10 +68,17 @@ impl Docroot {
         for directory in [SPOOL, IMAGE_ROOT] {
             let directory = root.join(directory);
             fs::metadata(&directory).map_err(|error| {
-                io::Error::new(error.kind(), format!("{}: {error}; is the disk mounted?", directory.display()))
+                io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}; is the disk mounted?", directory.display()),
+                )
             })?;
         }
-        Ok(Self { root: root.to_owned(), durability, spooled: AtomicU64::new(0) })
+        Ok(Self {
+            root: root.to_owned(),
+            durability,
+            spooled: AtomicU64::new(0),
+        })
     }
 
     /// The directory itself.
@@ -99,11 +117,16 @@ impl Docroot {
         let mut tries = 0;
         loop {
             match rename_exclusive(spool, target) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES => {
-                    self.make_directory(directory).map_err(PublishError::Directory)?;
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES =>
+                {
+                    self.make_directory(directory)
+                        .map_err(PublishError::Directory)?;
                     tries += 1;
                 }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(PublishError::NameTaken),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(PublishError::NameTaken);
+                }
                 other => return other.map_err(PublishError::Image),
             }
         }
@@ -129,22 +152,32 @@ impl Store for Docroot {
         let mut outcomes: Vec<_> = batch
             .iter_mut()
             .map(|publication| {
-                publication.spool.seal(publication.expiry).map_err(PublishError::Image)?;
+                publication
+                    .spool
+                    .seal(publication.expiry)
+                    .map_err(PublishError::Image)?;
                 self.place(&publication.spool.path, &publication.path.below(&self.root))?;
                 publication.spool.published = true;
                 Ok(())
             })
             .collect();
         let mut synced: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
-        for (publication, outcome) in batch.iter().zip(&mut outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+        for (publication, outcome) in batch
+            .iter()
+            .zip(&mut outcomes)
+            .filter(|(_, outcome)| outcome.is_ok())
+        {
             let target = publication.path.below(&self.root);
-            let sync = synced.entry(publication.path.directory()).or_insert_with(|| {
-                self.sync_directory(target.parent().unwrap_or(&self.root))
-            });
+            let sync = synced
+                .entry(publication.path.directory())
+                .or_insert_with(|| self.sync_directory(target.parent().unwrap_or(&self.root)));
             if let Err(error) = sync {
                 // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
                 let _ = fs::remove_file(&target);
-                *outcome = Err(PublishError::Directory(io::Error::new(error.kind(), error.to_string())));
+                *outcome = Err(PublishError::Directory(io::Error::new(
+                    error.kind(),
+                    error.to_string(),
+                )));
             }
         }
         outcomes
@@ -186,7 +219,11 @@ impl Store for Docroot {
         let entries = entries(&self.root.join(IMAGE_ROOT).join(directory))?;
         // What is not named like an image was not put there by this program, and is left alone.
         entries
-            .map(|entry| Ok(format!("{directory}/{}", entry?.file_name().display()).parse().ok()))
+            .map(|entry| {
+                Ok(format!("{directory}/{}", entry?.file_name().display())
+                    .parse()
+                    .ok())
+            })
             .filter_map(Result::transpose)
             .collect()
     }
@@ -223,8 +260,11 @@ impl Store for Docroot {
             for entry in entries(&self.root.join(IMAGE_ROOT).join(class))? {
                 let entry = entry?;
                 let name = entry.file_name();
-                let Some(day) = name.to_str().filter(|day| DayName::is_valid(day)) else { continue };
-                if !kept.contains(&format!("{class}/{day}")) && fs::remove_dir(entry.path()).is_ok() {
+                let Some(day) = name.to_str().filter(|day| DayName::is_valid(day)) else {
+                    continue;
+                };
+                if !kept.contains(&format!("{class}/{day}")) && fs::remove_dir(entry.path()).is_ok()
+                {
                     deleted += 1;
                 }
             }
@@ -234,7 +274,7 @@ impl Store for Docroot {
 }
 
 /// The entries of a directory; none if it is not there.
-fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
@@ -281,7 +321,14 @@ impl Spool {
             .mode(0o644)
             .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
             .open(&path)?;
-        Ok(Self { file, path, size: 0, durability, sealed: None, published: false })
+        Ok(Self {
+            file,
+            path,
+            size: 0,
+            durability,
+            sealed: None,
+            published: false,
+        })
     }
 
     /// Bytes written.
@@ -339,3 +386,6 @@ pub fn modification_time(expiry: Expiry) -> SystemTime {
     let seconds = u64::try_from(expiry.instant() - 1).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
+
+#[cfg(test)]
+mod tests;

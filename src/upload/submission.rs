@@ -83,7 +83,11 @@ impl Submission {
             Name::ImageUrl => &mut self.image_url,
             Name::Image => return Ok(()),
         };
-        let value = if name == Name::ImageUrl { beginning(form, MAX_URL + 1)? } else { form.text(MAX_TEXT_BYTES)? };
+        let value = if name == Name::ImageUrl {
+            beginning(form, MAX_URL + 1)?
+        } else {
+            form.text(MAX_TEXT_BYTES)?
+        };
         set_once(slot, value)
     }
 
@@ -97,12 +101,19 @@ impl Submission {
     }
 
     pub(super) fn claim(&self) -> Result<Claim<'_>, Refusal> {
-        let given = |value: &'_ Option<Vec<u8>>| value.as_deref().is_some_and(|value| !value.is_empty());
+        let given =
+            |value: &'_ Option<Vec<u8>>| value.as_deref().is_some_and(|value| !value.is_empty());
         match (&self.client_id, &self.client_token, &self.store_duration) {
             (Some(client_id), Some(client_token), Some(store_duration))
-                if [&self.client_id, &self.client_token, &self.store_duration].into_iter().all(given) =>
+                if [&self.client_id, &self.client_token, &self.store_duration]
+                    .into_iter()
+                    .all(given) =>
             {
-                Ok(Claim { client_id, client_token, store_duration })
+                Ok(Claim {
+                    client_id,
+                    client_token,
+                    store_duration,
+                })
             }
             _ => Err(Refusal::MissingParameters),
         }
@@ -147,7 +158,9 @@ impl From<FormError> for Error {
             FormError::Read(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 Refusal::Malformed("the body is not as long as announced").into()
             }
-            FormError::Read(error) => Fault::Internal(format!("the request's body could not be read: {error}")).into(),
+            FormError::Read(error) => {
+                Fault::Internal(format!("the request's body could not be read: {error}")).into()
+            }
         }
     }
 }

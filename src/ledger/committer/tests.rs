@@ -1,0 +1,188 @@
+use std::io::Write;
+use std::sync::Barrier;
+
+use time::macros::utc_datetime;
+
+use super::*;
+use crate::auth::TokenDigest;
+use crate::config::Durability;
+use crate::image::ImageType;
+use crate::ledger::ImageFilter;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::store::docroot::Docroot;
+
+const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+
+struct Site {
+    directory: tempfile::TempDir,
+    ledger: Arc<SqliteLedger>,
+    store: Arc<Docroot>,
+    committer: Committer,
+    client: ClientKey,
+}
+
+fn site() -> Site {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path().join("docroot");
+    std::fs::create_dir(&root).expect("made");
+    let path = directory.path().join("ledger.db");
+    let ledger = Arc::new(SqliteLedger::open(&path, Durability::Full, 2, NOW).expect("open"));
+    ledger
+        .add_client("a", "free", TokenDigest([1; 32]), NOW)
+        .expect("added");
+    let client = ledger
+        .account("a", NOW)
+        .expect("readable")
+        .expect("there")
+        .key;
+    let store = Arc::new(Docroot::open(&root, Durability::Full).expect("open"));
+    let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW).expect("started");
+    Site {
+        directory,
+        ledger,
+        store,
+        committer,
+        client,
+    }
+}
+
+impl Site {
+    fn upload(&self, daily_limit: u32) -> Result<Outcome, Fault> {
+        let mut spool = self.store.spool().expect("a spool");
+        spool.write_all(b"bytes").expect("written");
+        self.committer.commit(Upload {
+            spool,
+            inspected: Inspected {
+                image_type: ImageType::Png,
+                width: 1,
+                height: 1,
+            },
+            client: self.client,
+            daily_limit,
+            duration: StoreDuration::Days7,
+        })
+    }
+
+    fn rows(&self) -> usize {
+        self.ledger
+            .images(&ImageFilter {
+                limit: 10_000,
+                ..ImageFilter::default()
+            })
+            .expect("readable")
+            .len()
+    }
+
+    fn used(&self) -> u32 {
+        self.ledger
+            .account("a", NOW)
+            .expect("readable")
+            .expect("there")
+            .used
+    }
+
+    fn files(&self) -> usize {
+        self.store.list("d/ap5").expect("listed").len()
+    }
+
+    fn spooled(&self) -> usize {
+        std::fs::read_dir(self.directory.path().join("docroot/.spool"))
+            .expect("readable")
+            .count()
+    }
+}
+
+#[test]
+fn concurrent_uploads_are_stored_up_to_the_limit() {
+    let site = site();
+    let barrier = Barrier::new(64);
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let uploaders: Vec<_> = (0..64)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    site.upload(50).expect("no fault")
+                })
+            })
+            .collect();
+        uploaders
+            .into_iter()
+            .map(|uploader| uploader.join().expect("no panic"))
+            .collect()
+    });
+    let stored: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| match outcome {
+            Outcome::Stored { path, used, .. } => Some((path, *used)),
+            Outcome::Exhausted { .. } => None,
+        })
+        .collect();
+    let mut used: Vec<_> = stored.iter().map(|(_, used)| *used).collect();
+    used.sort_unstable();
+    assert_eq!(used, (1..=50).collect::<Vec<_>>(), "each was counted once");
+    assert!(
+        stored
+            .iter()
+            .all(|(path, _)| site.store.placed_at(path).expect("known").is_some())
+    );
+    assert_eq!(
+        (site.rows(), site.used(), site.files(), site.spooled()),
+        (50, 50, 50, 0)
+    );
+}
+
+#[test]
+fn an_upload_that_cannot_be_placed_is_not_counted() {
+    let site = site();
+    let class = site.directory.path().join("docroot/p/d");
+    std::fs::write(&class, "in the way").expect("written");
+    let fault = site.upload(50).expect_err("no directory");
+    assert!(
+        matches!(fault, Fault::SaveImage(_) | Fault::CreateDirectory(_)),
+        "{fault}"
+    );
+    assert_eq!((site.rows(), site.used(), site.spooled()), (0, 0, 0));
+    std::fs::remove_file(&class).expect("removed");
+    assert!(
+        matches!(site.upload(50), Ok(Outcome::Stored { used: 1, .. })),
+        "no restart is needed"
+    );
+}
+
+#[test]
+fn an_upload_is_refused_when_the_ledger_fails() {
+    let site = site();
+    let other = rusqlite::Connection::open(site.directory.path().join("ledger.db")).expect("open");
+    other
+        .execute_batch("ALTER TABLE usage RENAME TO elsewhere")
+        .expect("broken");
+    let fault = site.upload(50).expect_err("no table");
+    assert_eq!(fault.message(), "Internal server error");
+    assert_eq!((site.files(), site.spooled()), (0, 0));
+    other
+        .execute_batch("ALTER TABLE elsewhere RENAME TO usage")
+        .expect("mended");
+    assert!(
+        matches!(site.upload(50), Ok(Outcome::Stored { used: 1, .. })),
+        "no restart is needed"
+    );
+}
+
+#[test]
+fn what_was_given_to_a_committer_is_finished_when_it_is_dropped() {
+    let site = site();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| site.upload(50).expect("no fault"));
+        }
+    });
+    let Site {
+        committer,
+        store,
+        directory,
+        ..
+    } = site;
+    drop(committer);
+    assert_eq!(store.list("d/ap5").expect("listed").len(), 8);
+    drop(directory);
+}

@@ -8,7 +8,11 @@ use crate::auth::TokenDigest;
 use crate::ledger::{Account, ClientKey, ClientRow, UsageRow};
 use crate::plan::DAY_SECONDS;
 
-pub(super) fn account(connection: &Connection, id: &str, now: UtcDateTime) -> rusqlite::Result<Option<Account>> {
+pub(super) fn account(
+    connection: &Connection,
+    id: &str,
+    now: UtcDateTime,
+) -> rusqlite::Result<Option<Account>> {
     // One row for each valid token, so that one statement sees one state.
     let mut statement = connection.prepare_cached(
         "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
@@ -61,7 +65,12 @@ pub(super) fn add(
     Ok(added == 1)
 }
 
-fn insert_token(connection: &Connection, client: i64, token: TokenDigest, now: UtcDateTime) -> rusqlite::Result<()> {
+fn insert_token(
+    connection: &Connection,
+    client: i64,
+    token: TokenDigest,
+    now: UtcDateTime,
+) -> rusqlite::Result<()> {
     // A token that is imported again, while it still overlaps, becomes the present one.
     connection.execute(
         "INSERT INTO token (client, sha256, created_at) VALUES (?1, ?2, ?3)
@@ -78,13 +87,17 @@ pub(super) fn rotate_token(
     old_tokens_end: i64,
     now: UtcDateTime,
 ) -> rusqlite::Result<bool> {
-    let Some(client) = key_of(connection, id)? else { return Ok(false) };
+    let Some(client) = key_of(connection, id)? else {
+        return Ok(false);
+    };
     connection.execute(
         "UPDATE token SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE client = ?1",
         (client, old_tokens_end),
     )?;
-    connection
-        .execute("DELETE FROM token WHERE client = ?1 AND expires_at <= ?2", (client, now.unix_timestamp()))?;
+    connection.execute(
+        "DELETE FROM token WHERE client = ?1 AND expires_at <= ?2",
+        (client, now.unix_timestamp()),
+    )?;
     insert_token(connection, client, token, now)?;
     Ok(true)
 }
@@ -101,15 +114,27 @@ pub(super) fn set_disabled(
             (id, now.unix_timestamp()),
         )?
     } else {
-        connection.execute("UPDATE client SET disabled_at = NULL WHERE id = ?1 AND removed_at IS NULL", [id])?
+        connection.execute(
+            "UPDATE client SET disabled_at = NULL WHERE id = ?1 AND removed_at IS NULL",
+            [id],
+        )?
     };
     Ok(changed == 1)
 }
 
-pub(super) fn remove(connection: &Connection, id: &str, now: UtcDateTime) -> rusqlite::Result<bool> {
-    let Some(client) = key_of(connection, id)? else { return Ok(false) };
+pub(super) fn remove(
+    connection: &Connection,
+    id: &str,
+    now: UtcDateTime,
+) -> rusqlite::Result<bool> {
+    let Some(client) = key_of(connection, id)? else {
+        return Ok(false);
+    };
     connection.execute("DELETE FROM token WHERE client = ?1", [client])?;
-    connection.execute("UPDATE client SET removed_at = ?2 WHERE key = ?1", (client, now.unix_timestamp()))?;
+    connection.execute(
+        "UPDATE client SET removed_at = ?2 WHERE key = ?1",
+        (client, now.unix_timestamp()),
+    )?;
     Ok(true)
 }
 
@@ -154,7 +179,12 @@ pub(super) fn usage(
              GROUP BY usage.day, client.id ORDER BY usage.day, client.id",
         )?
         .query_map((client, since.map_or(i64::MIN, day_number)), |row| {
-            Ok(UsageRow { client: row.get(0)?, day: day_of(row, 1)?, uploads: row.get(2)?, bytes: row.get(3)? })
+            Ok(UsageRow {
+                client: row.get(0)?,
+                day: day_of(row, 1)?,
+                uploads: row.get(2)?,
+                bytes: row.get(3)?,
+            })
         })?
         .collect()
 }

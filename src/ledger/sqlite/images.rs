@@ -34,7 +34,13 @@ pub(super) fn record(
     for image in batch {
         if !days.contains_key(&image.client) {
             let used_before = used(connection, image.client, day)?;
-            days.insert(image.client, Added { used_before, ..Added::default() });
+            days.insert(
+                image.client,
+                Added {
+                    used_before,
+                    ..Added::default()
+                },
+            );
         }
         let added = days.entry(image.client).or_default();
         let used = added.used_before + added.uploads;
@@ -79,15 +85,17 @@ fn used(connection: &Connection, client: ClientKey, day: i64) -> rusqlite::Resul
 }
 
 pub(super) fn withdraw(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {
-    let mut delete =
-        connection.prepare_cached("DELETE FROM image WHERE path = ?1 RETURNING client, uploaded_at, size")?;
+    let mut delete = connection
+        .prepare_cached("DELETE FROM image WHERE path = ?1 RETURNING client, uploaded_at, size")?;
     let mut give_back = connection.prepare_cached(
         "UPDATE usage SET uploads = max(uploads - 1, 0), bytes = max(bytes - ?3, 0) WHERE client = ?1 AND day = ?2",
     )?;
     let mut withdrawn = 0;
     for path in paths {
         let row: Option<(i64, i64, u64)> = delete
-            .query_row([path.as_str()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([path.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
         if let Some((client, uploaded_at, size)) = row {
             give_back.execute((client, uploaded_at.div_euclid(DAY_SECONDS), size))?;
@@ -99,7 +107,9 @@ pub(super) fn withdraw(connection: &Connection, paths: &[ImagePath]) -> rusqlite
 
 pub(super) fn forget(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {
     let mut delete = connection.prepare_cached("DELETE FROM image WHERE path = ?1")?;
-    paths.iter().try_fold(0, |forgotten, path| Ok(forgotten + delete.execute([path.as_str()])?))
+    paths.iter().try_fold(0, |forgotten, path| {
+        Ok(forgotten + delete.execute([path.as_str()])?)
+    })
 }
 
 pub(super) fn expired(
@@ -121,20 +131,29 @@ pub(super) fn expired(
 const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at
      FROM image JOIN client ON client.key = image.client";
 
-pub(super) fn image(connection: &Connection, path: &ImagePath) -> rusqlite::Result<Option<ImageRow>> {
+pub(super) fn image(
+    connection: &Connection,
+    path: &ImagePath,
+) -> rusqlite::Result<Option<ImageRow>> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} WHERE image.path = ?1"))?
         .query_row([path.as_str()], image_row)
         .optional()
 }
 
-pub(super) fn images(connection: &Connection, filter: &ImageFilter) -> rusqlite::Result<Vec<ImageRow>> {
+pub(super) fn images(
+    connection: &Connection,
+    filter: &ImageFilter,
+) -> rusqlite::Result<Vec<ImageRow>> {
     // The paths of a directory are those between `d/ap5/` and `d/ap50`, because 0 follows the slash.
     let (first, end) = match &filter.directory {
         Some(directory) => (format!("{directory}/"), format!("{directory}0")),
         None => (String::new(), "~".to_owned()),
     };
-    let first = filter.after.as_ref().map_or(first.as_str(), |after| first.as_str().max(after.as_str()));
+    let first = filter
+        .after
+        .as_ref()
+        .map_or(first.as_str(), |after| first.as_str().max(after.as_str()));
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND (?3 IS NULL OR client.id = ?3)
@@ -159,5 +178,7 @@ fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
 /// A path from the ledger is checked like any other before it reaches the file system.
 fn path_of(row: &Row<'_>, column: usize) -> rusqlite::Result<ImagePath> {
     let text: String = row.get(column)?;
-    text.parse().map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
 }

@@ -12,11 +12,20 @@ use crate::ledger::{Event, LedgerError};
 const STEPS: [&str; 1] = [include_str!("../schema.sql")];
 
 /// Brings the ledger to the newest version, in one transaction after a backup beside the file; refuses a newer one.
-pub(super) fn migrate(connection: &mut Connection, path: &Path, now: UtcDateTime) -> Result<(), LedgerError> {
+pub(super) fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    now: UtcDateTime,
+) -> Result<(), LedgerError> {
     apply(connection, path, now, &STEPS)
 }
 
-fn apply(connection: &mut Connection, path: &Path, now: UtcDateTime, steps: &[&str]) -> Result<(), LedgerError> {
+fn apply(
+    connection: &mut Connection,
+    path: &Path,
+    now: UtcDateTime,
+    steps: &[&str],
+) -> Result<(), LedgerError> {
     let newest = i64::try_from(steps.len()).unwrap_or(i64::MAX);
     let before = version(connection)?;
     if before == newest {
@@ -28,8 +37,15 @@ fn apply(connection: &mut Connection, path: &Path, now: UtcDateTime, steps: &[&s
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have migrated while this one waited for the lock.
     let found = version(&transaction)?;
-    let Some(missing) = usize::try_from(found).ok().and_then(|found| steps.get(found..)) else {
-        return Err(LedgerError::TooNew { path: path.display().to_string(), found, known: newest });
+    let Some(missing) = usize::try_from(found)
+        .ok()
+        .and_then(|found| steps.get(found..))
+    else {
+        return Err(LedgerError::TooNew {
+            path: path.display().to_string(),
+            found,
+            known: newest,
+        });
     };
     for step in missing {
         transaction.execute_batch(step)?;
@@ -54,9 +70,13 @@ fn backup_path(path: &Path, version: i64) -> PathBuf {
 
 fn backup(connection: &Connection, target: &Path) -> Result<(), LedgerError> {
     let target = target.display().to_string();
-    connection.execute("VACUUM INTO ?1", [&target]).map_err(|error| {
-        LedgerError::Failed(format!("no backup at {target} before the migration, which was not begun: {error}"))
-    })?;
+    connection
+        .execute("VACUUM INTO ?1", [&target])
+        .map_err(|error| {
+            LedgerError::Failed(format!(
+                "no backup at {target} before the migration, which was not begun: {error}"
+            ))
+        })?;
     Ok(())
 }
 
@@ -79,19 +99,38 @@ mod tests {
         let mut connection = Connection::open(&path).expect("open");
         migrate(&mut connection, &path, NOW).expect("version 1");
         connection
-            .execute("INSERT INTO client (id, plan, created_at) VALUES ('a', 'free', 0)", [])
+            .execute(
+                "INSERT INTO client (id, plan, created_at) VALUES ('a', 'free', 0)",
+                [],
+            )
             .expect("insert");
         let two = [STEPS[0], "ALTER TABLE client ADD COLUMN note TEXT"];
         apply(&mut connection, &path, NOW, &two).expect("version 2");
         assert_eq!(version(&connection), Ok(2));
-        let ids: String = connection.query_row("SELECT id FROM client WHERE note IS NULL", [], |row| row.get(0)).expect("a row");
+        let ids: String = connection
+            .query_row("SELECT id FROM client WHERE note IS NULL", [], |row| {
+                row.get(0)
+            })
+            .expect("a row");
         assert_eq!(ids, "a");
         let backup = Connection::open(backup_path(&path, 1)).expect("a backup");
         assert_eq!(version(&backup), Ok(1));
-        let kept: i64 = backup.query_row("SELECT count(*) FROM client", [], |row| row.get(0)).expect("a count");
+        let kept: i64 = backup
+            .query_row("SELECT count(*) FROM client", [], |row| row.get(0))
+            .expect("a count");
         assert_eq!(kept, 1);
         let refused = migrate(&mut connection, &path, NOW).expect_err("a newer ledger");
-        assert!(matches!(refused, LedgerError::TooNew { found: 2, known: 1, .. }), "{refused}");
+        assert!(
+            matches!(
+                refused,
+                LedgerError::TooNew {
+                    found: 2,
+                    known: 1,
+                    ..
+                }
+            ),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -99,9 +138,14 @@ mod tests {
         let (_directory, path) = scratch();
         let mut connection = Connection::open(&path).expect("open");
         migrate(&mut connection, &path, NOW).expect("version 1");
-        let broken = [STEPS[0], "ALTER TABLE client ADD COLUMN note TEXT; SELECT * FROM nowhere"];
+        let broken = [
+            STEPS[0],
+            "ALTER TABLE client ADD COLUMN note TEXT; SELECT * FROM nowhere",
+        ];
         apply(&mut connection, &path, NOW, &broken).expect_err("a broken step");
         assert_eq!(version(&connection), Ok(1));
-        connection.prepare("SELECT note FROM client").expect_err("the column was rolled back");
+        connection
+            .prepare("SELECT note FROM client")
+            .expect_err("the column was rolled back");
     }
 }

@@ -1,0 +1,139 @@
+use std::cell::RefCell;
+
+use time::macros::utc_datetime;
+
+use super::*;
+use crate::ledger::conformance;
+
+const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+
+fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
+    SqliteLedger::open(path, Durability::Full, 2, NOW)
+}
+
+#[test]
+fn it_is_a_ledger() {
+    let directories = RefCell::new(Vec::new());
+    conformance::check(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ledger = open(&directory.path().join("ledger.db")).expect("open");
+        directories.borrow_mut().push(directory);
+        ledger
+    });
+}
+
+#[test]
+fn it_is_opened_as_it_must_be() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    let ledger = open(&path).expect("open");
+    let check = |connection: &Connection| {
+        for (pragma, expected) in [
+            ("synchronous", "2"),
+            ("busy_timeout", "5000"),
+            ("foreign_keys", "1"),
+        ] {
+            let value: i64 = connection
+                .pragma_query_value(None, pragma, |row| row.get(0))
+                .expect(pragma);
+            assert_eq!(value.to_string(), expected, "{pragma}");
+        }
+        let mode: String = connection
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .expect("a mode");
+        assert_eq!(mode, "wal");
+    };
+    check(&lock(&ledger.writer));
+    ledger.readers.with(check);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = directory.path().join(format!("ledger.db{suffix}"));
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &fs::metadata(&file).expect("there").permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o640, "{}", file.display());
+    }
+}
+
+#[test]
+fn two_processes_may_use_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    let (one, other) = (open(&path).expect("open"), open(&path).expect("open again"));
+    assert_eq!(
+        one.add_client("a", "free", TokenDigest([1; 32]), NOW),
+        Ok(true)
+    );
+    assert!(other.account("a", NOW).expect("readable").is_some());
+}
+
+#[test]
+fn a_ledger_that_stays_locked_is_busy() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    let ledger = open(&path).expect("open");
+    lock(&ledger.writer)
+        .busy_timeout(Duration::from_millis(20))
+        .expect("set");
+    let other = Connection::open(&path).expect("open");
+    other.execute_batch("BEGIN IMMEDIATE").expect("locked");
+    let outcome = ledger.add_client("a", "free", TokenDigest([1; 32]), NOW);
+    assert!(matches!(outcome, Err(LedgerError::Busy(_))), "{outcome:?}");
+    other.execute_batch("ROLLBACK").expect("unlocked");
+    assert_eq!(
+        ledger.add_client("a", "free", TokenDigest([1; 32]), NOW),
+        Ok(true),
+        "no restart is needed"
+    );
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ledger = open(&directory.path().join("ledger.db")).expect("open");
+    let outcome: Result<(), _> = ledger.write(|connection| {
+        clients::add(connection, "a", "free", TokenDigest([1; 32]), NOW)?;
+        Err(rusqlite::Error::QueryReturnedNoRows)
+    });
+    assert!(outcome.is_err());
+    assert_eq!(ledger.account("a", NOW), Ok(None));
+}
+
+#[test]
+fn what_is_no_ledger_is_refused_with_its_path() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    fs::write(
+        &path,
+        "this is a letter to my landlord, not a database, and it shall stay one",
+    )
+    .expect("written");
+    let error = open(&path).expect_err("no database").to_string();
+    assert!(error.contains("not a database"), "{error}");
+    let missing = directory.path().join("nowhere/ledger.db");
+    let error = open(&missing).expect_err("no directory").to_string();
+    assert!(
+        error.contains("nowhere") && error.contains("create it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_reader_comes_back_from_a_panic() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ledger = SqliteLedger::open(
+        &directory.path().join("ledger.db"),
+        Durability::Full,
+        1,
+        NOW,
+    )
+    .expect("open");
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        ledger.readers.with(|_| panic!("inside a read"));
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(
+        ledger.account("a", NOW),
+        Ok(None),
+        "the only reader is there again"
+    );
+}
