@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -190,9 +191,27 @@ pub enum ImageCommand {
 
 /// `render …`
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  corenexis-cdn render /tmp/rendered
+  corenexis-cdn render ./rendered --nginx-listen 127.0.0.1:8080 --user \"$(id -un)\"")]
 pub struct RenderArguments {
     /// The directory to write to; it is made if it is missing
     pub directory: PathBuf,
+    /// The account that owns docroot and ledger, and runs the sweep
+    #[arg(long, value_name = "NAME", default_value = "corenexis-cdn")]
+    pub user: String,
+    /// Write a whole nginx.conf too, for an nginx of its own that listens there
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub nginx_listen: Option<SocketAddr>,
+    /// The account of that nginx's workers, when root starts it
+    #[arg(long, value_name = "NAME", requires = "nginx_listen")]
+    pub nginx_worker_user: Option<String>,
+    /// Show this client in the documentation, for a demonstration only
+    #[arg(long, value_name = "ID", requires = "demo_token_file")]
+    pub demo_client: Option<String>,
+    /// The file that holds that client's token
+    #[arg(long, value_name = "FILE", requires = "demo_client")]
+    pub demo_token_file: Option<PathBuf>,
 }
 
 fn day_of(text: &str) -> Result<Date, String> {

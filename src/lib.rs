@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod log;
 pub mod plan;
 pub mod random;
+pub mod render;
 pub mod response;
 pub mod serve;
 pub mod store;

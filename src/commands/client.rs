@@ -1,7 +1,7 @@
 //! `client …`: who may upload.
 
 use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -97,23 +97,18 @@ fn add(
 }
 
 fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
-    let Some(file) = file else {
-        return Token::random().map_err(Failure::failed);
-    };
-    let unreadable = |error| {
-        Failure::failed(format!(
-            "the token file {} could not be read: {error}",
-            file.display()
-        ))
-    };
-    let mut text = String::new();
-    if file.as_os_str() == "-" {
-        io::stdin().read_to_string(&mut text).map_err(unreadable)?;
-    } else {
-        text = fs::read_to_string(file).map_err(unreadable)?;
+    match file {
+        Some(file) => read_token(file),
+        None => Token::random().map_err(Failure::failed),
     }
-    Token::import(text.trim())
-        .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+}
+
+/// The token in a file, or on standard input for `-`.
+pub(super) fn read_token(file: &Path) -> Result<Token, Failure> {
+    let text = if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
+    let text = text
+        .map_err(|error| Failure::failed(format!("the token file {} could not be read: {error}", file.display())))?;
+    Token::import(text.trim()).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
 fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
