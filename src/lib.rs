@@ -6,4 +6,5 @@ pub mod fetch;
 pub mod form;
 pub mod image;
 pub mod plan;
+pub mod render;
 pub mod store;
