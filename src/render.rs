@@ -1,0 +1,183 @@
+//! The files that nginx and cron read and that browsers see, made from the configuration.
+//!
+//! The templates are part of the binary. They lie in `nginx/`, `www/` and `cron/` of the source tree and are readable as they are;
+//! [`render`] puts the values of one installation into them. Pure: whoever calls writes the files.
+
+mod escape;
+mod nginx;
+mod pages;
+mod template;
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use crate::config::Config;
+use escape::Escaped;
+use template::Template;
+
+/// A file to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Where it belongs, below the target directory.
+    pub path: &'static str,
+    /// What it holds.
+    pub contents: Cow<'static, [u8]>,
+    /// Its permission bits.
+    pub mode: u32,
+}
+
+/// What the configuration does not know of an installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The absolute path of this program.
+    pub binary: String,
+    /// The absolute path of `config.toml`.
+    pub config_file: String,
+    /// The account that owns docroot and ledger, and runs the sweep.
+    pub user: String,
+    /// Set when nginx is to run as an instance of its own instead of inside the host's.
+    pub own_nginx: Option<OwnNginx>,
+    /// The credentials that the documentation shows; placeholders without. For demonstrations only: everybody reads them.
+    pub demo_client: Option<DemoClient>,
+}
+
+/// An instance of nginx that serves nothing but this site. Everything it writes lies below its prefix, `nginx -p`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnNginx {
+    /// The address it listens on.
+    pub listen: SocketAddr,
+    /// The account of its worker processes when root starts it; `None` where it is started without privileges.
+    pub worker_user: Option<String>,
+}
+
+/// A client whose token is no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DemoClient {
+    /// Its `client_id`.
+    pub id: String,
+    /// Its `client_token`.
+    pub token: String,
+}
+
+/// An option that cannot be written into the files.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} {value:?}: {expected}")]
+pub struct InvalidOption {
+    name: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+/// Everything that nginx, cron and browsers need.
+///
+/// # Errors
+/// When an option has a value for which a crontab or nginx has no notation.
+pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, InvalidOption> {
+    options.check()?;
+    let mut files = vec![
+        filled("nginx/corenexis-cdn.http.conf", nginx::http_conf(config)),
+        filled(
+            "nginx/corenexis-cdn.server.conf",
+            nginx::server_conf(config),
+        ),
+        filled("cron/corenexis-cdn", crontab(options)),
+        filled("www/view/page.html", pages::viewer(config)),
+        filled("www/view/404.html", pages::missing(config)),
+        filled(
+            "www/image/docs/index.html",
+            pages::documentation(config, options.demo_client.as_ref()),
+        ),
+    ];
+    files.extend(pages::STATIC.map(|(path, text)| Rendered {
+        path,
+        contents: Cow::Borrowed(text.as_bytes()),
+        mode: 0o644,
+    }));
+    if let Some(own) = &options.own_nginx {
+        files.push(filled("nginx/nginx.conf", nginx::own_conf(own)));
+    }
+    Ok(files)
+}
+
+fn filled(path: &'static str, contents: String) -> Rendered {
+    Rendered {
+        path,
+        contents: Cow::Owned(contents.into_bytes()),
+        mode: 0o644,
+    }
+}
+
+fn crontab(options: &Options) -> String {
+    Template {
+        text: include_str!("../cron/corenexis-cdn"),
+        values: &[
+            ("USER", Escaped::written(&*options.user)),
+            ("BINARY", Escaped::cron_word(&options.binary)),
+            ("CONFIG_FILE", Escaped::cron_word(&options.config_file)),
+        ],
+        sections: &[],
+    }
+    .fill()
+}
+
+impl Options {
+    fn check(&self) -> Result<(), InvalidOption> {
+        for (name, value) in [
+            ("path of the program", &self.binary),
+            ("path of config.toml", &self.config_file),
+        ] {
+            ensure(
+                value.starts_with('/') && !value.contains(char::is_control),
+                name,
+                value,
+                "expected an absolute path without control characters",
+            )?;
+        }
+        let worker_user = self
+            .own_nginx
+            .as_ref()
+            .and_then(|own| own.worker_user.as_ref());
+        for (name, value) in [
+            ("user", Some(&self.user)),
+            ("user of the nginx workers", worker_user),
+        ] {
+            let Some(value) = value else { continue };
+            ensure(
+                is_account(value),
+                name,
+                value,
+                "expected a name of letters, digits, - _ and .",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A crontab and nginx have no quoting for account names, so only the portable ones pass (POSIX.1-2017, section 3.437).
+fn is_account(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('-')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+fn ensure(
+    holds: bool,
+    name: &'static str,
+    value: &str,
+    expected: &'static str,
+) -> Result<(), InvalidOption> {
+    if holds {
+        Ok(())
+    } else {
+        Err(InvalidOption {
+            name,
+            value: value.to_owned(),
+            expected,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! Values made safe for the place where they land.
+
+use std::fmt::{self, Write};
+
+/// Text that may be put into a rendered file as it is. It is made by naming the place where it will stand, so that nothing
+/// reaches a file by accident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Escaped(String);
+
+impl Escaped {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What this program wrote itself: markup, patterns, directives. Values inside it have been escaped already.
+    pub(super) fn written(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    pub(super) fn number(number: impl Into<u64>) -> Self {
+        Self(number.into().to_string())
+    }
+
+    /// A number with separators for the eye: `1,000`.
+    pub(super) fn grouped(number: impl Into<u64>) -> Self {
+        let digits = number.into().to_string();
+        let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+        for (position, digit) in digits.chars().enumerate() {
+            if position > 0 && (digits.len() - position) % 3 == 0 {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        Self(grouped)
+    }
+
+    /// A quoted argument of an nginx directive that takes variables, such as `root`. A dollar sign becomes the variable
+    /// [`DOLLAR`], because nginx has no escape for it.
+    pub(super) fn nginx(text: &str) -> Self {
+        nginx_quoted(text, &format!("${{{DOLLAR}}}"))
+    }
+
+    /// A quoted argument of an nginx directive that takes no variables, such as `server` in `upstream`.
+    pub(super) fn nginx_literal(text: &str) -> Self {
+        nginx_quoted(text, "$")
+    }
+
+    /// Text or an attribute value of an HTML page.
+    pub(super) fn html(text: &str) -> Self {
+        let mut escaped = String::with_capacity(text.len());
+        for character in text.chars() {
+            match character {
+                '&' => escaped.push_str("&amp;"),
+                '<' => escaped.push_str("&lt;"),
+                '>' => escaped.push_str("&gt;"),
+                '"' => escaped.push_str("&quot;"),
+                '\'' => escaped.push_str("&#39;"),
+                _ => escaped.push(character),
+            }
+        }
+        Self(escaped)
+    }
+
+    /// A word of a shell command inside a line of a crontab, where cron reads `%` as the end of the line. The text must have no
+    /// control characters: a crontab has no notation for a line break.
+    pub(super) fn cron_word(text: &str) -> Self {
+        let quoted = text.replace('\'', r"'\''").replace('%', r"\%");
+        Self(format!("'{quoted}'"))
+    }
+}
+
+impl fmt::Display for Escaped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The nginx variable whose value is a dollar sign.
+pub(super) const DOLLAR: &str = "corenexis_dollar";
+
+fn nginx_quoted(text: &str, dollar: &str) -> Escaped {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => {
+                quoted.push('\\');
+                quoted.push(character);
+            }
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '$' => quoted.push_str(dollar),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('"');
+    Escaped(quoted)
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986, section 2.3, and those in `also`.
+pub(super) fn percent_encoded(text: &str, also: &[u8]) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}

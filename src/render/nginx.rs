@@ -1,0 +1,158 @@
+//! The nginx files.
+
+use time::{Date, Month};
+
+use super::OwnNginx;
+use super::escape::Escaped;
+use super::template::Template;
+use crate::config::{Config, Listen};
+use crate::error::Refusal;
+use crate::image::ImageType;
+use crate::plan::StoreDuration;
+use crate::store::path::{DayName, NAME_LENGTHS, class_of, extension_of};
+
+/// Bytes of a form besides its file: fields, part headers and boundaries.
+const FORM_OVERHEAD: u64 = 64 << 10;
+
+/// Seconds that nginx waits longer than a download may take: for checking, storing and a busy disk.
+const REPLY_MARGIN: u64 = 15;
+
+pub(super) fn http_conf(config: &Config) -> String {
+    let server = match &config.server.listen {
+        Listen::Unix(path) => Escaped::nginx_literal(&format!("unix:{}", path.display())),
+        Listen::Tcp(address) => Escaped::nginx_literal(&address.to_string()),
+    };
+    // A worker process of nginx keeps this many connections, and there may be many workers: an eighth of the responder's cap
+    // leaves room for the others.
+    let keepalive = (config.server.max_connections / 8).clamp(1, 32);
+    let class = |duration| Escaped::written(class_of(duration));
+    let error = |refusal: &Refusal| Escaped::nginx(&refusal.body().to_string());
+    let internal = r#"{"error":"Internal server error"}"#;
+    Template {
+        text: include_str!("../../nginx/corenexis-cdn.http.conf"),
+        values: &[
+            ("RESPONDER", server),
+            ("KEEPALIVE", Escaped::written(keepalive.to_string())),
+            (
+                "LIMIT_RATE",
+                Escaped::number(config.limits.requests_per_second),
+            ),
+            ("ANY_IMAGE", image_pattern(|_| true)),
+            ("DAYS_7", class(StoreDuration::Days7)),
+            ("MONTH_1", class(StoreDuration::Month1)),
+            ("MONTHS_3", class(StoreDuration::Months3)),
+            ("LIFETIME", class(StoreDuration::Lifetime)),
+            (
+                "ERROR_MALFORMED",
+                error(&Refusal::Malformed("refused by nginx")),
+            ),
+            ("ERROR_NOT_FOUND", error(&Refusal::NotFound)),
+            (
+                "ERROR_METHOD",
+                error(&Refusal::MethodNotAllowed { allow: "" }),
+            ),
+            (
+                "ERROR_TOO_LARGE",
+                error(&Refusal::FileTooLarge {
+                    max_size: config.largest_file(),
+                }),
+            ),
+            ("ERROR_BUSY", error(&Refusal::ServerBusy)),
+            ("ERROR_INTERNAL", Escaped::nginx(internal)),
+        ],
+        sections: &[
+            ("LIMIT", is_limited(config)),
+            (
+                "DOLLAR",
+                config.storage.docroot.to_string_lossy().contains('$'),
+            ),
+        ],
+    }
+    .fill()
+}
+
+pub(super) fn server_conf(config: &Config) -> String {
+    let burst = match config.limits.burst {
+        0 => String::new(),
+        burst => format!(" burst={burst} nodelay"),
+    };
+    Template {
+        text: include_str!("../../nginx/corenexis-cdn.server.conf"),
+        values: &[
+            (
+                "DOCROOT",
+                Escaped::nginx(&config.storage.docroot.to_string_lossy()),
+            ),
+            (
+                "MAX_BODY",
+                Escaped::number(config.largest_file() + FORM_OVERHEAD),
+            ),
+            (
+                "READ_TIMEOUT",
+                Escaped::number(config.fetch.timeout().as_secs() + REPLY_MARGIN),
+            ),
+            ("LIMIT_BURST", Escaped::written(burst)),
+            (
+                "EXPIRING_IMAGE",
+                image_pattern(|duration| duration != StoreDuration::Lifetime),
+            ),
+            (
+                "LASTING_IMAGE",
+                image_pattern(|duration| duration == StoreDuration::Lifetime),
+            ),
+        ],
+        sections: &[("LIMIT", is_limited(config))],
+    }
+    .fill()
+}
+
+pub(super) fn own_conf(own: &OwnNginx) -> String {
+    Template {
+        text: include_str!("../../nginx/nginx.conf"),
+        values: &[
+            ("LISTEN", Escaped::written(own.listen.to_string())),
+            (
+                "WORKER_USER",
+                Escaped::written(own.worker_user.clone().unwrap_or_default()),
+            ),
+        ],
+        sections: &[("USER", own.worker_user.is_some())],
+    }
+    .fill()
+}
+
+const fn is_limited(config: &Config) -> bool {
+    config.limits.requests_per_second > 0
+}
+
+/// The regular expression of the image paths of the durations that `wanted` picks, for the inside of a quoted nginx string. It
+/// accepts what [`crate::store::path::ImagePath`] reads, and captures nothing.
+fn image_pattern(wanted: impl Fn(StoreDuration) -> bool) -> Escaped {
+    let classes: Vec<_> = StoreDuration::ALL
+        .into_iter()
+        .filter(|&duration| wanted(duration))
+        .map(class_of)
+        .collect();
+    let mut months: Vec<String> = Vec::new();
+    let mut month = Month::January;
+    loop {
+        let first = Date::from_calendar_date(2001, month, 1).unwrap_or(Date::MIN);
+        let name = DayName::of(first).to_string();
+        let letters = name.trim_end_matches(|character: char| character.is_ascii_digit());
+        if !months.iter().any(|known| known == letters) {
+            months.push(letters.to_owned());
+        }
+        month = month.next();
+        if month == Month::January {
+            break;
+        }
+    }
+    Escaped::written(format!(
+        r"(?:{})/(?:{})(?:[1-9]|[12][0-9]|3[01])/[A-Za-z0-9]{{{},{}}}\.(?:{})",
+        classes.join("|"),
+        months.join("|"),
+        NAME_LENGTHS.start(),
+        NAME_LENGTHS.end(),
+        ImageType::ALL.map(extension_of).join("|"),
+    ))
+}

@@ -1,0 +1,390 @@
+use super::*;
+use crate::plan::{StoreDuration, UrlKind};
+use crate::store::path::ImagePath;
+
+fn config(toml: &str) -> Config {
+    let site = "[site]\npublic_url = \"https://cdn.example.com\"\n";
+    let text = if toml.contains("[site]") {
+        toml.to_owned()
+    } else {
+        format!("{site}{toml}")
+    };
+    Config::from_toml(&text).expect("a valid configuration")
+}
+
+fn options() -> Options {
+    Options {
+        binary: "/usr/local/bin/corenexis-cdn".to_owned(),
+        config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
+        user: "corenexis-cdn".to_owned(),
+        own_nginx: Some(OwnNginx {
+            listen: "127.0.0.1:8080".parse().expect("an address"),
+            worker_user: None,
+        }),
+        demo_client: None,
+    }
+}
+
+fn file(config: &Config, options: &Options, path: &str) -> String {
+    let files = render(config, options).expect("valid options");
+    let file = files.into_iter().find(|file| file.path == path);
+    let contents = file.expect(path).contents.into_owned();
+    String::from_utf8(contents).expect("text")
+}
+
+fn http(toml: &str) -> String {
+    file(&config(toml), &options(), "nginx/corenexis-cdn.http.conf")
+}
+
+fn server(toml: &str) -> String {
+    file(&config(toml), &options(), "nginx/corenexis-cdn.server.conf")
+}
+
+fn page(toml: &str) -> String {
+    file(&config(toml), &options(), "www/view/page.html")
+}
+
+fn docs(toml: &str) -> String {
+    file(&config(toml), &options(), "www/image/docs/index.html")
+}
+
+/// The lines of `text` that say `directive`, without their indent.
+fn directives<'a>(text: &'a str, directive: &str) -> Vec<&'a str> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| line.split([' ', ';']).next() == Some(directive))
+        .collect()
+}
+
+#[test]
+fn every_file_is_there_once_and_no_placeholder_is_left() {
+    let configurations = [
+        "",
+        "[limits]\nrequests_per_second = 0\n[site]\npublic_url = \"http://[::1]:8080\"\ncontact = \"abuse@example.com\"\n",
+        "[storage]\ndocroot = \"/srv/a$b\"\n[site]\npublic_url = \"http://h\"\ncontact = \"at the desk\"\n",
+    ];
+    let mut demo = options();
+    demo.demo_client = Some(DemoClient {
+        id: "a client".to_owned(),
+        token: "<t>".to_owned(),
+    });
+    if let Some(own) = &mut demo.own_nginx {
+        own.worker_user = Some("www-data".to_owned());
+    }
+    for toml in configurations {
+        for options in [options(), demo.clone()] {
+            let files = render(&config(toml), &options).expect("valid options");
+            let mut paths: Vec<_> = files.iter().map(|file| file.path).collect();
+            paths.sort_unstable();
+            assert_eq!(
+                paths,
+                [
+                    "cron/corenexis-cdn",
+                    "nginx/corenexis-cdn.http.conf",
+                    "nginx/corenexis-cdn.server.conf",
+                    "nginx/nginx.conf",
+                    "www/image/docs/docs.css",
+                    "www/image/docs/docs.js",
+                    "www/image/docs/index.html",
+                    "www/view/404.html",
+                    "www/view/icon.svg",
+                    "www/view/page.html",
+                    "www/view/view.css",
+                    "www/view/view.js",
+                ]
+            );
+            for file in files {
+                assert_eq!(file.mode, 0o644, "{}", file.path);
+                let text = String::from_utf8(file.contents.into_owned()).expect("text");
+                for (position, _) in text.match_indices('@') {
+                    let name: String = text[position + 1..]
+                        .chars()
+                        .take_while(|&character| character.is_ascii_uppercase() || character == '_')
+                        .collect();
+                    let next = text[position + 1 + name.len()..].chars().next();
+                    assert!(
+                        name.is_empty() || next != Some('@'),
+                        "{}: @{name}@ is left",
+                        file.path
+                    );
+                    assert_ne!(next, Some('['), "{}: a section mark is left", file.path);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn without_an_instance_of_its_own_there_is_no_nginx_conf() {
+    let mut options = options();
+    options.own_nginx = None;
+    let files = render(&config(""), &options).expect("valid options");
+    assert!(!files.iter().any(|file| file.path == "nginx/nginx.conf"));
+}
+
+#[test]
+fn the_body_size_follows_the_largest_plan() {
+    let sizes = |toml: &str| -> Vec<String> {
+        directives(&server(toml), "client_max_body_size")
+            .into_iter()
+            .map(str::to_owned)
+            .collect()
+    };
+    // The location without the slash leaves the judgement to the other one.
+    assert_eq!(
+        sizes(""),
+        ["client_max_body_size 0;", "client_max_body_size 10551296;"]
+    );
+    let small = "[plans.free]\nmax_file_size = 100\n[plans.3m]\nmax_file_size = 1000\n";
+    assert_eq!(sizes(small)[1], "client_max_body_size 66536;");
+    assert!(
+        http(small)
+            .contains(r#"/image/.error/413 "{\"error\":\"File too large\",\"max_size\":1000}";"#)
+    );
+}
+
+#[test]
+fn nginx_waits_longer_than_a_download_may_take() {
+    assert_eq!(
+        directives(
+            &server("[fetch]\ntimeout = \"2m\"\n"),
+            "fastcgi_read_timeout"
+        ),
+        ["fastcgi_read_timeout 135s;"]
+    );
+}
+
+#[test]
+fn a_limit_of_0_is_left_out() {
+    let off = "[limits]\nrequests_per_second = 0\n";
+    assert!(!http(off).contains("limit_req"));
+    assert!(!server(off).contains("limit_req"));
+    assert!(!docs(off).contains("Too many requests"));
+    assert!(docs("").contains("Too many requests"));
+    assert_eq!(
+        directives(&http(""), "limit_req_zone"),
+        ["limit_req_zone $binary_remote_addr zone=corenexis_requests:10m rate=10r/s;"]
+    );
+    assert_eq!(
+        directives(&server(""), "limit_req"),
+        ["limit_req zone=corenexis_requests burst=40 nodelay;"]
+    );
+    assert_eq!(
+        directives(&server("[limits]\nburst = 0\n"), "limit_req"),
+        ["limit_req zone=corenexis_requests;"],
+        "nginx has no burst=0"
+    );
+}
+
+#[test]
+fn the_responder_is_reached_where_it_listens() {
+    for (listen, expected) in [
+        ("unix:/run/a.sock", r#"server "unix:/run/a.sock";"#),
+        (r"unix:/run/a\\b", r#"server "unix:/run/a\\b";"#),
+        ("tcp:127.0.0.1:9000", r#"server "127.0.0.1:9000";"#),
+        ("tcp:[::1]:9000", r#"server "[::1]:9000";"#),
+    ] {
+        let text = http(&format!("[server]\nlisten = \"{listen}\"\n"));
+        assert_eq!(directives(&text, "server"), [expected]);
+    }
+}
+
+#[test]
+fn kept_connections_leave_room_for_others() {
+    for (connections, expected) in [(256, 32), (65_536, 32), (64, 8), (1, 1)] {
+        let text = http(&format!("[server]\nmax_connections = {connections}\n"));
+        assert_eq!(
+            directives(&text, "keepalive"),
+            [format!("keepalive {expected};")]
+        );
+    }
+}
+
+#[test]
+fn a_docroot_is_quoted_for_nginx() {
+    for (docroot, expected) in [
+        ("/srv/cdn", r#""/srv/cdn""#),
+        ("/srv/a b;{}#c", r#""/srv/a b;{}#c""#),
+        (r#"/a"b\c"#, r#""/a\"b\\c""#),
+        ("/a$b", r#""/a${corenexis_dollar}b""#),
+        ("/a\nb", r#""/a\nb""#),
+    ] {
+        let toml = format!("[storage]\ndocroot = {}\n", toml::Value::from(docroot));
+        let text = server(&toml);
+        let roots = directives(&text, "root");
+        assert_eq!(roots.len(), 3);
+        for root in roots {
+            assert_eq!(root, format!("root {expected};"));
+        }
+        assert_eq!(
+            http(&toml).contains("geo $corenexis_dollar"),
+            docroot.contains('$')
+        );
+    }
+}
+
+#[test]
+fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
+    let pages = |contact: &str| {
+        let toml = format!(
+            "[site]\npublic_url = \"https://cdn.example.com\"\ncontact = {}\n",
+            toml::Value::from(contact)
+        );
+        [page(&toml), docs(&toml)]
+    };
+    let [view, docs] = pages("abuse+cdn@example.com");
+    assert!(view.contains(
+        r#"<a href="mailto:abuse+cdn@example.com?subject=Report:%20<!--# echo var="corenexis_image" -->" rel="nofollow">"#
+    ));
+    assert!(docs.contains(r#"<a href="mailto:abuse+cdn@example.com">abuse+cdn@example.com</a>"#));
+    let [view, _] = pages("https://example.com/report?a=1&b=\"2\"");
+    assert!(view.contains(r#"<a href="https://example.com/report?a=1&amp;b=&quot;2&quot;""#));
+    let hostile = "<!--# include virtual=\"/x\" --><script>'&";
+    for text in pages(hostile) {
+        assert!(!text.contains("<!--# include"));
+        assert!(!text.contains("<script>"));
+        assert!(
+            text.contains("&lt;!--# include virtual=&quot;/x&quot; --&gt;&lt;script&gt;&#39;&amp;")
+        );
+    }
+    for text in pages("javascript:alert(1)@x") {
+        assert!(!text.contains("href=\"javascript"));
+        assert!(!text.contains("mailto"));
+    }
+    let [view, _] = pages("a\"b?cc=x&d@example.com");
+    assert!(view.contains("mailto:a%22b%3Fcc%3Dx%26d@example.com?"));
+    let [view, docs] = pages(" ");
+    assert!(!view.contains("Report") && !docs.contains("For credentials"));
+}
+
+#[test]
+fn pages_carry_no_inline_code_and_absolute_addresses_where_other_sites_read_them() {
+    let files = render(&config(""), &options()).expect("valid options");
+    for file in files.iter().filter(|file| file.path.ends_with(".html")) {
+        let text = std::str::from_utf8(&file.contents).expect("text");
+        for forbidden in [
+            "<style", "style=", "<script>", " onclick", " onload", " onerror",
+        ] {
+            assert!(!text.contains(forbidden), "{}: {forbidden}", file.path);
+        }
+    }
+    let view = page("");
+    for property in ["og:image\"", "og:url\"", "twitter:image\""] {
+        let line = view
+            .lines()
+            .find(|line| line.contains(property))
+            .expect(property);
+        assert!(
+            line.contains("content=\"https://cdn.example.com/"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn the_plan_table_shows_the_plans() {
+    let toml = "[plans.3m]\n[plans.free]\n[plans.lifetime]\n[plans.tiny]\ndaily_uploads = 0\nmax_file_size = 1500\n\
+                durations = [\"LTF\"]\nurl = \"direct\"\n";
+    let text = docs(toml);
+    let rows: Vec<_> = text
+        .lines()
+        .filter(|line| {
+            line.ends_with("the viewer page</td></tr>")
+                || line.ends_with("the image itself</td></tr>")
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            r#"<tr><th scope="row">tiny</th><td>0</td><td>1,500 bytes</td><td>lifetime</td><td>the image itself</td></tr>"#,
+            r#"<tr><th scope="row">free</th><td>50</td><td>2 MiB</td><td>7 days, 1 month</td><td>the viewer page</td></tr>"#,
+            r#"<tr><th scope="row">3m</th><td>1,000</td><td>5 MiB</td><td>7 days, 1 month, 3 months</td><td>the image itself</td></tr>"#,
+            r#"<tr><th scope="row">lifetime</th><td>3,000</td><td>10 MiB</td><td>7 days, 1 month, 3 months, lifetime</td><td>the image itself</td></tr>"#,
+        ]
+    );
+    assert_eq!(config(toml).plans["tiny"].url, UrlKind::Direct);
+}
+
+#[test]
+fn only_durations_that_a_plan_has_are_documented() {
+    let text = docs("[plans.free]\n");
+    assert!(text.contains("<code>7D</code> (7 days), <code>1M</code> (1 month), as far"));
+    assert!(!text.contains("<code>LTF</code>"));
+    assert!(docs("").contains("<code>LTF</code> (lifetime)"));
+}
+
+#[test]
+fn credentials_are_shown_in_a_demonstration_only() {
+    let text = docs("");
+    assert!(text.contains("YOUR_CLIENT_TOKEN") && !text.contains("demonstration"));
+    let mut options = options();
+    options.demo_client = Some(DemoClient {
+        id: "client_3m_plan".to_owned(),
+        token: "8b5d<&".to_owned(),
+    });
+    let text = file(&config(""), &options, "www/image/docs/index.html");
+    assert!(text.contains("client_3m_plan") && text.contains("demonstration"));
+    assert!(text.contains("8b5d&lt;&amp;") && !text.contains("8b5d<"));
+    assert!(!text.contains("YOUR_CLIENT"));
+}
+
+#[test]
+fn the_crontab_quotes_for_cron_and_shell() {
+    let line = |options: &Options| {
+        file(&config(""), options, "cron/corenexis-cdn")
+            .lines()
+            .last()
+            .map(str::to_owned)
+    };
+    let end = r#"sweep 2>&1) || [ $? -eq 75 ] || echo "$output""#;
+    assert_eq!(
+        line(&options()),
+        Some(format!(
+            "*/10 * * * * corenexis-cdn output=$('/usr/local/bin/corenexis-cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
+        ))
+    );
+    let mut special = options();
+    special.binary = "/opt/it's 100% $(x)/cdn".to_owned();
+    assert_eq!(
+        line(&special),
+        Some(format!(
+            r"*/10 * * * * corenexis-cdn output=$('/opt/it'\''s 100\% $(x)/cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
+        ))
+    );
+}
+
+#[test]
+fn what_a_crontab_cannot_say_is_refused() {
+    let refused = |change: &dyn Fn(&mut Options)| {
+        let mut options = options();
+        change(&mut options);
+        render(&config(""), &options).is_err()
+    };
+    assert!(!refused(&|_| {}));
+    assert!(refused(
+        &|options| options.binary = "corenexis-cdn".to_owned()
+    ));
+    assert!(refused(&|options| options.config_file = "/a\nb".to_owned()));
+    for user in ["", "-x", "a b", "root;", "a$"] {
+        assert!(
+            refused(&|options| user.clone_into(&mut options.user)),
+            "{user:?}"
+        );
+        assert!(refused(&|options| {
+            if let Some(own) = &mut options.own_nginx {
+                own.worker_user = Some(user.to_owned());
+            }
+        }));
+    }
+}
+
+#[test]
+fn the_pattern_of_images_names_what_image_paths_are_made_of() {
+    let pattern = r"/(?:ja|fe|ma|ap|ju|au|se|oc|no|de)(?:[1-9]|[12][0-9]|3[01])/[A-Za-z0-9]{6,32}\.(?:jpg|png|gif|webp)";
+    assert!(http("").contains(&format!(r#""~^(?:d|m|mm|l){pattern}\z" $arg_img;"#)));
+    let text = server("");
+    assert!(text.contains(&format!(r#"location ~ "^/p/(?:d|m|mm){pattern}\z""#)));
+    assert!(text.contains(&format!(r#"location ~ "^/p/(?:l){pattern}\z""#)));
+    let example: ImagePath = "mm/de31/AbCdEf.webp".parse().expect("an image path");
+    assert_eq!(example.duration(), StoreDuration::Months3);
+}
