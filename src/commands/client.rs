@@ -105,10 +105,19 @@ fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
 
 /// The token in a file, or on standard input for `-`.
 pub(super) fn read_token(file: &Path) -> Result<Token, Failure> {
-    let text = if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(file) };
-    let text = text
-        .map_err(|error| Failure::failed(format!("the token file {} could not be read: {error}", file.display())))?;
-    Token::import(text.trim()).map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
+    let text = if file.as_os_str() == "-" {
+        io::read_to_string(io::stdin())
+    } else {
+        fs::read_to_string(file)
+    };
+    let text = text.map_err(|error| {
+        Failure::failed(format!(
+            "the token file {} could not be read: {error}",
+            file.display()
+        ))
+    })?;
+    Token::import(text.trim())
+        .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
 fn print_token(id: &str, token: &Token) -> Result<(), Failure> {

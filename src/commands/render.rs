@@ -12,13 +12,24 @@ use crate::config::Config;
 use crate::render::{DemoClient, Options, OwnNginx, Rendered, render as render_files};
 
 /// Writes the files below the directory and prints the path of each.
-pub(super) fn render(config: &Config, config_file: &Path, arguments: &RenderArguments) -> Result<(), Failure> {
+pub(super) fn render(
+    config: &Config,
+    config_file: &Path,
+    arguments: &RenderArguments,
+) -> Result<(), Failure> {
     let options = options(config_file, arguments)?;
-    let files = render_files(config, &options).map_err(|error| Failure { code: 2, message: error.to_string() })?;
+    let files = render_files(config, &options).map_err(|error| Failure {
+        code: 2,
+        message: error.to_string(),
+    })?;
     for file in &files {
         let target = arguments.directory.join(file.path);
-        write_whole(&target, file)
-            .map_err(|error| Failure::storage(format!("{} could not be written: {error}", target.display())))?;
+        write_whole(&target, file).map_err(|error| {
+            Failure::storage(format!(
+                "{} could not be written: {error}",
+                target.display()
+            ))
+        })?;
         print(&format!("{}\n", target.display()))?;
     }
     Ok(())
@@ -26,14 +37,16 @@ pub(super) fn render(config: &Config, config_file: &Path, arguments: &RenderArgu
 
 fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, Failure> {
     let demo_client = match (&arguments.demo_client, &arguments.demo_token_file) {
-        (Some(id), Some(file)) => {
-            Some(DemoClient { id: id.clone(), token: read_token(file)?.reveal().to_owned() })
-        }
+        (Some(id), Some(file)) => Some(DemoClient {
+            id: id.clone(),
+            token: read_token(file)?.reveal().to_owned(),
+        }),
         _ => None,
     };
-    let own_nginx = arguments
-        .nginx_listen
-        .map(|listen| OwnNginx { listen, worker_user: arguments.nginx_worker_user.clone() });
+    let own_nginx = arguments.nginx_listen.map(|listen| OwnNginx {
+        listen,
+        worker_user: arguments.nginx_worker_user.clone(),
+    });
     Ok(Options {
         binary: text_of(&std::env::current_exe()?)?,
         config_file: text_of(&fs::canonicalize(config_file)?)?,
@@ -44,7 +57,9 @@ fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, F
 }
 
 fn text_of(path: &Path) -> Result<String, Failure> {
-    path.to_str().map(str::to_owned).ok_or_else(|| Failure::failed(format!("{} is not UTF-8", path.display())))
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::failed(format!("{} is not UTF-8", path.display())))
 }
 
 /// Writes beside the target and renames, so that nginx never reads half a file.
@@ -55,7 +70,12 @@ fn write_whole(target: &Path, file: &Rendered) -> io::Result<()> {
     let mut name = target.as_os_str().to_owned();
     name.push(".new");
     let new = PathBuf::from(name);
-    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(file.mode).open(&new)?;
+    let mut out = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(file.mode)
+        .open(&new)?;
     out.write_all(&file.contents)?;
     out.set_permissions(fs::Permissions::from_mode(file.mode))?;
     fs::rename(&new, target)

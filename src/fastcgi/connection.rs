@@ -157,7 +157,7 @@ impl<S: Read + Write> Connection<S> {
     }
 
     /// Answers `request` with the bytes of a CGI response (RFC 3875, section 6), then reads the rest of its body. Returns whether
-    /// another request may follow.
+    /// another request may follow. An error means that the reply was not given.
     pub fn reply(&mut self, request: &Request, response: &[u8]) -> Result<bool, ConnectionError> {
         let mut out = Vec::with_capacity(response.len() + 6 * HEADER_LENGTH);
         push_stream(&mut out, RecordType::Stdout, request.id, response);
@@ -165,8 +165,11 @@ impl<S: Read + Write> Connection<S> {
         self.stream.write_all(&out)?;
         self.stream.flush()?;
         // The peer goes on sending the body that it began; unread, it would make our closing of the connection an error of its.
+        // nginx closes the connection itself when the reply comes before the end of the body; the reply was given all the same.
         while !self.body.ended {
-            self.skip_body_piece()?;
+            if self.skip_body_piece().is_err() {
+                return Ok(false);
+            }
         }
         Ok(request.keep_connection)
     }
