@@ -20,18 +20,12 @@ impl Template<'_> {
         let mut hidden: Option<&str> = None;
         for line in self.text.split_inclusive('\n') {
             match section_mark(line) {
-                Some((name, Mark::Begin)) => {
-                    if hidden.is_none() && !self.shows(name) {
-                        hidden = Some(name);
-                    }
+                Some((name, Mark::Begin)) if hidden.is_none() && !self.shows(name) => {
+                    hidden = Some(name);
                 }
-                Some((name, Mark::End)) => {
-                    if hidden == Some(name) {
-                        hidden = None;
-                    }
-                }
+                Some((name, Mark::End)) if hidden == Some(name) => hidden = None,
                 None if hidden.is_none() => self.fill_line(line, &mut filled),
-                None => {}
+                _ => {}
             }
         }
         filled
