@@ -183,18 +183,15 @@ pub(crate) fn address(params: &Params) -> Option<IpAddr> {
 
 /// The id that nginx gave the request, or a random one.
 fn request_id(params: &Params) -> String {
-    let legal = |id: &&[u8]| {
-        (8..=64).contains(&id.len()) && id.iter().all(|byte| byte.is_ascii_alphanumeric())
-    };
-    match params.get("REQUEST_ID").filter(legal) {
-        Some(id) => String::from_utf8_lossy(id).into_owned(),
-        None => {
-            let mut bytes = [0; 16];
-            // An id that is not random is better than no reply.
-            let _ = random::fill(&mut bytes);
-            format!("{:032x}", u128::from_be_bytes(bytes))
-        }
+    let legal =
+        |id: &&[u8]| (8..=64).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
+    if let Some(id) = params.get("REQUEST_ID").filter(legal) {
+        return String::from_utf8_lossy(id).into_owned();
     }
+    let mut bytes = [0; 16];
+    // An id that is not random is better than no reply.
+    let _ = random::fill(&mut bytes);
+    format!("{:032x}", u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -207,7 +204,8 @@ mod tests {
 
     #[test]
     fn the_call_is_what_follows_the_root() {
-        let cases: [(&[(&str, &str)], &[u8]); 8] = [
+        type Case = (&'static [(&'static str, &'static str)], &'static [u8]);
+        let cases: [Case; 8] = [
             (&[("DOCUMENT_URI", "/image/v2")], b""),
             (&[("DOCUMENT_URI", "/image/v2/")], b"/"),
             (

@@ -101,7 +101,7 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     match arguments.command {
-        Command::Serve { listen } => serve::serve(read_config(&path)?, listen),
+        Command::Serve { listen } => serve::serve(read_config(&path)?, listen.as_ref()),
         Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),

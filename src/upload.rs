@@ -18,6 +18,7 @@ use std::io::{BufReader, Read};
 use std::time::Instant;
 
 use serde_json::json;
+use time::{Date, UtcDateTime};
 
 use crate::api::{Api, Trace, address};
 use crate::auth::{self, Decision, TokenDigest};
@@ -26,8 +27,8 @@ use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FileName, Form};
 use crate::image::{self, Inspected, Rejected};
-use crate::ledger::ClientKey;
 use crate::ledger::committer::{Outcome, Upload};
+use crate::ledger::{Account, ClientKey};
 use crate::plan::{Expiry, Plan, StoreDuration, UrlKind};
 use crate::response::Response;
 use crate::store::Spool;
@@ -170,7 +171,7 @@ fn authorize<'a>(
     }
     let refused = match auth::decide(known, TokenDigest::of(claim.client_token)) {
         Decision::Granted(account) => {
-            return grant(api, account, claim.store_duration, now.date(), trace);
+            return grant(api, &account, claim.store_duration, now.date(), trace);
         }
         Decision::UnknownClient => Refusal::InvalidClientId,
         Decision::WrongToken => Refusal::InvalidClientToken,
@@ -184,9 +185,9 @@ fn authorize<'a>(
 /// What an authenticated client may do today.
 fn grant<'a>(
     api: &'a Api,
-    account: crate::ledger::Account,
+    account: &Account,
     store_duration: &[u8],
-    today: time::Date,
+    today: Date,
     trace: &mut Trace,
 ) -> Result<Grant<'a>, Error> {
     let plan = api.config.plans.get(&account.plan).ok_or_else(|| {
@@ -217,7 +218,7 @@ fn grant<'a>(
     })
 }
 
-fn exhausted(resets_at: i64, now: time::UtcDateTime) -> Refusal {
+fn exhausted(resets_at: i64, now: UtcDateTime) -> Refusal {
     let retry_after = u64::try_from(resets_at - now.unix_timestamp())
         .unwrap_or(0)
         .max(1);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Attempts are counted over windows of this length, which begin at the same instant for every address.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// Addresses that are counted in one window. Each takes about 40 bytes.
 const CAPACITY: usize = 65_536;

@@ -50,17 +50,15 @@ pub(super) fn cgi() -> Result<(), Failure> {
     )?)
 }
 
-pub(super) fn serve(config: Config, listen: Option<Listen>) -> Result<(), Failure> {
+pub(super) fn serve(config: Config, listen: Option<&Listen>) -> Result<(), Failure> {
     let (stop, writer) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT] {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
     }
     let max_connections = config.server.max_connections;
-    let address = listen
-        .clone()
-        .unwrap_or_else(|| config.server.listen.clone());
+    let configured = config.server.listen.clone();
     let api = Arc::new(open_api(config, LEDGER_READERS)?);
-    let listener = open_listener(listen, &address)?;
+    let listener = open_listener(listen, &configured)?;
     event("listening")
         .field("address", listener.describe())
         .field("pid", std::process::id())
@@ -70,23 +68,21 @@ pub(super) fn serve(config: Config, listen: Option<Listen>) -> Result<(), Failur
     Ok(())
 }
 
-fn open_listener(named: Option<Listen>, address: &Listen) -> Result<Listener, Failure> {
-    let passed = if named.is_some() {
-        None
-    } else {
-        match Listener::from_systemd()? {
-            Some(listener) => Some(listener),
-            None => Listener::from_standard_input()?,
+fn open_listener(named: Option<&Listen>, configured: &Listen) -> Result<Listener, Failure> {
+    if named.is_none() {
+        if let Some(listener) = Listener::from_systemd()? {
+            return Ok(listener);
         }
-    };
-    match passed {
-        Some(listener) => Ok(listener),
-        None => Listener::bind(address).map_err(|error| {
-            Failure::failed(format!(
-                "cannot listen on {address}: {error}; set [server] listen, or --listen"
-            ))
-        }),
+        if let Some(listener) = Listener::from_standard_input()? {
+            return Ok(listener);
+        }
     }
+    let address = named.unwrap_or(configured);
+    Listener::bind(address).map_err(|error| {
+        Failure::failed(format!(
+            "cannot listen on {address}: {error}; set [server] listen, or use --listen"
+        ))
+    })
 }
 
 /// Opens everything that a request needs.

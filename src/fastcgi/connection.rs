@@ -226,7 +226,7 @@ impl<S: Read + Write> Connection<S> {
         for (name, _) in asked.iter() {
             match name {
                 b"FCGI_MAX_CONNS" | b"FCGI_MAX_REQS" => {
-                    push_pair(&mut values, name, connections.as_bytes())
+                    push_pair(&mut values, name, connections.as_bytes());
                 }
                 b"FCGI_MPXS_CONNS" => push_pair(&mut values, name, b"0"),
                 _ => {}

@@ -198,7 +198,8 @@ pub fn push_stream(out: &mut Vec<u8>, record_type: RecordType, request_id: u16, 
 pub fn push_record(out: &mut Vec<u8>, record_type: RecordType, request_id: u16, content: &[u8]) {
     let content_length =
         u16::try_from(content.len()).expect("the content of a record is at most 65,535 bytes");
-    let padding_length = content_length.wrapping_neg() as u8 & 7;
+    let [_, low_byte] = content_length.wrapping_neg().to_be_bytes();
+    let padding_length = low_byte & 7;
     let header = Header {
         record_type,
         request_id,

@@ -179,9 +179,9 @@ impl Writer {
         let verdicts = match self.ledger.record(&images, now) {
             Ok(verdicts) => verdicts,
             Err(error) => {
-                named
-                    .into_iter()
-                    .for_each(|job| job.finish(Err(error.clone().into())));
+                for job in named {
+                    job.finish(Err(error.clone().into()));
+                }
                 return Vec::new();
             }
         };

@@ -228,7 +228,7 @@ fn withdrawn_images_give_their_quota_back(ledger: &dyn Ledger) {
     let images = [day_image(client), day_image(client), day_image(client)];
     ledger.record(&images, NOW).expect("recorded");
     let [first, second, third] = images.map(|image| image.path);
-    assert_eq!(ledger.withdraw(&[first.clone()]), Ok(1));
+    assert_eq!(ledger.withdraw(std::slice::from_ref(&first)), Ok(1));
     assert_eq!(ledger.withdraw(&[first]), Ok(0), "only once");
     assert_eq!((used(ledger, "a", NOW), count(ledger)), (2, 2));
     assert_eq!(ledger.forget(&[second.clone(), second]), Ok(1));

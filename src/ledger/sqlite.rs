@@ -235,15 +235,13 @@ impl Readers {
     fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
         let mut idle = lock(&self.idle);
         let connection = loop {
-            match idle.pop() {
-                Some(connection) => break connection,
-                None => {
-                    idle = self
-                        .given_back
-                        .wait(idle)
-                        .unwrap_or_else(PoisonError::into_inner)
-                }
+            if let Some(connection) = idle.pop() {
+                break connection;
             }
+            idle = self
+                .given_back
+                .wait(idle)
+                .unwrap_or_else(PoisonError::into_inner);
         };
         drop(idle);
         let lent = Lent {

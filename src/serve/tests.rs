@@ -1,5 +1,6 @@
 use std::net::Shutdown;
-use std::sync::mpsc;
+use std::sync::Mutex;
+use std::sync::mpsc::{Sender, channel};
 
 use serde_json::json;
 
@@ -10,8 +11,8 @@ use crate::fastcgi::record::{Header, RecordType, push_record, push_stream};
 
 /// Answers with what the parameter `ACT` asks for.
 struct Actor {
-    began: mpsc::SyncSender<()>,
-    go_on: std::sync::Mutex<mpsc::Receiver<()>>,
+    began: SyncSender<()>,
+    go_on: Mutex<Receiver<()>>,
 }
 
 impl Handler for Actor {
@@ -34,8 +35,8 @@ struct Running {
     directory: tempfile::TempDir,
     stop: UnixStream,
     thread: Option<thread::JoinHandle<io::Result<()>>>,
-    began: mpsc::Receiver<()>,
-    go_on: mpsc::Sender<()>,
+    began: Receiver<()>,
+    go_on: Sender<()>,
 }
 
 impl Running {
@@ -44,7 +45,7 @@ impl Running {
         let listener = Listener::bind(&Listen::Unix(directory.path().join("sock"))).expect("bound");
         let (stop, stopped) = UnixStream::pair().expect("a pair");
         let (began, beginnings) = sync_channel(16);
-        let (go_on, goings) = mpsc::channel();
+        let (go_on, goings) = channel();
         let handler = Arc::new(Actor {
             began,
             go_on: goings.into(),
@@ -115,7 +116,7 @@ fn receive(stream: &mut UnixStream) -> String {
         stream.read_exact(&mut content).expect("content");
         match header.record_type {
             RecordType::Stdout => {
-                reply.extend_from_slice(&content[..usize::from(header.content_length)])
+                reply.extend_from_slice(&content[..usize::from(header.content_length)]);
             }
             RecordType::EndRequest => return String::from_utf8(reply).expect("UTF-8"),
             other => panic!("unexpected {other:?}"),
@@ -132,7 +133,7 @@ fn exchange(stream: &mut UnixStream, act: &str, body: &[u8]) -> String {
 fn a_panic_is_a_500_and_the_connection_goes_on() {
     let running = Running::start(4);
     let mut stream = running.connect();
-    let reply = exchange(&mut stream, "panic", &[b'x'; 100_000]);
+    let reply = exchange(&mut stream, "panic", &vec![b'x'; 100_000]);
     assert!(
         reply.starts_with("Status: 500") && reply.ends_with(r#"{"error":"Internal server error"}"#),
         "{reply}"
@@ -150,7 +151,7 @@ fn connections_over_the_cap_are_answered_that_the_server_is_busy() {
     // One waits in the handler, the other for the first; neither is idle.
     running.began.recv().expect("began");
     let mut refused = running.connect();
-    let reply = exchange(&mut refused, "", &[b'x'; 300_000]);
+    let reply = exchange(&mut refused, "", &vec![b'x'; 300_000]);
     assert!(
         reply.starts_with("Status: 503") && reply.contains("Retry-After: 1"),
         "{reply}"
@@ -254,7 +255,7 @@ fn a_socket_file_that_was_left_behind_is_replaced() {
 #[test]
 fn one_request_is_answered_as_cgi() {
     let (began, _) = sync_channel(1);
-    let (_, go_on) = mpsc::channel();
+    let (_, go_on) = channel();
     let actor = Actor {
         began,
         go_on: go_on.into(),

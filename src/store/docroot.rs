@@ -300,6 +300,13 @@ fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a file is on disk, and which expiry its modification time stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    Open,
+    With(Option<Expiry>),
+}
+
 /// The bytes of an upload on their way. Dropped before it was published, it deletes its file.
 #[derive(Debug)]
 pub struct Spool {
@@ -307,8 +314,7 @@ pub struct Spool {
     path: PathBuf,
     size: u64,
     durability: Durability,
-    /// What the file was sealed with last.
-    sealed: Option<Option<Expiry>>,
+    sealed: Seal,
     published: bool,
 }
 
@@ -326,7 +332,7 @@ impl Spool {
             path,
             size: 0,
             durability,
-            sealed: None,
+            sealed: Seal::Open,
             published: false,
         })
     }
@@ -346,7 +352,7 @@ impl Spool {
     ///
     /// A sync that failed is not tried again, because the kernel may then report a success that it has not achieved.
     pub fn seal(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
-        if self.sealed == Some(expiry) {
+        if self.sealed == Seal::With(expiry) {
             return Ok(());
         }
         if let Some(expiry) = expiry {
@@ -355,7 +361,7 @@ impl Spool {
         if self.durability == Durability::Full {
             self.file.sync_all()?;
         }
-        self.sealed = Some(expiry);
+        self.sealed = Seal::With(expiry);
         Ok(())
     }
 }

@@ -89,7 +89,7 @@ fn read_body<S: Read + Write>(connection: &mut Connection<S>) -> io::Result<Vec<
 }
 
 fn sample_body(length: usize) -> Vec<u8> {
-    (0..length).map(|index| (index % 251) as u8).collect()
+    (0..=250).cycle().take(length).collect()
 }
 
 /// The records that were sent back, as type, id and content.

@@ -1,6 +1,7 @@
 //! Statements about images and the quota they use.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -12,7 +13,6 @@ use crate::plan::{DAY_SECONDS, Expiry};
 use crate::store::path::ImagePath;
 
 /// What a batch adds to one client's day.
-#[derive(Default)]
 struct Added {
     used_before: u32,
     uploads: u32,
@@ -32,17 +32,17 @@ pub(super) fn record(
     let mut days: HashMap<ClientKey, Added> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
     for image in batch {
-        if !days.contains_key(&image.client) {
-            let used_before = used(connection, image.client, day)?;
-            days.insert(
-                image.client,
-                Added {
+        let added = match days.entry(image.client) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let used_before = used(connection, image.client, day)?;
+                entry.insert(Added {
                     used_before,
-                    ..Added::default()
-                },
-            );
-        }
-        let added = days.entry(image.client).or_default();
+                    uploads: 0,
+                    bytes: 0,
+                })
+            }
+        };
         let used = added.used_before + added.uploads;
         verdicts.push(if used >= image.daily_limit {
             Verdict::Exhausted { used }

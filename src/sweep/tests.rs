@@ -1,0 +1,259 @@
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use time::Duration;
+use time::macros::utc_datetime;
+
+use super::*;
+use crate::auth::TokenDigest;
+use crate::config::Durability;
+use crate::image::ImageType;
+use crate::ledger::NewImage;
+use crate::ledger::sqlite::SqliteLedger;
+use crate::store::Publication;
+use crate::store::docroot::Docroot;
+
+/// A ledger and a docroot, both of which believe in the present: files get their change times from the kernel.
+struct Site {
+    directory: tempfile::TempDir,
+    ledger: SqliteLedger,
+    store: Docroot,
+    now: UtcDateTime,
+}
+
+fn site() -> Site {
+    let directory = tempfile::tempdir().expect("a directory");
+    let now = UtcDateTime::now();
+    let path = directory.path().join("ledger.db");
+    // An hour old, so that files that are placed now are younger than it.
+    let ledger =
+        SqliteLedger::open(&path, Durability::Full, 1, now - Duration::hours(1)).expect("open");
+    assert_eq!(
+        ledger.add_client("a", "free", TokenDigest([1; 32]), now),
+        Ok(true)
+    );
+    let root = directory.path().join("docroot");
+    fs::create_dir(&root).expect("made");
+    let store = Docroot::open(&root, Durability::Full).expect("open");
+    Site {
+        directory,
+        ledger,
+        store,
+        now,
+    }
+}
+
+impl Site {
+    fn record(&self, duration: StoreDuration, at: UtcDateTime) -> ImagePath {
+        let path = ImagePath::random(duration, at.date(), 10, ImageType::Png).expect("random");
+        let client = self
+            .ledger
+            .account("a", at)
+            .expect("readable")
+            .expect("there")
+            .key;
+        let image = NewImage {
+            path: path.clone(),
+            client,
+            daily_limit: 100,
+            size: 5,
+            width: 1,
+            height: 1,
+        };
+        self.ledger.record(&[image], at).expect("recorded");
+        path
+    }
+
+    fn place(&self, path: &ImagePath) {
+        let mut spool = self.store.spool().expect("a spool");
+        spool.write_all(b"bytes").expect("written");
+        let publication = Publication {
+            spool: &mut spool,
+            path,
+            expiry: path.duration().expiry(self.now),
+        };
+        self.store
+            .publish(&mut [publication])
+            .remove(0)
+            .expect("published");
+    }
+
+    fn upload(&self, duration: StoreDuration, at: UtcDateTime) -> ImagePath {
+        let path = self.record(duration, at);
+        self.place(&path);
+        path
+    }
+
+    fn file(&self, path: &ImagePath) -> PathBuf {
+        path.below(self.store.root())
+    }
+
+    fn sweep_at(&self, now: UtcDateTime, dry_run: bool) -> Report {
+        let sweep = Sweep {
+            ledger: &self.ledger,
+            store: &self.store,
+            now,
+            dry_run,
+            progress: &|_| {},
+        };
+        sweep.run().expect("swept")
+    }
+
+    fn used(&self, at: UtcDateTime) -> u32 {
+        self.ledger
+            .account("a", at)
+            .expect("readable")
+            .expect("there")
+            .used
+    }
+}
+
+#[test]
+fn images_go_at_the_midnight_that_ends_their_last_day() {
+    let site = site();
+    let uploaded = utc_datetime!(2026-01-31 23:59:59);
+    let cases = [
+        (StoreDuration::Days7, utc_datetime!(2026-02-08 0:00)),
+        (StoreDuration::Month1, utc_datetime!(2026-03-01 0:00)),
+        (StoreDuration::Months3, utc_datetime!(2026-05-01 0:00)),
+    ];
+    let lifetime = site.upload(StoreDuration::Lifetime, uploaded);
+    for (duration, end) in cases {
+        let path = site.upload(duration, uploaded);
+        assert_eq!(
+            site.sweep_at(end - Duration::SECOND, false).expired,
+            0,
+            "{duration}"
+        );
+        assert!(site.file(&path).exists());
+        let would = site.sweep_at(end, true);
+        assert_eq!(would.expired, 1, "{duration}");
+        assert!(site.file(&path).exists(), "a dry run deletes nothing");
+        let report = site.sweep_at(end, false);
+        assert_eq!(
+            (report.expired, report.bytes, report.failed),
+            (1, 5, 0),
+            "{duration}"
+        );
+        assert!(!site.file(&path).exists());
+        assert_eq!(site.ledger.image(&path), Ok(None));
+        assert_eq!(
+            site.sweep_at(end, false).expired,
+            0,
+            "a second sweep finds nothing"
+        );
+    }
+    let far = utc_datetime!(2999-01-01 0:00);
+    assert_eq!(site.sweep_at(far, false).expired, 0);
+    assert!(site.file(&lifetime).exists());
+    assert_eq!(
+        site.ledger.noted_time(Event::Swept),
+        Ok(Some(far.unix_timestamp()))
+    );
+}
+
+#[test]
+fn an_image_whose_file_is_gone_is_forgotten_all_the_same() {
+    let site = site();
+    let path = site.upload(StoreDuration::Days7, site.now);
+    fs::remove_file(site.file(&path)).expect("removed");
+    let report = site.sweep_at(site.now + Duration::days(9), false);
+    assert_eq!((report.expired, report.bytes), (1, 0));
+    assert_eq!(site.ledger.image(&path), Ok(None));
+}
+
+#[test]
+fn images_that_cannot_be_deleted_are_kept_and_do_not_stop_the_others() {
+    let site = site();
+    let stuck = site.record(StoreDuration::Days7, site.now);
+    // A directory in its place cannot be unlinked, not even by root.
+    fs::create_dir_all(site.file(&stuck)).expect("made");
+    let paths: Vec<_> = (0..5)
+        .map(|_| site.upload(StoreDuration::Days7, site.now))
+        .collect();
+    let report = site.sweep_at(site.now + Duration::days(9), false);
+    assert_eq!((report.expired, report.failed), (5, 1));
+    assert!(paths.iter().all(|path| !site.file(path).exists()));
+    assert!(site.ledger.image(&stuck).expect("readable").is_some());
+    fs::remove_dir(site.file(&stuck)).expect("removed");
+    assert_eq!(
+        site.sweep_at(site.now + Duration::days(9), false).expired,
+        1,
+        "next time it goes"
+    );
+}
+
+#[test]
+fn a_row_that_never_got_its_file_gives_its_quota_back() {
+    let site = site();
+    let kept = site.upload(StoreDuration::Days7, site.now);
+    let lost = site.record(StoreDuration::Days7, site.now);
+    assert_eq!(site.used(site.now), 2);
+    let soon = site.now + Duration::minutes(5);
+    assert_eq!(
+        site.sweep_at(soon, false).withdrawn,
+        0,
+        "its file may still come"
+    );
+    let later = site.now + Duration::minutes(20);
+    assert_eq!(site.sweep_at(later, true).withdrawn, 1);
+    assert_eq!(site.used(site.now), 2, "a dry run changes nothing");
+    assert_eq!(site.sweep_at(later, false).withdrawn, 1);
+    assert_eq!(site.used(site.now), 1);
+    assert_eq!(site.ledger.image(&lost), Ok(None));
+    assert!(site.ledger.image(&kept).expect("readable").is_some());
+}
+
+#[test]
+fn a_file_that_nothing_knows_goes_unless_it_is_older_than_the_ledger() {
+    let site = site();
+    let orphan = ImagePath::random(StoreDuration::Days7, site.now.date(), 10, ImageType::Png)
+        .expect("random");
+    site.place(&orphan);
+    assert_eq!(
+        site.sweep_at(site.now + Duration::minutes(5), false)
+            .orphaned,
+        0,
+        "its row may be on the way"
+    );
+    let later = site.now + Duration::hours(2);
+    assert_eq!(site.sweep_at(later, true).orphaned, 1);
+    assert!(site.file(&orphan).exists());
+    site.ledger
+        .note_time(Event::Created, site.now + Duration::hours(1))
+        .expect("written");
+    assert_eq!(
+        site.sweep_at(later, false).orphaned,
+        0,
+        "it may belong to an earlier ledger"
+    );
+    assert!(site.file(&orphan).exists());
+    site.ledger
+        .note_time(Event::Created, site.now - Duration::hours(1))
+        .expect("written");
+    assert_eq!(site.sweep_at(later, false).orphaned, 1);
+    assert!(!site.file(&orphan).exists());
+}
+
+#[test]
+fn abandoned_uploads_and_empty_directories_go() {
+    let site = site();
+    let spool = site.store.spool().expect("a spool");
+    let old = utc_datetime!(2026-01-31 12:00);
+    let path = site.upload(StoreDuration::Days7, old);
+    assert_eq!(site.sweep_at(site.now, false).abandoned, 0);
+    let report = site.sweep_at(site.now + Duration::hours(2), false);
+    assert_eq!(report.abandoned, 1);
+    assert!(
+        !site.file(&path).parent().expect("a day").exists(),
+        "its day directory is empty"
+    );
+    assert_eq!(
+        fs::read_dir(site.directory.path().join("docroot/.spool"))
+            .expect("readable")
+            .count(),
+        0
+    );
+    drop(spool);
+}
