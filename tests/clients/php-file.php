@@ -1,0 +1,61 @@
+<?php
+/**
+ * Upload an image to CoreNexis CDN
+ *
+ * @param string $filePath Path to the local image file
+ * @param string $clientId Your client ID
+ * @param string $clientToken Your client token
+ * @param string $duration Storage duration ('7D', '1M', '3M', or 'LTF')
+ * @return array API response
+ */
+function uploadImage($filePath, $clientId, $clientToken, $duration) {
+    $url = "https://cdn.corenexis.com/image/v2/";
+    // Initialize cURL session
+    $ch = curl_init();
+    // Prepare form data
+    $postFields = [
+        'client_id' => $clientId,
+        'client_token' => $clientToken,
+        'store_duration' => $duration,
+        'image' => new CURLFile($filePath)
+    ];
+    // Set cURL options
+    curl_setopt($ch, CURLOPT_URL, $url);
+    curl_setopt($ch, CURLOPT_RETURNTRANSFER, true);
+    curl_setopt($ch, CURLOPT_POST, true);
+    curl_setopt($ch, CURLOPT_POSTFIELDS, $postFields);
+    // Execute the request
+    $response = curl_exec($ch);
+    $httpCode = curl_getinfo($ch, CURLINFO_HTTP_CODE);
+    // Check for errors
+    if (curl_errno($ch)) {
+        $result = [
+            'error' => 'cURL Error: ' . curl_error($ch)
+        ];
+    } else if ($httpCode != 200) {
+        $result = [
+            'error' => "Request failed with status code {$httpCode}",
+            'message' => $response
+        ];
+    } else {
+        $result = json_decode($response, true);
+    }
+    // Close cURL session
+    curl_close($ch);
+    return $result;
+}
+// Example usage
+$result = uploadImage(
+    '/path/to/image.jpg',
+    'client_3m_plan',
+    '8b5d24c7e3af9d87156a40b1c3e92f67',
+    '7D'
+);
+// Display the result
+if (isset($result['status']) && $result['status'] === 'success') {
+    echo "Upload successful!\n";
+    echo "Image URL: {$result['url']}\n";
+    echo "Expires at: {$result['expires_at']}\n";
+} else {
+    echo "Upload failed: " . ($result['error'] ?? 'Unknown error') . "\n";
+}
