@@ -1,0 +1,117 @@
+//! [`Source`]: the image's bytes, read once from front to back.
+
+use std::io::{BufRead, ErrorKind};
+
+use super::Rejected;
+
+/// A sequential reader that holds none of the image's bytes itself.
+///
+/// The end of the input in the middle of something is [`Rejected::InvalidType`]: the image is cut off. An error of the
+/// input itself stays [`Rejected::Read`], because it says nothing about the image.
+pub(super) struct Source<R> {
+    input: R,
+    position: u64,
+}
+
+impl<R: BufRead> Source<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, position: 0 }
+    }
+
+    /// How many bytes have been read.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Hands `piece` what the input has buffered, at least one byte, and goes forward by what it answers.
+    fn advance(&mut self, piece: impl FnOnce(&[u8]) -> usize) -> Result<(), Rejected> {
+        let used = loop {
+            match self.input.fill_buf() {
+                Ok([]) => return Err(Rejected::InvalidType("truncated")),
+                Ok(buffered) => break piece(buffered),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Rejected::Read(error)),
+            }
+        };
+        self.input.consume(used);
+        self.position = self.position.saturating_add(used as u64);
+        Ok(())
+    }
+
+    /// Shows the next `length` bytes to `piece`, split wherever the input's buffer ends.
+    pub(super) fn visit(
+        &mut self,
+        length: u64,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<(), Rejected> {
+        let mut left = length;
+        while left > 0 {
+            self.advance(|buffered| {
+                let length =
+                    usize::try_from(left).map_or(buffered.len(), |l| l.min(buffered.len()));
+                piece(&buffered[..length]);
+                left -= length as u64;
+                length
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Passes over `length` bytes.
+    pub(super) fn skip(&mut self, length: u64) -> Result<(), Rejected> {
+        self.visit(length, |_| {})
+    }
+
+    /// Passes over everything up to and including the next `wanted`; how many bytes stood before it.
+    pub(super) fn skip_past(&mut self, wanted: u8) -> Result<u64, Rejected> {
+        let start = self.position;
+        let mut found = false;
+        while !found {
+            self.advance(|buffered| match memchr::memchr(wanted, buffered) {
+                Some(index) => {
+                    found = true;
+                    index + 1
+                }
+                None => buffered.len(),
+            })?;
+        }
+        Ok(self.position - start - 1)
+    }
+
+    /// The next `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Rejected> {
+        let mut array = [0; N];
+        let mut filled = 0;
+        self.visit(N as u64, |piece| {
+            array[filled..filled + piece.len()].copy_from_slice(piece);
+            filled += piece.len();
+        })?;
+        Ok(array)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Rejected> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    pub(super) fn u16_be(&mut self) -> Result<u16, Rejected> {
+        Ok(u16::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn u16_le(&mut self) -> Result<u16, Rejected> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u24_le(&mut self) -> Result<u32, Rejected> {
+        let [low, middle, high] = self.array()?;
+        Ok(u32::from_le_bytes([low, middle, high, 0]))
+    }
+
+    pub(super) fn u32_be(&mut self) -> Result<u32, Rejected> {
+        Ok(u32::from_be_bytes(self.array()?))
+    }
+
+    pub(super) fn u32_le(&mut self) -> Result<u32, Rejected> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+}
