@@ -1,4 +1,5 @@
-//! Small images for the tests, built from their specifications byte by byte. Decoders show every one of them.
+//! Small images for the tests, built from their specifications byte by byte. They are whole images that decoders show,
+//! and not only the structure of one.
 
 use super::ImageType;
 
