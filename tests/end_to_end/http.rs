@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 client that sends whatever it is given, as hostile clients do. One connection for each request.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
@@ -10,24 +11,39 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A reply as it came.
-#[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let beginning = &self.body[..self.body.len().min(400)];
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("headers", &self.headers)
+            .field("length", &self.body.len())
+            .field("body", &String::from_utf8_lossy(beginning))
+            .finish()
+    }
+}
+
 impl Reply {
-    /// The value of a header, which must not come twice.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
+    /// The values of a header that may come more than once.
+    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+        self.headers
             .iter()
             .filter(|(header, _)| header.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str());
-        let value = values.next();
-        assert_eq!(values.next(), None, "{name} came twice: {self:?}");
-        value
+            .map(|(_, value)| value.as_str())
+            .collect()
+    }
+
+    /// The value of a header, which must not come twice.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let values = self.values(name);
+        assert!(values.len() <= 1, "{name} came twice: {self:?}");
+        values.first().copied()
     }
 
     /// A header that is a number.
