@@ -236,9 +236,11 @@ fn a_file_without_a_row_is_deleted_but_nobody_elses() {
     // The ledger's age is known in seconds; a file of its first second counts as older than the ledger.
     let made: i64 = site
         .ledger()
-        .query_row("SELECT value FROM meta WHERE name = 'created_at'", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT value FROM meta WHERE name = 'created_at'",
+            [],
+            |row| row.get(0),
+        )
         .expect("when the ledger was made");
     until("another second", || (now() > made).then_some(()));
     let path = site.store("free", "7D", PNG);

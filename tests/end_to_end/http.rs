@@ -99,9 +99,18 @@ pub(crate) fn exchange(port: u16, bytes: &[u8]) -> io::Result<Reply> {
     let mut stream = connect(port)?;
     // A server may answer and close before it has read everything; its reply says more than the error.
     let _ = stream.write_all(bytes);
+    read(&mut stream, bytes.starts_with(b"HEAD "))
+}
+
+/// Reads one reply that has a body, to the end of the connection.
+pub(crate) fn read_reply(stream: &mut impl Read) -> io::Result<Reply> {
+    read(stream, false)
+}
+
+fn read(stream: &mut impl Read, headless: bool) -> io::Result<Reply> {
     let mut raw = Vec::new();
     let ended = stream.read_to_end(&mut raw);
-    parse(&raw, bytes.starts_with(b"HEAD ")).ok_or_else(|| {
+    parse(&raw, headless).ok_or_else(|| {
         ended
             .err()
             .unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into())
