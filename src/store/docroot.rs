@@ -200,7 +200,14 @@ impl Store for Docroot {
             })
             .collect();
         for (directory, synced) in &mut directories {
-            *synced = self.sync_directory(&self.root.join(IMAGE_ROOT).join(directory));
+            let directory = self.root.join(IMAGE_ROOT).join(directory);
+            *synced = match self.sync_directory(&directory) {
+                // A sweep removed it, which it only does when it is empty: now it is the parent that has to be on disk.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.sync_directory(directory.parent().unwrap_or(&self.root))
+                }
+                other => other,
+            };
         }
         for (path, outcome) in paths.iter().zip(&mut outcomes) {
             if let (Ok(_), Some(Err(error))) = (&*outcome, directories.get(path.directory())) {
