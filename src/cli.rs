@@ -62,6 +62,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Compare the ledger with the docroot, both ways
+    ///
+    /// Finds rows without files, files without rows, files of another size, and modification times that do not say when the image
+    /// expires. Prints a line for each and a summary; ends with 1 if a difference is left. Safe beside uploads and sweeps. No image is
+    /// ever deleted.
+    #[command(after_help = "Examples:
+  corenexis-cdn verify
+  corenexis-cdn verify --repair              after a copy of the docroot that lost its modification times
+  corenexis-cdn verify --rebuild             after the ledger was lost, or restored from an older backup")]
+    Verify {
+        /// Withdraw rows without files (older than ten minutes), and set modification times from the ledger
+        #[arg(long)]
+        repair: bool,
+        /// Give files without rows new ones, as images of the client `recovered`; makes the ledger if it is lost
+        #[arg(long)]
+        rebuild: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Add clients and change them
     #[command(subcommand)]
     Client(ClientCommand),

@@ -8,6 +8,7 @@ mod render;
 mod serve;
 mod sweep;
 mod usage;
+mod verify;
 
 use std::fmt;
 use std::fs;
@@ -103,6 +104,11 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Serve { listen } => serve::serve(read_config(&path)?, listen.as_ref()),
         Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
+        Command::Verify {
+            repair,
+            rebuild,
+            json,
+        } => verify::verify(&read_config(&path)?, repair, rebuild, json),
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),
         Command::Usage {
@@ -152,6 +158,34 @@ fn open_operators_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
         1,
         UtcDateTime::now(),
     )?)
+}
+
+/// A ledger that must be there already: an empty one in its place would only hide that it is lost.
+fn open_existing_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
+    let path = &config.ledger.path;
+    match path.try_exists() {
+        Ok(true) => open_operators_ledger(config),
+        Ok(false) => Err(Failure::storage(format!(
+            "there is no ledger {}: `corenexis-cdn restore` brings a backup back, `corenexis-cdn verify --rebuild` makes a ledger of \
+             what lies in the docroot",
+            path.display()
+        ))),
+        Err(error) => Err(Failure::storage(format!(
+            "the ledger {} cannot be looked at: {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// The docroot as a responder left it; an empty directory in its place is no docroot whose images were lost.
+fn open_existing_docroot(config: &Config) -> Result<Docroot, Failure> {
+    let root = &config.storage.docroot;
+    Docroot::open_existing(root, config.storage.durability).map_err(|error| {
+        Failure::storage(format!(
+            "the docroot {} cannot be used: {error}",
+            root.display()
+        ))
+    })
 }
 
 fn open_docroot(config: &Config) -> Result<Docroot, Failure> {

@@ -278,6 +278,11 @@ impl Config {
             .unwrap_or(0)
     }
 
+    /// The first plan by name, for what belongs to no plan that is known.
+    pub fn first_plan(&self) -> &str {
+        self.plans.keys().next().map_or("", String::as_str)
+    }
+
     fn check(&self) -> Result<(), Invalid> {
         let name_length = self.storage.name_length;
         ensure(NAME_LENGTHS.contains(&name_length), || {

@@ -10,21 +10,14 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use time::UtcDateTime;
 
-use super::{Failure, open_ledger, print};
+use super::{Failure, open_existing_docroot, open_ledger, print};
 use crate::config::Config;
-use crate::store::docroot::Docroot;
 use crate::sweep::{Report, Sweep};
 
 pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Failure> {
     let _lock = lock(config)?;
     let ledger = open_ledger(config, 1)?;
-    let root = &config.storage.docroot;
-    let docroot = Docroot::open_existing(root, config.storage.durability).map_err(|error| {
-        Failure::storage(format!(
-            "the docroot {} cannot be swept: {error}",
-            root.display()
-        ))
-    })?;
+    let docroot = open_existing_docroot(config)?;
     let began = Instant::now();
     let bar = progress_bar();
     let sweep = Sweep {
@@ -46,7 +39,7 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
         return Err(Failure::storage(format!(
             "{} images could not be deleted; does the user that sweeps own {}?",
             report.failed,
-            root.display()
+            docroot.root().display()
         )));
     }
     Ok(())

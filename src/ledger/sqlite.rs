@@ -18,8 +18,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientRow, Event, Expired, ImageFilter, ImageRow, Ledger, LedgerError, NewImage,
-    UsageRow, Verdict, day_number,
+    Account, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
+    NewImage, UsageRow, Verdict, day_number,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -129,6 +129,19 @@ impl Ledger for SqliteLedger {
 
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError> {
         self.read(|connection| images::images(connection, filter))
+    }
+
+    fn adopt(
+        &self,
+        images: &[FoundImage],
+        id: &str,
+        plan: &str,
+        now: UtcDateTime,
+    ) -> Result<usize, LedgerError> {
+        self.write(|connection| {
+            let client = clients::without_token(connection, id, plan, now)?;
+            images::adopt(connection, images, client)
+        })
     }
 
     fn add_client(

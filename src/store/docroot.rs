@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with};
 use rustix::io::Errno;
 
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
-use super::{Publication, PublishError, Store};
+use super::{Publication, PublishError, Store, Stored};
 use crate::config::Durability;
 use crate::plan::{Expiry, StoreDuration};
 
@@ -242,6 +242,52 @@ impl Store for Docroot {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
+        let metadata = match fs::symlink_metadata(path.below(&self.root)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        if !metadata.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not a file",
+            ));
+        }
+        Ok(Some(Stored {
+            size: metadata.len(),
+            expires_at: metadata.mtime().saturating_add(1),
+            placed_at: metadata.ctime(),
+        }))
+    }
+
+    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path.below(&self.root))?;
+        Ok(Box::new(file))
+    }
+
+    fn mark(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: expiry.instant() - 1,
+                tv_nsec: 0,
+            },
+        };
+        let target = path.below(&self.root);
+        Ok(rustix::fs::utimensat(
+            CWD,
+            &target,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64> {
