@@ -2,6 +2,7 @@
 //!
 //! Data goes to standard output, messages to standard error.
 
+mod backup;
 mod client;
 mod image;
 mod render;
@@ -12,11 +13,13 @@ mod verify;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use indicatif::ProgressBar;
 use serde_json::Value;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -109,6 +112,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             rebuild,
             json,
         } => verify::verify(&read_config(&path)?, repair, rebuild, json),
+        Command::Backup { file, force } => backup::backup(&read_config(&path)?, &file, force),
+        Command::Restore { file, yes } => backup::restore(&read_config(&path)?, &file, yes),
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),
         Command::Usage {
@@ -208,6 +213,34 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
+}
+
+/// Asks, and takes anything but a clear yes for a no; `undone` is the failure of a no.
+fn confirm(question: &str, undone: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::failed(format!(
+            "{undone}: add --yes to do it without being asked"
+        )));
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::failed(undone))
+    }
+}
+
+/// Turns on a terminal while something of unknown length is done.
+fn spinner() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// The fields of an object, one on each line.

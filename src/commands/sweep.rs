@@ -1,16 +1,14 @@
 //! `sweep`: what cron runs.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use serde_json::json;
 use time::UtcDateTime;
 
-use super::{Failure, open_existing_docroot, open_ledger, print};
+use super::{Failure, open_existing_docroot, open_ledger, print, spinner};
 use crate::config::Config;
 use crate::sweep::{Report, Sweep};
 
@@ -19,7 +17,7 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
     let ledger = open_ledger(config, 1)?;
     let docroot = open_existing_docroot(config)?;
     let began = Instant::now();
-    let bar = progress_bar();
+    let bar = spinner();
     let sweep = Sweep {
         ledger: &ledger,
         store: &docroot,
@@ -70,15 +68,6 @@ fn lock(config: &Config) -> Result<File, Failure> {
         }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
-}
-
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 fn machine_readable(report: &Report, dry_run: bool) -> String {

@@ -343,7 +343,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Renames without replacing. File systems that know no such rename get a link and an unlink.
-fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::hard_link(from, to)?;

@@ -387,3 +387,45 @@ fn a_directory_of_many_pages_is_compared_whole() {
     assert_eq!(findings, []);
     assert_eq!(report.images, (images - elevenths) as u64);
 }
+
+/// The documented order: the ledger, then the docroot.
+#[test]
+fn a_backup_and_a_copy_of_the_docroot_make_the_site_again() {
+    let site = site();
+    let before = StoreDuration::ALL.map(|duration| site.upload(duration, true));
+    let backup = site.directory.path().join("backup.db");
+    site.ledger.backup(&backup, false).expect("backed up");
+    let between = StoreDuration::ALL.map(|duration| site.upload(duration, true));
+
+    let fresh = tempfile::tempdir().expect("a directory");
+    let store = Docroot::open(fresh.path(), Durability::Relaxed).expect("open");
+    for path in before.iter().chain(&between) {
+        let (from, to) = (site.file(path), path.below(fresh.path()));
+        fs::create_dir_all(to.parent().expect("a day")).expect("made");
+        fs::copy(&from, &to).expect("copied");
+        let modified = fs::metadata(from).expect("there").modified();
+        set_modified(&to, modified.expect("a time"));
+    }
+    let path = fresh.path().join("ledger.db");
+    let restored = crate::ledger::sqlite::backup::restore(&backup, &path, site.now);
+    assert_eq!(restored.expect("restored").contents.images, 4);
+    let copy = Site {
+        directory: fresh,
+        ledger: open_ledger(&path, site.now),
+        store,
+        now: site.now,
+    };
+    let (report, _) = copy.verify(false, false);
+    assert_eq!(
+        (report.images, report.unknown, report.remaining()),
+        (4, 4, 4)
+    );
+    assert_eq!(copy.verify(false, true).0.remaining(), 0);
+    assert_eq!(copy.verify(false, false).0.images, 8);
+    for path in between {
+        let (old, new) = (site.ledger.image(&path), copy.ledger.image(&path));
+        let expiry =
+            |row: Result<Option<ImageRow>, _>| row.expect("readable").expect("there").expires_at;
+        assert_eq!(expiry(new), expiry(old));
+    }
+}
