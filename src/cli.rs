@@ -50,6 +50,9 @@ pub enum Command {
         /// Listen there instead: unix:/PATH or tcp:ADDRESS:PORT
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<Listen>,
+        /// Append the log to this file instead of standard error; SIGUSR1 opens it again after a rotation
+        #[arg(long, value_name = "FILE")]
+        log_file: Option<PathBuf>,
     },
     /// Delete what has expired, was abandoned or lost its other half
     ///

@@ -105,7 +105,9 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     match arguments.command {
-        Command::Serve { listen } => serve::serve(read_config(&path)?, listen.as_ref()),
+        Command::Serve { listen, log_file } => {
+            serve::serve(read_config(&path)?, listen.as_ref(), log_file.as_deref())
+        }
         Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
         Command::Verify {
             repair,
