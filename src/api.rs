@@ -1,5 +1,7 @@
 //! The calls below `/image/v2/`: which there are, and what every reply has in common.
 
+mod trace;
+
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +18,12 @@ use crate::fetch::Fetcher;
 use crate::ledger::committer::Committer;
 use crate::ledger::{Event, Ledger};
 use crate::log::Line;
-use crate::plan::Quota;
 use crate::random;
 use crate::response::Response;
 use crate::store::Store;
 use crate::upload;
+use trace::Milliseconds;
+pub(crate) use trace::{Stage, Trace};
 
 /// The URL path of the API, without a slash at its end.
 pub const ROOT: &str = "/image/v2";
@@ -39,21 +42,6 @@ pub struct Api {
     pub(crate) clock: fn() -> UtcDateTime,
 }
 
-/// What is learned on the way of a request, for the reply's headers and the log.
-#[derive(Debug, Default)]
-pub(crate) struct Trace {
-    /// The id of the client, once the ledger knows it.
-    pub(crate) client: Option<String>,
-    /// The client's quota, once it is authenticated.
-    pub(crate) quota: Option<Quota>,
-    /// The image that was stored.
-    pub(crate) path: Option<String>,
-    /// Its size in bytes.
-    pub(crate) size: Option<u64>,
-    /// Why a request was refused, where the reply does not say.
-    pub(crate) cause: Option<String>,
-}
-
 impl Api {
     /// Answers one request and logs it.
     pub fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
@@ -61,6 +49,7 @@ impl Api {
         let mut trace = Trace::default();
         let request_id = request_id(params);
         let outcome = self.route(params, body, &mut trace);
+        trace.stages.end();
         let response = match &outcome {
             Ok(response) => response.clone(),
             Err(error) => Response::error(error),
@@ -77,19 +66,20 @@ impl Api {
             Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause),
             Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
         };
-        Line::new((self.clock)(), "request")
+        let line = Line::new((self.clock)(), "request")
             .field("request", &request_id)
             .optional("address", address(params))
             .optional("client", trace.client)
+            .optional("plan", trace.plan)
             .field("status", response.status())
             .optional("error", error)
             .optional("cause", cause)
             .optional("path", trace.path)
-            .optional("bytes", trace.size)
-            .field(
-                "ms",
-                format_args!("{:.1}", began.elapsed().as_secs_f64() * 1e3),
-            )
+            .optional("bytes", trace.size);
+        trace
+            .stages
+            .log(line)
+            .field("ms", Milliseconds(began.elapsed()))
             .write();
         response.with("X-Request-Id", request_id)
     }

@@ -15,11 +15,11 @@ pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  1   failed
+  1   failed, or verify found differences that are left
   2   wrong usage
   3   the configuration cannot be used
   4   the storage or the ledger failed
-  75  busy: another sweep runs
+  75  busy: another sweep runs, or the ledger to be replaced is in use
 
 Examples:
   corenexis-cdn client add shop --plan 3m
@@ -50,6 +50,9 @@ pub enum Command {
         /// Listen there instead: unix:/PATH or tcp:ADDRESS:PORT
         #[arg(long, value_name = "ADDRESS")]
         listen: Option<Listen>,
+        /// Append the log to this file instead of standard error; SIGUSR1 opens it again after a rotation
+        #[arg(long, value_name = "FILE")]
+        log_file: Option<PathBuf>,
     },
     /// Delete what has expired, was abandoned or lost its other half
     ///
@@ -61,6 +64,59 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Compare the ledger with the docroot, both ways
+    ///
+    /// Finds rows without files, files without rows, files of another size, and modification times that do not say when the image
+    /// expires. Prints a line for each and a summary; ends with 1 if a difference is left. Safe beside uploads and sweeps. No image is
+    /// ever deleted.
+    #[command(after_help = "Examples:
+  corenexis-cdn verify
+  corenexis-cdn verify --repair              after a copy of the docroot that lost its modification times
+  corenexis-cdn verify --rebuild             after the ledger was lost, or restored from an older backup")]
+    Verify {
+        /// Withdraw rows without files (older than ten minutes), and set modification times from the ledger
+        #[arg(long)]
+        repair: bool,
+        /// Give files without rows new ones, as images of the client `recovered`; makes the ledger if it is lost
+        #[arg(long)]
+        rebuild: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the ledger as it is now to a file
+    ///
+    /// Uploads go on meanwhile. The copy is checked before it gets its name. The ledger comes first, the docroot after it: then every
+    /// image of the backup has its file in the copy, and what was uploaded in between gets its row back by `verify --rebuild`.
+    #[command(
+        after_help = "Example, in this order (-a and -t keep the modification times, which say when images expire):
+  corenexis-cdn backup /backup/ledger.db --force
+  rsync -at --exclude=/.spool /var/www/corenexis-cdn/ /backup/docroot/"
+    )]
+    Backup {
+        /// The file to write
+        file: PathBuf,
+        /// Replace the file if there is one
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup in the place of the ledger, which is kept beside it
+    ///
+    /// The responder must be stopped: while anything has the ledger open, this exits with 75. It works where the ledger is broken or
+    /// lost, too.
+    #[command(after_help = "Example, in this order:
+  systemctl stop corenexis-cdn
+  corenexis-cdn restore /backup/ledger.db
+  rsync -at /backup/docroot/ /var/www/corenexis-cdn/      where the images were lost too
+  systemctl start corenexis-cdn
+  corenexis-cdn verify --rebuild                          rows for what was uploaded after the backup")]
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Add clients and change them
     #[command(subcommand)]

@@ -2,20 +2,24 @@
 //!
 //! Data goes to standard output, messages to standard error.
 
+mod backup;
 mod client;
 mod image;
 mod render;
 mod serve;
 mod sweep;
 mod usage;
+mod verify;
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
+use indicatif::ProgressBar;
 use serde_json::Value;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -101,8 +105,17 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     match arguments.command {
-        Command::Serve { listen } => serve::serve(read_config(&path)?, listen.as_ref()),
+        Command::Serve { listen, log_file } => {
+            serve::serve(read_config(&path)?, listen.as_ref(), log_file.as_deref())
+        }
         Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
+        Command::Verify {
+            repair,
+            rebuild,
+            json,
+        } => verify::verify(&read_config(&path)?, repair, rebuild, json),
+        Command::Backup { file, force } => backup::backup(&read_config(&path)?, &file, force),
+        Command::Restore { file, yes } => backup::restore(&read_config(&path)?, &file, yes),
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),
         Command::Usage {
@@ -152,6 +165,34 @@ fn open_operators_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
     )?)
 }
 
+/// A ledger that must be there already: an empty one in its place would only hide that it is lost.
+fn open_existing_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
+    let path = &config.ledger.path;
+    match path.try_exists() {
+        Ok(true) => open_operators_ledger(config),
+        Ok(false) => Err(Failure::storage(format!(
+            "there is no ledger {}: `corenexis-cdn restore` brings a backup back, `corenexis-cdn verify --rebuild` makes a ledger of \
+             what lies in the docroot",
+            path.display()
+        ))),
+        Err(error) => Err(Failure::storage(format!(
+            "the ledger {} cannot be looked at: {error}",
+            path.display()
+        ))),
+    }
+}
+
+/// The docroot as a responder left it; an empty directory in its place is no docroot whose images were lost.
+fn open_existing_docroot(config: &Config) -> Result<Docroot, Failure> {
+    let root = &config.storage.docroot;
+    Docroot::open_existing(root, config.storage.durability).map_err(|error| {
+        Failure::storage(format!(
+            "the docroot {} cannot be used: {error}",
+            root.display()
+        ))
+    })
+}
+
 fn open_docroot(config: &Config) -> Result<Docroot, Failure> {
     let root = &config.storage.docroot;
     Docroot::open(root, config.storage.durability).map_err(|error| {
@@ -172,6 +213,34 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn print_json(value: &Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
+}
+
+/// Asks, and takes anything but a clear yes for a no; `undone` is the failure of a no.
+fn confirm(question: &str, undone: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::failed(format!(
+            "{undone}: add --yes to do it without being asked"
+        )));
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::failed(undone))
+    }
+}
+
+/// Turns on a terminal while something of unknown length is done.
+fn spinner() -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// The fields of an object, one on each line.

@@ -68,6 +68,8 @@ pub struct Server {
     pub listen: Listen,
     /// Connections served at once; over it the answer is 503.
     pub max_connections: usize,
+    /// Where log lines are appended; standard error if none is named. SIGUSR1 opens it again after a rotation.
+    pub log: Option<PathBuf>,
 }
 
 impl Default for Server {
@@ -75,6 +77,7 @@ impl Default for Server {
         Self {
             listen: Listen::Unix("/run/corenexis-cdn.sock".into()),
             max_connections: 256,
+            log: None,
         }
     }
 }
@@ -261,15 +264,22 @@ impl Config {
             .unwrap_or(0)
     }
 
+    /// The first plan by name, for what belongs to no plan that is known.
+    pub fn first_plan(&self) -> &str {
+        self.plans.keys().next().map_or("", String::as_str)
+    }
+
     fn check(&self) -> Result<(), Invalid> {
         let name_length = self.storage.name_length;
         ensure(NAME_LENGTHS.contains(&name_length), || {
             format!("[storage] name_length = {name_length}: expected 6 to 32 characters")
         })?;
-        for (key, path) in [
-            ("[storage] docroot", &self.storage.docroot),
-            ("[ledger] path", &self.ledger.path),
-        ] {
+        let log = self.server.log.as_ref().map(|log| ("[server] log", log));
+        let outside = [("[ledger] path", &self.ledger.path)]
+            .into_iter()
+            .chain(log);
+        let docroot = ("[storage] docroot", &self.storage.docroot);
+        for (key, path) in outside.clone().chain([docroot]) {
             ensure(path.is_absolute(), || {
                 format!(
                     "{key} = {:?}: expected an absolute path, starting with /",
@@ -277,12 +287,14 @@ impl Config {
                 )
             })?;
         }
-        ensure(!self.ledger.path.starts_with(&self.storage.docroot), || {
-            format!(
-                "[ledger] path = {:?} lies inside [storage] docroot, where nginx might serve it: move one of them",
-                self.ledger.path.display().to_string()
-            )
-        })?;
+        for (key, path) in outside {
+            ensure(!path.starts_with(&self.storage.docroot), || {
+                format!(
+                    "{key} = {:?} lies inside [storage] docroot, where nginx might serve it: move one of them",
+                    path.display().to_string()
+                )
+            })?;
+        }
         ensure((1..=65_536).contains(&self.server.max_connections), || {
             format!(
                 "[server] max_connections = {}: expected 1 to 65536",

@@ -54,3 +54,4 @@ pub mod serve;
 pub mod store;
 pub mod sweep;
 mod upload;
+pub mod verify;

@@ -1,12 +1,75 @@
-//! The log: one logfmt line an event, to standard error.
+//! The log: one logfmt line an event, to standard error or to a file.
 //!
 //! Values that came from outside are quoted and escaped, so that no request can forge a line.
 
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use time::UtcDateTime;
 use time::macros::format_description;
+
+/// The file of this process's log; standard error where none was set.
+static FILE: OnceLock<LogFile> = OnceLock::new();
+
+/// From now on lines of this process are appended to the file at `path`, which is made if it is missing. Only the first call counts.
+pub fn to_file(path: &Path) -> io::Result<()> {
+    let file = LogFile::open(path)?;
+    let _ = FILE.set(file);
+    Ok(())
+}
+
+/// Opens the log's file again by its name, after it was rotated. A file that cannot be opened leaves the old one in use. Does nothing
+/// where the log goes to standard error.
+pub fn reopen(now: UtcDateTime) {
+    if let Some(file) = FILE.get()
+        && let Err(error) = file.reopen()
+    {
+        Line::new(now, "log_not_reopened")
+            .field("cause", error)
+            .write();
+    }
+}
+
+/// A file that lines are appended to, and that may be renamed meanwhile.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: RwLock<File>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            file: RwLock::new(append_to(path)?),
+        })
+    }
+
+    fn reopen(&self) -> io::Result<()> {
+        let file = append_to(&self.path)?;
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+
+    /// One write, so that lines of several threads do not mix: the kernel appends each in one piece.
+    fn write(&self, line: &[u8]) -> io::Result<()> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        (&*file).write_all(line)
+    }
+}
+
+fn append_to(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path);
+    file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
 
 /// A line that is being put together.
 #[derive(Debug)]
@@ -51,7 +114,11 @@ impl Line {
     /// Writes the line in one piece. A log that cannot be written stops nothing.
     pub fn write(mut self) {
         self.0.push('\n');
-        let _ = std::io::stderr().lock().write_all(self.0.as_bytes());
+        let line = self.0.as_bytes();
+        let _ = match FILE.get() {
+            Some(file) => file.write(line),
+            None => io::stderr().lock().write_all(line),
+        };
     }
 }
 
@@ -59,6 +126,28 @@ impl Line {
 mod tests {
     use super::*;
     use time::macros::utc_datetime;
+
+    #[test]
+    fn a_rotated_file_is_left_and_a_new_one_made() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("cdn.log");
+        std::fs::write(&path, "old\n").expect("written");
+        let log = LogFile::open(&path).expect("open");
+        log.write(b"first\n").expect("written");
+        let rotated = directory.path().join("cdn.log.1");
+        std::fs::rename(&path, &rotated).expect("renamed");
+        log.write(b"second\n").expect("written");
+        log.reopen().expect("reopened");
+        log.write(b"third\n").expect("written");
+        let read = |path| std::fs::read_to_string(path).expect("there");
+        assert_eq!(read(&rotated), "old\nfirst\nsecond\n");
+        assert_eq!(read(&path), "third\n");
+        std::fs::remove_dir_all(directory.path()).expect("removed");
+        let error = log.reopen().expect_err("no directory").to_string();
+        assert!(error.contains("cdn.log"), "{error}");
+        log.write(b"fourth\n")
+            .expect("the old file is still in use");
+    }
 
     #[test]
     fn values_from_outside_cannot_forge_a_line() {

@@ -20,7 +20,7 @@ const BATCH: u32 = 1_000;
 const ABANDONED_AFTER: i64 = 3_600;
 
 /// A row comes before its file by milliseconds. One that still has none after ten minutes will not get one.
-const MISSING_AFTER: i64 = 600;
+pub(crate) const MISSING_AFTER: i64 = 600;
 
 /// How many days back rows and files are compared, today included.
 const RECENT_DAYS: i64 = 2;

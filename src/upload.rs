@@ -20,7 +20,7 @@ use std::time::Instant;
 use serde_json::json;
 use time::{Date, UtcDateTime};
 
-use crate::api::{Api, Trace, address};
+use crate::api::{Api, Stage, Trace, address};
 use crate::auth::{self, Decision, TokenDigest};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
@@ -73,12 +73,14 @@ pub(crate) fn upload(
     body: &mut dyn Read,
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
+    trace.stages.enter(Stage::Form);
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
     let (submission, grant) = receive(api, form, params, trace)?;
     let mut spool = match submission.source()? {
         Source::File(image) => file(image, grant.plan)?,
         Source::Url(url) => fetch(api, &url, grant.plan, trace)?,
     };
+    trace.stages.enter(Stage::Image);
     let inspected = inspect(api, &mut spool)?;
     commit(api, &grant, spool, inspected, trace)
 }
@@ -108,6 +110,7 @@ fn receive<'a, R: Read>(
         }
         if grant.is_none() && submission.names_a_client() {
             grant = Some(authorize(api, &submission, params, trace)?);
+            trace.stages.enter(Stage::Form);
         }
     }
     let grant = match grant {
@@ -154,6 +157,7 @@ fn authorize<'a>(
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Grant<'a>, Error> {
+    trace.stages.enter(Stage::Auth);
     let claim = submission.claim()?;
     let address = address(params);
     if let Some(address) = address {
@@ -198,6 +202,7 @@ fn grant<'a>(
     })?;
     let quota = plan.quota(account.used, today);
     trace.quota = Some(quota);
+    trace.plan = Some(plan.name.clone());
     if account.disabled {
         return Err(Refusal::ClientDisabled.into());
     }
@@ -241,6 +246,7 @@ fn file(image: Image, plan: &Plan) -> Result<Spool, Error> {
 
 /// Downloads `image_url` into the spool.
 fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool, Error> {
+    trace.stages.enter(Stage::Fetch);
     api.check_free_space()?;
     let mut spool = api.store.spool().map_err(Fault::saving)?;
     match api.fetcher.download(url, plan.max_file_size, &mut spool) {
@@ -285,6 +291,7 @@ fn commit(
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
     let size = spool.size();
+    trace.stages.enter(Stage::Sync);
     // The long sync of the bytes is done here, beside those of other uploads; the committer seals again only at midnight.
     spool
         .seal(grant.duration.expiry((api.clock)()))
@@ -296,6 +303,7 @@ fn commit(
         daily_limit: grant.plan.daily_uploads,
         duration: grant.duration,
     };
+    trace.stages.enter(Stage::Commit);
     match api.committer.commit(upload)? {
         Outcome::Stored {
             path,

@@ -1,13 +1,15 @@
 //! `client …`: who may upload.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, instant, open_operators_ledger, print, print_fields, print_json, table};
+use super::{
+    Failure, confirm, instant, open_operators_ledger, print, print_fields, print_json, table,
+};
 use crate::auth::Token;
 use crate::cli::ClientCommand;
 use crate::config::Config;
@@ -130,21 +132,13 @@ fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
 fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<(), Failure> {
     let row = row_of(ledger, id, now)?;
     if !yes {
-        if !io::stdin().is_terminal() {
-            return Err(Failure::failed(format!(
-                "{id} was not removed: add --yes to remove it without being asked"
-            )));
-        }
-        eprint!(
-            "Remove {id}, which has stored {} images? They live on until they expire. [y/N] ",
-            row.uploads
-        );
-        io::stderr().flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        if !matches!(answer.trim(), "y" | "Y" | "yes") {
-            return Err(Failure::failed(format!("{id} was not removed")));
-        }
+        confirm(
+            &format!(
+                "Remove {id}, which has stored {} images? They live on until they expire.",
+                row.uploads
+            ),
+            &format!("{id} was not removed"),
+        )?;
     }
     found(id, ledger.remove_client(id, now)?)?;
     eprintln!("{id} is removed.");

@@ -5,10 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use rustix::fs::Mode;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
 use super::{Failure, open_docroot, open_ledger, read_config};
@@ -20,7 +22,7 @@ use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
 use crate::ledger::Ledger;
 use crate::ledger::committer::Committer;
-use crate::log::Line;
+use crate::log::{self, Line};
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
 
@@ -36,7 +38,9 @@ pub(super) fn is_cgi() -> bool {
 /// Answers the one request of a CGI host. The configuration is named by the environment alone, which a request cannot set.
 pub(super) fn cgi() -> Result<(), Failure> {
     let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
-    let api = open_api(read_config(Path::new(&path))?, 1)?;
+    let config = read_config(Path::new(&path))?;
+    open_log(&config, None)?;
+    let api = open_api(config, 1)?;
     let environment: Vec<_> = std::env::vars_os().collect();
     let pairs = environment
         .iter()
@@ -50,7 +54,13 @@ pub(super) fn cgi() -> Result<(), Failure> {
     )?)
 }
 
-pub(super) fn serve(config: Config, listen: Option<&Listen>) -> Result<(), Failure> {
+pub(super) fn serve(
+    config: Config,
+    listen: Option<&Listen>,
+    log_file: Option<&Path>,
+) -> Result<(), Failure> {
+    reopen_log_on_signal()?;
+    open_log(&config, log_file)?;
     let (stop, writer) = UnixStream::pair()?;
     for signal in [SIGTERM, SIGINT] {
         signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
@@ -65,6 +75,30 @@ pub(super) fn serve(config: Config, listen: Option<&Listen>) -> Result<(), Failu
         .write();
     serve_listener(&listener, max_connections, api, &stop)?;
     event("stopped").write();
+    Ok(())
+}
+
+fn open_log(config: &Config, named: Option<&Path>) -> Result<(), Failure> {
+    match named.or(config.server.log.as_deref()) {
+        Some(path) => log::to_file(path).map_err(|error| {
+            Failure::failed(format!(
+                "the log cannot be written: {error}; set [server] log, or use --log-file"
+            ))
+        }),
+        None => Ok(()),
+    }
+}
+
+/// SIGUSR1 would end a process that takes no notice of it, also one whose log needs no opening.
+fn reopen_log_on_signal() -> io::Result<()> {
+    let mut signals = Signals::new([SIGUSR1])?;
+    thread::Builder::new()
+        .name("log".to_owned())
+        .spawn(move || {
+            signals
+                .forever()
+                .for_each(|_| log::reopen(UtcDateTime::now()));
+        })?;
     Ok(())
 }
 

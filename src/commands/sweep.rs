@@ -1,32 +1,23 @@
 //! `sweep`: what cron runs.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use indicatif::ProgressBar;
 use serde_json::json;
 use time::UtcDateTime;
 
-use super::{Failure, open_ledger, print};
+use super::{Failure, open_existing_docroot, open_ledger, print, spinner};
 use crate::config::Config;
-use crate::store::docroot::Docroot;
 use crate::sweep::{Report, Sweep};
 
 pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Failure> {
     let _lock = lock(config)?;
     let ledger = open_ledger(config, 1)?;
-    let root = &config.storage.docroot;
-    let docroot = Docroot::open_existing(root, config.storage.durability).map_err(|error| {
-        Failure::storage(format!(
-            "the docroot {} cannot be swept: {error}",
-            root.display()
-        ))
-    })?;
+    let docroot = open_existing_docroot(config)?;
     let began = Instant::now();
-    let bar = progress_bar();
+    let bar = spinner();
     let sweep = Sweep {
         ledger: &ledger,
         store: &docroot,
@@ -46,7 +37,7 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
         return Err(Failure::storage(format!(
             "{} images could not be deleted; does the user that sweeps own {}?",
             report.failed,
-            root.display()
+            docroot.root().display()
         )));
     }
     Ok(())
@@ -77,15 +68,6 @@ fn lock(config: &Config) -> Result<File, Failure> {
         }
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
-}
-
-fn progress_bar() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new_spinner();
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 fn machine_readable(report: &Report, dry_run: bool) -> String {

@@ -68,6 +68,11 @@ fn messages_name_line_key_and_value() {
             "[ledger]\npath = \"/var/www/corenexis-cdn/x.db\"",
             &["inside [storage] docroot"],
         ),
+        ("[server]\nlog = \"cdn.log\"", &["[server] log", "absolute"]),
+        (
+            "[server]\nlog = \"/var/www/corenexis-cdn/cdn.log\"",
+            &["[server] log", "inside [storage] docroot"],
+        ),
         ("[fetch]\ntimeout = \"0s\"", &["line 4", "0s"]),
         ("[fetch]\nallow = [\"localhost:80\"]", &["line 4"]),
         (

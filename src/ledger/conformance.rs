@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::macros::utc_datetime;
 use time::{Duration, UtcDateTime};
 
-use super::{ClientKey, Event, ImageFilter, Ledger, NewImage, Verdict};
+use super::{ClientKey, Event, FoundImage, ImageFilter, Ledger, NewImage, Verdict};
 use crate::auth::TokenDigest;
 use crate::image::ImageType;
 use crate::plan::StoreDuration;
@@ -22,6 +22,7 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     withdrawn_images_give_their_quota_back(&open());
     expired_images_come_in_order_and_pages(&open());
     images_are_listed_by_directory_and_client(&open());
+    found_images_are_adopted_without_quota(&open());
     usage_is_by_day_and_outlives_its_client(&open());
     times_are_noted(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
@@ -329,6 +330,54 @@ fn images_are_listed_by_directory_and_client(ledger: &dyn Ledger) {
         ..ImageFilter::default()
     });
     assert_eq!(rest, all[10..]);
+}
+
+fn found_images_are_adopted_without_quota(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    let known = day_image(client);
+    ledger
+        .record(std::slice::from_ref(&known), NOW)
+        .expect("recorded");
+    let found = |duration: StoreDuration| FoundImage {
+        path: image(client, duration, NOW).path,
+        size: 7,
+        width: 2,
+        height: 3,
+        uploaded_at: 1_000,
+        expires_at: duration.expiry(NOW).map(crate::plan::Expiry::instant),
+    };
+    let [first, second] = [StoreDuration::Month1, StoreDuration::Lifetime].map(found);
+    let again = FoundImage {
+        path: known.path.clone(),
+        ..first.clone()
+    };
+    let batch = [first.clone(), again];
+    assert_eq!(ledger.adopt(&batch, "recovered", "3m", NOW), Ok(1));
+    assert_eq!(ledger.adopt(&[second], "recovered", "free", NOW), Ok(1));
+    assert_eq!(count(ledger), 3);
+    let row = ledger.image(&first.path).expect("readable").expect("there");
+    assert_eq!(
+        (row.client.as_str(), row.size, row.width, row.height),
+        ("recovered", 7, 2, 3)
+    );
+    assert_eq!((row.uploaded_at, row.expires_at), (1_000, first.expires_at));
+    let row = ledger.image(&known.path).expect("readable").expect("there");
+    assert_eq!(
+        (row.client.as_str(), row.size),
+        ("a", 100),
+        "it keeps its row"
+    );
+    let account = ledger
+        .account("recovered", NOW)
+        .expect("readable")
+        .expect("there");
+    assert_eq!(
+        (account.plan.as_str(), account.disabled, account.used),
+        ("3m", true, 0)
+    );
+    assert_eq!(account.tokens, []);
+    assert_eq!(ledger.adopt(&[first], "a", "3m", NOW), Ok(0));
+    assert_eq!(used(ledger, "a", NOW), 1);
 }
 
 fn usage_is_by_day_and_outlives_its_client(ledger: &dyn Ledger) {

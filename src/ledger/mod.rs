@@ -84,6 +84,23 @@ pub struct ImageRow {
     pub expires_at: Option<i64>,
 }
 
+/// An image that was found in the store and that no row knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundImage {
+    /// Its name.
+    pub path: ImagePath,
+    /// Bytes.
+    pub size: u64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Unix seconds.
+    pub uploaded_at: i64,
+    /// Unix seconds; `None` for a lifetime image.
+    pub expires_at: Option<i64>,
+}
+
 /// An image whose life has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expired {
@@ -192,6 +209,16 @@ pub trait Ledger: Send + Sync {
 
     /// Images in the order of their paths.
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError>;
+
+    /// Records images that are in the store already, as those of the client `id`, and counts none of them against a quota. A client
+    /// that is not there is made: of `plan`, disabled, without a token. What has a row keeps it. Returns how many rows are new.
+    fn adopt(
+        &self,
+        images: &[FoundImage],
+        id: &str,
+        plan: &str,
+        now: UtcDateTime,
+    ) -> Result<usize, LedgerError>;
 
     /// Adds a client with its first token; `false` if a client has that id.
     fn add_client(

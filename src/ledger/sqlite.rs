@@ -3,11 +3,12 @@
 //!
 //! One connection writes. A few others read, opened at the start so that a full descriptor table cannot stop a request later.
 
+pub mod backup;
 mod clients;
 mod images;
 mod migration;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -18,8 +19,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientRow, Event, Expired, ImageFilter, ImageRow, Ledger, LedgerError, NewImage,
-    UsageRow, Verdict, day_number,
+    Account, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
+    NewImage, UsageRow, Verdict, day_number,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -47,6 +48,8 @@ const NETWORK_FILE_SYSTEMS: [(i64, &str); 7] = [
 pub struct SqliteLedger {
     writer: Mutex<Connection>,
     readers: Readers,
+    /// Keeps a restore away; let go of after the connections.
+    _held: File,
 }
 
 impl SqliteLedger {
@@ -66,6 +69,7 @@ impl SqliteLedger {
             )));
         }
         refuse_network_file_system(path)?;
+        let held = backup::hold(path)?;
         make_file(path)?;
         let mut writer = connect(path, durability)?;
         migration::migrate(&mut writer, path, now)?;
@@ -75,6 +79,7 @@ impl SqliteLedger {
         Ok(Self {
             writer: Mutex::new(writer),
             readers: Readers::new(readers),
+            _held: held,
         })
     }
 
@@ -129,6 +134,19 @@ impl Ledger for SqliteLedger {
 
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError> {
         self.read(|connection| images::images(connection, filter))
+    }
+
+    fn adopt(
+        &self,
+        images: &[FoundImage],
+        id: &str,
+        plan: &str,
+        now: UtcDateTime,
+    ) -> Result<usize, LedgerError> {
+        self.write(|connection| {
+            let client = clients::without_token(connection, id, plan, now)?;
+            images::adopt(connection, images, client)
+        })
     }
 
     fn add_client(

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with};
 use rustix::io::Errno;
 
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
-use super::{Publication, PublishError, Store};
+use super::{Publication, PublishError, Store, Stored};
 use crate::config::Durability;
 use crate::plan::{Expiry, StoreDuration};
 
@@ -200,7 +200,14 @@ impl Store for Docroot {
             })
             .collect();
         for (directory, synced) in &mut directories {
-            *synced = self.sync_directory(&self.root.join(IMAGE_ROOT).join(directory));
+            let directory = self.root.join(IMAGE_ROOT).join(directory);
+            *synced = match self.sync_directory(&directory) {
+                // A sweep removed it, which it only does when it is empty: now it is the parent that has to be on disk.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.sync_directory(directory.parent().unwrap_or(&self.root))
+                }
+                other => other,
+            };
         }
         for (path, outcome) in paths.iter().zip(&mut outcomes) {
             if let (Ok(_), Some(Err(error))) = (&*outcome, directories.get(path.directory())) {
@@ -235,6 +242,52 @@ impl Store for Docroot {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
+        let metadata = match fs::symlink_metadata(path.below(&self.root)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        if !metadata.is_file() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "it is not a file",
+            ));
+        }
+        Ok(Some(Stored {
+            size: metadata.len(),
+            expires_at: metadata.mtime().saturating_add(1),
+            placed_at: metadata.ctime(),
+        }))
+    }
+
+    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path.below(&self.root))?;
+        Ok(Box::new(file))
+    }
+
+    fn mark(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: expiry.instant() - 1,
+                tv_nsec: 0,
+            },
+        };
+        let target = path.below(&self.root);
+        Ok(rustix::fs::utimensat(
+            CWD,
+            &target,
+            &times,
+            AtFlags::SYMLINK_NOFOLLOW,
+        )?)
     }
 
     fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64> {
@@ -290,7 +343,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 }
 
 /// Renames without replacing. File systems that know no such rename get a link and an unlink.
-fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::hard_link(from, to)?;

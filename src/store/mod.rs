@@ -6,7 +6,7 @@
 pub mod docroot;
 pub mod path;
 
-use std::io;
+use std::io::{self, Read};
 
 use crate::plan::Expiry;
 
@@ -35,6 +35,18 @@ pub enum PublishError {
     Image(io::Error),
 }
 
+/// What a store says of an image that lies in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Bytes.
+    pub size: u64,
+    /// When its life ends by its own mark, in Unix seconds, whatever its class: a lifetime image carries no mark, so this means
+    /// nothing for it.
+    pub expires_at: i64,
+    /// When it came to its place, in Unix seconds.
+    pub placed_at: i64,
+}
+
 /// Images by their paths. Every verb may be called from any thread.
 pub trait Store: Send + Sync {
     /// A new file for the bytes of an upload. It is deleted when it is dropped before it was published.
@@ -57,6 +69,16 @@ pub trait Store: Send + Sync {
 
     /// When an image came to its place, in Unix seconds; `None` if it is not there.
     fn placed_at(&self, path: &ImagePath) -> io::Result<Option<i64>>;
+
+    /// What lies at `path`; `None` if nothing does. Anything but a file is an error of kind `InvalidData`.
+    fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>>;
+
+    /// The bytes of an image.
+    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>>;
+
+    /// Marks an image again with the end of its life. Not synced: a power cut may undo it, and whoever compares it with the ledger
+    /// finds that.
+    fn mark(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()>;
 
     /// Deletes uploads that were begun before `before`, in Unix seconds, and never published; with `dry_run` only counts them.
     fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64>;

@@ -181,6 +181,24 @@ impl DayName {
     }
 }
 
+/// How many [`directories`] there are: four classes, ten pairs of letters, 31 days.
+pub const DIRECTORIES: u64 = 4 * 10 * 31;
+
+/// Every directory that an image can lie in, class by class: `d/ja1`, `d/ja2` and so on.
+pub fn directories() -> impl Iterator<Item = String> {
+    let months = MONTHS
+        .into_iter()
+        .enumerate()
+        .filter(|&(number, month)| !MONTHS[..number].contains(&month));
+    let days: Vec<_> = months
+        .flat_map(|(_, month)| (1..=31).map(move |day| DayName { month, day }))
+        .collect();
+    StoreDuration::ALL.into_iter().flat_map(move |duration| {
+        let below = |day| format!("{}/{day}", class_of(duration));
+        days.iter().map(below).collect::<Vec<_>>()
+    })
+}
+
 impl fmt::Display for DayName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.month, self.day)
@@ -316,6 +334,24 @@ mod tests {
                     assert!(seen.insert(path));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_directory_is_named_once() {
+        let all: Vec<_> = directories().collect();
+        assert_eq!(all.len() as u64, DIRECTORIES);
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        let mut day = date!(2028 - 01 - 01);
+        while day.year() == 2028 {
+            for class in StoreDuration::ALL.map(class_of) {
+                assert!(all.contains(&format!("{class}/{}", DayName::of(day))));
+            }
+            day = day.next_day().expect("a day");
+        }
+        for directory in all {
+            let path = format!("{directory}/AbCdEf.png");
+            assert!(path.parse::<ImagePath>().is_ok(), "{path}");
         }
     }
 

@@ -65,6 +65,23 @@ pub(super) fn add(
     Ok(added == 1)
 }
 
+/// The client of that id. Where there is none, one is made that nobody can use.
+pub(super) fn without_token(
+    connection: &Connection,
+    id: &str,
+    plan: &str,
+    now: UtcDateTime,
+) -> rusqlite::Result<ClientKey> {
+    if let Some(key) = key_of(connection, id)? {
+        return Ok(ClientKey(key));
+    }
+    connection.execute(
+        "INSERT INTO client (id, plan, created_at, disabled_at) VALUES (?1, ?2, ?3, ?3)",
+        (id, plan, now.unix_timestamp()),
+    )?;
+    Ok(ClientKey(connection.last_insert_rowid()))
+}
+
 fn insert_token(
     connection: &Connection,
     client: i64,

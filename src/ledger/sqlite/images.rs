@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use time::UtcDateTime;
 
 use super::day_number;
-use crate::ledger::{ClientKey, Expired, ImageFilter, ImageRow, NewImage, Verdict};
+use crate::ledger::{ClientKey, Expired, FoundImage, ImageFilter, ImageRow, NewImage, Verdict};
 use crate::plan::{DAY_SECONDS, Expiry};
 use crate::store::path::ImagePath;
 
@@ -103,6 +103,29 @@ pub(super) fn withdraw(connection: &Connection, paths: &[ImagePath]) -> rusqlite
         }
     }
     Ok(withdrawn)
+}
+
+pub(super) fn adopt(
+    connection: &Connection,
+    images: &[FoundImage],
+    client: ClientKey,
+) -> rusqlite::Result<usize> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (path) DO NOTHING",
+    )?;
+    images.iter().try_fold(0, |adopted, image| {
+        let inserted = insert.execute((
+            image.path.as_str(),
+            client.0,
+            image.size,
+            image.width,
+            image.height,
+            image.uploaded_at,
+            image.expires_at,
+        ))?;
+        Ok(adopted + inserted)
+    })
 }
 
 pub(super) fn forget(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {

@@ -11,6 +11,15 @@ use crate::ledger::{Event, LedgerError};
 /// The statements that lead from version n to n + 1, by n.
 const STEPS: [&str; 1] = [include_str!("../schema.sql")];
 
+/// The version that this program writes.
+pub(super) fn newest() -> i64 {
+    version_after(&STEPS)
+}
+
+fn version_after(steps: &[&str]) -> i64 {
+    i64::try_from(steps.len()).unwrap_or(i64::MAX)
+}
+
 /// Brings the ledger to the newest version, in one transaction after a backup beside the file; refuses a newer one.
 pub(super) fn migrate(
     connection: &mut Connection,
@@ -26,7 +35,7 @@ fn apply(
     now: UtcDateTime,
     steps: &[&str],
 ) -> Result<(), LedgerError> {
-    let newest = i64::try_from(steps.len()).unwrap_or(i64::MAX);
+    let newest = version_after(steps);
     let before = version(connection)?;
     if before == newest {
         return Ok(());
@@ -58,7 +67,7 @@ fn apply(
     Ok(())
 }
 
-fn version(connection: &Connection) -> Result<i64, LedgerError> {
+pub(super) fn version(connection: &Connection) -> Result<i64, LedgerError> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get(0))?)
 }
 

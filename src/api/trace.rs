@@ -1,0 +1,151 @@
+//! What is learned on the way of a request: for the reply's headers, the log line and the metrics.
+
+use std::time::{Duration, Instant};
+
+use crate::log::Line;
+use crate::plan::Quota;
+
+/// A part of an upload whose time is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Reading the form, and writing its file to the spool.
+    Form,
+    /// Looking up the client, and judging what it asks for.
+    Auth,
+    /// Downloading `image_url`.
+    Fetch,
+    /// Inspecting the image.
+    Image,
+    /// Putting the bytes on disk.
+    Sync,
+    /// Recording and publishing, the wait for other uploads included.
+    Commit,
+}
+
+impl Stage {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Form,
+        Self::Auth,
+        Self::Fetch,
+        Self::Image,
+        Self::Sync,
+        Self::Commit,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Form => "form",
+            Self::Auth => "auth",
+            Self::Fetch => "fetch",
+            Self::Image => "image",
+            Self::Sync => "sync",
+            Self::Commit => "commit",
+        }
+    }
+}
+
+/// How long each stage took. The one that was entered last goes on until the next, or the end of the request.
+#[derive(Debug, Default)]
+pub(crate) struct Stages {
+    taken: [Option<Duration>; Stage::ALL.len()],
+    current: Option<(Stage, Instant)>,
+}
+
+impl Stages {
+    /// Begins a stage, which may have been begun before.
+    pub(crate) fn enter(&mut self, stage: Stage) {
+        self.enter_at(stage, Instant::now());
+    }
+
+    fn enter_at(&mut self, stage: Stage, now: Instant) {
+        self.end_at(now);
+        self.current = Some((stage, now));
+    }
+
+    /// Ends the last one.
+    pub(crate) fn end(&mut self) {
+        self.end_at(Instant::now());
+    }
+
+    fn end_at(&mut self, now: Instant) {
+        if let Some((stage, since)) = self.current.take() {
+            let taken = self.taken[stage as usize].get_or_insert_default();
+            *taken += now.saturating_duration_since(since);
+        }
+    }
+
+    /// The stages that were entered, in their order.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (Stage, Duration)> {
+        Stage::ALL
+            .into_iter()
+            .zip(self.taken)
+            .filter_map(|(stage, taken)| Some((stage, taken?)))
+    }
+
+    /// Adds a field for each stage.
+    pub(crate) fn log(&self, line: Line) -> Line {
+        self.taken().fold(line, |line, (stage, taken)| {
+            line.field(&format!("{}_ms", stage.name()), Milliseconds(taken))
+        })
+    }
+}
+
+/// A duration as the log writes it: milliseconds to a tenth.
+pub(crate) struct Milliseconds(pub(crate) Duration);
+
+impl std::fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1}", self.0.as_secs_f64() * 1e3)
+    }
+}
+
+/// What is learned on the way of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// The id of the client, once the ledger knows it.
+    pub(crate) client: Option<String>,
+    /// The name of its plan, once it is authenticated.
+    pub(crate) plan: Option<String>,
+    /// The client's quota, once it is authenticated.
+    pub(crate) quota: Option<Quota>,
+    /// The image that was stored.
+    pub(crate) path: Option<String>,
+    /// Its size in bytes.
+    pub(crate) size: Option<u64>,
+    /// Why a request was refused, where the reply does not say.
+    pub(crate) cause: Option<String>,
+    /// Where the time went.
+    pub(crate) stages: Stages,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::utc_datetime;
+
+    #[test]
+    fn a_stage_lasts_until_the_next() {
+        let mut stages = Stages::default();
+        let began = Instant::now();
+        let after = |milliseconds| began + Duration::from_millis(milliseconds);
+        stages.enter_at(Stage::Form, after(0));
+        stages.enter_at(Stage::Auth, after(10));
+        stages.enter_at(Stage::Form, after(12));
+        stages.enter_at(Stage::Commit, after(30));
+        stages.end_at(after(35));
+        stages.end_at(after(99));
+        let taken: Vec<_> = stages
+            .taken()
+            .map(|(stage, taken)| (stage, taken.as_millis()))
+            .collect();
+        assert_eq!(
+            taken,
+            [(Stage::Form, 28), (Stage::Auth, 2), (Stage::Commit, 5)]
+        );
+        let line = stages.log(Line::new(utc_datetime!(2026-04-05 12:00), "request"));
+        assert!(
+            format!("{line:?}").contains("form_ms=28.0 auth_ms=2.0 commit_ms=5.0"),
+            "{line:?}"
+        );
+    }
+}

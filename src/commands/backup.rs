@@ -1,0 +1,98 @@
+//! `backup` and `restore`: the ledger as one file, and back.
+
+use std::path::Path;
+
+use time::UtcDateTime;
+
+use super::{Failure, confirm, instant, open_existing_ledger, print, spinner};
+use crate::config::Config;
+use crate::ledger::LedgerError;
+use crate::ledger::sqlite::backup::{self, Contents};
+
+pub(super) fn backup(config: &Config, file: &Path, force: bool) -> Result<(), Failure> {
+    let ledger = open_existing_ledger(config)?;
+    let bar = spinner();
+    bar.set_message(format!("writing {}", file.display()));
+    let outcome = ledger.backup(file, force);
+    bar.finish_and_clear();
+    print(&format!(
+        "{} holds {}\n",
+        file.display(),
+        describe(&outcome?)
+    ))
+}
+
+pub(super) fn restore(config: &Config, file: &Path, yes: bool) -> Result<(), Failure> {
+    let ledger = &config.ledger.path;
+    let contents = backup::check(file)?;
+    if !yes {
+        confirm(
+            &format!(
+                "Put {}, which holds {}, in the place of the ledger {}?",
+                file.display(),
+                describe(&contents),
+                ledger.display()
+            ),
+            "nothing was restored",
+        )?;
+    }
+    let bar = spinner();
+    bar.set_message(format!("restoring {}", ledger.display()));
+    let outcome = backup::restore(file, ledger, UtcDateTime::now());
+    bar.finish_and_clear();
+    let restored = outcome.map_err(|error| match error {
+        LedgerError::Busy(cause) => Failure::busy(format!("nothing was restored: {cause}")),
+        error => error.into(),
+    })?;
+    print(&format!(
+        "{} holds {}\n",
+        ledger.display(),
+        describe(&restored.contents)
+    ))?;
+    if let Some(replaced) = restored.replaced {
+        eprintln!(
+            "The ledger that was there is kept as {}.",
+            replaced.display()
+        );
+    }
+    eprintln!(
+        "Start the responder again; `corenexis-cdn verify --rebuild` then gives rows to images that were uploaded after the backup."
+    );
+    Ok(())
+}
+
+fn describe(contents: &Contents) -> String {
+    let Contents {
+        clients,
+        images,
+        newest,
+    } = contents;
+    let newest = newest.map_or_else(String::new, |newest| {
+        format!(", the newest of {}", instant(newest))
+    });
+    format!("{clients} clients and {images} images{newest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_say_how_new_they_are() {
+        let empty = Contents {
+            clients: 2,
+            images: 0,
+            newest: None,
+        };
+        assert_eq!(describe(&empty), "2 clients and 0 images");
+        let some = Contents {
+            images: 7,
+            newest: Some(0),
+            ..empty
+        };
+        assert_eq!(
+            describe(&some),
+            "2 clients and 7 images, the newest of 1970-01-01T00:00:00Z"
+        );
+    }
+}
