@@ -116,9 +116,8 @@ demo() {
   check_port
   get_binary
   write_config
-  render_files
-  fill_docroot
   add_clients
+  render_files
   start_responder
   start_nginx
   wait_until_healthy
@@ -468,20 +467,19 @@ cdn() {
   "$bin" --config "$config" "$@"
 }
 
-# Writes nginx.conf and the pages from config.toml; the one place that knows how `render` is called.
+# Writes nginx.conf and the pages from config.toml; the one place that knows how `render` is called. The page may show the
+# documented client, because the documentation does.
 render_files() {
   rm -rf -- "$state/rendered"
-  cdn render "$state/rendered" --nginx-prefix "$state/nginx" --port "$port" >&2 ||
+  set -- --nginx-listen "127.0.0.1:$port" --user "$(id -un)" \
+    --demo-client client_3m_plan --demo-token-file "$tokens/client_3m_plan"
+  # Workers that change to another user could not reach a state directory below /root.
+  [ "$(id -u)" != 0 ] || set -- "$@" --nginx-worker-user root
+  cdn render "$state/rendered" "$@" >"$state/logs/render.log" ||
     err "corenexis-cdn render failed: the lines above say why"
-  nginx_conf=$state/rendered/nginx.conf
-}
-
-fill_docroot() {
-  mkdir -p -- "$docroot"
-  cp -R -- "$here/www/." "$docroot/"
-  if [ -d "$state/rendered/www" ]; then
-    cp -R -- "$state/rendered/www/." "$docroot/"
-  fi
+  nginx_conf=$state/rendered/nginx/nginx.conf
+  mkdir -p -- "$state/nginx/run" "$docroot"
+  cp -R -- "$state/rendered/www/." "$docroot/"
 }
 
 add_clients() {
@@ -556,13 +554,7 @@ start_nginx() {
   if nginx -h 2>&1 | grep -q -- '-e filename'; then
     set -- "$@" -e "$nginx_log"
   fi
-  globals=''
-  grep -q '^[[:space:]]*daemon[[:space:]]' "$nginx_conf" || globals='daemon off;'
-  # Workers that change to another user could not reach a state directory below /root.
-  if [ "$(id -u)" = 0 ] && ! grep -q '^[[:space:]]*user[[:space:]]' "$nginx_conf"; then
-    globals="$globals user root;"
-  fi
-  [ -z "$globals" ] || set -- "$@" -g "$globals"
+  set -- "$@" -g 'daemon off;'
   nginx "$@" -t >"$state/nginx/logs/test.log" 2>&1 || {
     say "nginx refuses the rendered configuration:"
     show "$state/nginx/logs/test.log"

@@ -3,6 +3,7 @@
 //! Pure: text in, [`Config`] or a message out. The message names the line and the value and says what is expected. Keys that do
 //! not exist are refused, so that a misspelt one is not silently a default.
 
+mod plans;
 mod values;
 
 use std::collections::BTreeMap;
@@ -13,9 +14,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::image;
-use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::plan::Plan;
 use crate::store::path::NAME_LENGTHS;
 
+use plans::{PlanTable, plans_from};
 pub(crate) use values::duration_of;
 pub use values::{ByteSize, Listen};
 use values::{PublicUrl, Seconds};
@@ -227,31 +229,12 @@ impl Default for Images {
     }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct PlanTable {
-    daily_uploads: Option<u32>,
-    max_file_size: Option<ByteSize>,
-    durations: Option<Vec<StoreDuration>>,
-    url: Option<UrlKind>,
-}
-
 impl Config {
     /// Reads a configuration. `[plans]` as a whole may be left out for the three default plans; where it is given, only the
     /// plans it names exist, and a key that a table of a default plan's name leaves out keeps its default.
     pub fn from_toml(text: &str) -> Result<Self, Invalid> {
         let document: Document = toml::from_str(text)
             .map_err(|error| Invalid(error.to_string().trim_end().to_owned()))?;
-        let plans = match document.plans {
-            None => default_plans()
-                .into_iter()
-                .map(|plan| (plan.name.clone(), plan))
-                .collect(),
-            Some(tables) => tables
-                .into_iter()
-                .map(|(name, table)| Ok((name.clone(), plan_from(name, table)?)))
-                .collect::<Result<_, _>>()?,
-        };
         let config = Self {
             site: document.site,
             server: document.server,
@@ -263,7 +246,7 @@ impl Config {
             },
             fetch: document.fetch,
             limits: document.limits,
-            plans,
+            plans: plans_from(document.plans)?,
         };
         config.check()?;
         Ok(config)
@@ -312,10 +295,6 @@ impl Config {
         )?;
         ensure(self.fetch.max_concurrent > 0, || {
             "[fetch] max_concurrent = 0: expected 1 or more".to_owned()
-        })?;
-        ensure(!self.plans.is_empty(), || {
-            "[plans] names no plan: leave the table out for the default plans, or add [plans.NAME]"
-                .to_owned()
         })
     }
 }
@@ -326,81 +305,6 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), Invalid> 
     } else {
         Err(Invalid(message()))
     }
-}
-
-/// The plans of the service's public documentation.
-pub fn default_plans() -> [Plan; 3] {
-    use StoreDuration::{Days7, Lifetime, Month1, Months3};
-    let plan = |name: &str, daily_uploads, mebibytes: u64, durations: &[StoreDuration], url| Plan {
-        name: name.to_owned(),
-        daily_uploads,
-        max_file_size: mebibytes << 20,
-        durations: durations.to_vec(),
-        url,
-    };
-    [
-        plan("free", 50, 2, &[Days7, Month1], UrlKind::Viewer),
-        plan("3m", 1_000, 5, &[Days7, Month1, Months3], UrlKind::Direct),
-        plan(
-            "lifetime",
-            3_000,
-            10,
-            &[Days7, Month1, Months3, Lifetime],
-            UrlKind::Direct,
-        ),
-    ]
-}
-
-fn plan_from(name: String, table: PlanTable) -> Result<Plan, Invalid> {
-    let legal = (1..=32).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    ensure(legal, || {
-        format!("[plans.{name:?}]: a plan's name is 1 to 32 letters, digits, - or _")
-    })?;
-    let default = default_plans().into_iter().find(|plan| plan.name == name);
-    let missing = |key: &str| {
-        Invalid(format!(
-            "[plans.{name}] has no {key}, which a plan of your own needs"
-        ))
-    };
-    let (daily_uploads, max_file_size, durations, url) = match default {
-        Some(plan) => (
-            Some(plan.daily_uploads),
-            Some(plan.max_file_size),
-            Some(plan.durations),
-            Some(plan.url),
-        ),
-        None => (None, None, None, None),
-    };
-    let mut durations = table
-        .durations
-        .or(durations)
-        .ok_or_else(|| missing("durations"))?;
-    durations.sort_unstable();
-    durations.dedup();
-    ensure(!durations.is_empty(), || {
-        format!("[plans.{name}] durations = []: name at least one of 7D, 1M, 3M, LTF")
-    })?;
-    let max_file_size = table
-        .max_file_size
-        .map(|size| size.0)
-        .or(max_file_size)
-        .ok_or_else(|| missing("max_file_size"))?;
-    ensure((1..=1 << 40).contains(&max_file_size), || {
-        format!("[plans.{name}] max_file_size = {max_file_size}: expected 1 byte to 1024 GiB")
-    })?;
-    Ok(Plan {
-        daily_uploads: table
-            .daily_uploads
-            .or(daily_uploads)
-            .ok_or_else(|| missing("daily_uploads"))?,
-        max_file_size,
-        durations,
-        url: table.url.or(url).ok_or_else(|| missing("url"))?,
-        name,
-    })
 }
 
 #[cfg(test)]

@@ -47,11 +47,12 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// What a connection over the cap may take to send its request.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections over the cap that wait for their refusal.
-const BUSY_QUEUE: usize = 32;
+/// Connections over the cap that wait for their refusal. Behind them the listening socket's backlog is the queue.
+const BUSY_QUEUE: usize = 8;
 
-/// Descriptors that are not connections: standard streams, listener, signals, ledger, directories being synced.
-const OWN_DESCRIPTORS: u64 = 40;
+/// Descriptors that are not connections being served: 20 for standard streams, listener, signals and ledger, the rest for
+/// directories being synced and connections being refused.
+const OWN_DESCRIPTORS: u64 = 36;
 
 /// Descriptors of one connection: its socket, its spool file, a directory or a download.
 const DESCRIPTORS_EACH: u64 = 3;
@@ -165,8 +166,8 @@ impl Acceptor<'_> {
 
     fn take(&self, stream: Stream) {
         let Some(registered) = Connections::register(self.connections, stream.clone()) else {
-            // With the queue full too, closing at once is the only answer left; nginx makes it a 502 in JSON.
-            let _ = self.busy.try_send(stream);
+            // Waits for room in the queue: a refusal takes less than a millisecond, or a second at the most.
+            let _ = self.busy.send(stream);
             return;
         };
         let handler = Arc::clone(&self.handler);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::plan::StoreDuration;
 
 fn config(rest: &str) -> Result<Config, String> {
     Config::from_toml(&format!(
@@ -71,7 +72,7 @@ fn messages_name_line_key_and_value() {
         ("[fetch]\nallow = [\"localhost:80\"]", &["line 4"]),
         (
             "[plans.team]\ndaily_uploads = 1",
-            &["[plans.team]", "durations"],
+            &["[plans.team]", "max_file_size"],
         ),
         (
             "[plans.free]\ndurations = [\"7d\"]",

@@ -84,3 +84,77 @@ fn pass_sub_blocks(source: &mut Source<impl BufRead>) -> Result<u64, Rejected> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::image::samples::{gif, gif_image};
+    use crate::image::tests::{assert_good, assert_invalid};
+
+    fn with(blocks: &[&[u8]]) -> Vec<u8> {
+        gif(b"GIF89a", 1, 1, &blocks.concat())
+    }
+
+    #[test]
+    fn the_header_names_one_of_two_versions() {
+        let image = gif_image(0, 0, 1, 1);
+        assert_good(&gif(b"GIF87a", 1, 1, &image));
+        for header in [b"GIF88a", b"GIF89A", b"GIF90a", b"GIF\0\0\0", b"GIF8<?"] {
+            assert_invalid(&gif(header, 1, 1, &image), "header");
+        }
+        assert_invalid(&gif(b"GIF89a", 0, 1, &image), "width or height 0");
+        assert_invalid(&gif(b"GIF89a", 1, 0, &image), "width or height 0");
+    }
+
+    #[test]
+    fn there_is_an_image_with_data() {
+        let image = gif_image(0, 0, 1, 1);
+        let (descriptor, _data) = image.split_at(11);
+        let empty = [descriptor, &[0]].concat();
+        assert_good(&with(&[&empty, &image]));
+        assert_invalid(&with(&[]), "no image data");
+        assert_invalid(&with(&[b"!\xFE\x02,,\0"]), "no image data");
+        assert_invalid(&with(&[&empty]), "no image data");
+    }
+
+    #[test]
+    fn blocks_are_images_and_extensions() {
+        let image = gif_image(0, 0, 1, 1);
+        assert_good(&with(&[
+            b"!\x01\0",
+            &image,
+            b"!\x77\x01;\x02;;\0",
+            &[0],
+            &image,
+        ]));
+        for block in 1..=255 {
+            if !b"!,;".contains(&block) {
+                assert_invalid(&with(&[&image, &[block]]), "unknown block");
+            }
+        }
+    }
+
+    #[test]
+    fn code_sizes_leave_room_for_codes_of_twelve_bits() {
+        for size in 0..=255 {
+            let mut image = gif_image(0, 0, 1, 1);
+            image[10] = size;
+            match size {
+                1..=11 => assert_good(&with(&[&image])),
+                _ => assert_invalid(&with(&[&image]), "code size"),
+            }
+        }
+    }
+
+    #[test]
+    fn colour_tables_have_the_announced_length() {
+        for bits in 0..8_u8 {
+            let mut image = gif_image(0, 0, 1, 1);
+            image[9] = 0x80 | bits;
+            // Every byte is a trailer, so a table that is read too short ends the image early.
+            image.splice(10..10, vec![b';'; 3 * (2 << bits)]);
+            assert_good(&with(&[&image]));
+            image.remove(10);
+            assert_invalid(&with(&[&image]), "");
+        }
+    }
+}

@@ -185,3 +185,107 @@ impl Frame {
         source.skip(3)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::image::samples::{jpeg, jpeg_of, jpeg_segment, scan, sof, tables};
+    use crate::image::tests::{assert_good, assert_invalid};
+
+    fn grey_scan() -> Vec<u8> {
+        scan(&[1], [0, 63], &[0x3F])
+    }
+
+    #[test]
+    fn thirteen_markers_begin_a_frame() {
+        for marker in 0xC0..=0xCF {
+            let image = jpeg(marker, 8, 8, 1, &[]);
+            match marker {
+                0xC4 | 0xCC => assert_invalid(&image, "SOS before SOF"),
+                0xC8 => assert_invalid(&image, "unexpected marker"),
+                _ => assert_good(&image),
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_has_one_three_or_four_components() {
+        for components in 0..=4 {
+            let frame = sof(0xC0, 8, 8, components);
+            let image = jpeg_of(&[tables(), frame, grey_scan()]);
+            match components {
+                1 | 3 | 4 => assert_good(&image),
+                _ => assert_invalid(&image, "number of components"),
+            }
+        }
+        let with = |payload: &[u8]| jpeg_of(&[jpeg_segment(0xC0, payload), grey_scan()]);
+        assert_good(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0]));
+        assert_good(&with(&[12, 0, 8, 0, 8, 1, 1, 0x44, 3]));
+        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11]), "SOF length");
+        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0, 0]), "SOF length");
+        assert_invalid(&with(&[9, 0, 8, 0, 8, 1, 1, 0x11, 0]), "precision");
+        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x01, 0]), "sampling");
+        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x15, 0]), "sampling");
+        assert_invalid(&with(&[8, 0, 0, 0, 8, 1, 1, 0x11, 0]), "width or height 0");
+        assert_invalid(&with(&[8, 0, 8, 0, 0, 1, 1, 0x11, 0]), "width or height 0");
+    }
+
+    #[test]
+    fn one_frame_then_scans_with_data() {
+        let frame = || sof(0xC0, 8, 8, 1);
+        assert_good(&jpeg_of(&[frame(), grey_scan(), tables(), grey_scan()]));
+        assert_invalid(&jpeg_of(&[]), "no SOF");
+        assert_invalid(&jpeg_of(&[tables()]), "no SOF");
+        assert_invalid(&jpeg_of(&[frame()]), "no image data");
+        assert_invalid(
+            &jpeg_of(&[frame(), scan(&[1], [0, 63], &[])]),
+            "no image data",
+        );
+        assert_invalid(&jpeg_of(&[grey_scan(), frame()]), "SOS before SOF");
+        assert_invalid(&jpeg_of(&[frame(), frame(), grey_scan()]), "second SOF");
+        assert_invalid(
+            &jpeg_of(&[frame(), scan(&[2], [0, 63], &[1])]),
+            "unknown component",
+        );
+        assert_invalid(&jpeg_of(&[frame(), scan(&[], [0, 63], &[1])]), "SOS length");
+        assert_invalid(
+            &jpeg_of(&[frame(), scan(&[1; 5], [0, 63], &[1])]),
+            "SOS length",
+        );
+        assert_invalid(
+            &jpeg_of(&[frame(), jpeg_segment(0xDA, &[1, 1, 0, 0, 63])]),
+            "SOS length",
+        );
+        // A height that is only given after the first scan.
+        let later = [sof(0xC0, 8, 0, 1), grey_scan(), jpeg_segment(0xDC, &[0, 8])];
+        assert_invalid(&jpeg_of(&later), "width or height 0");
+    }
+
+    #[test]
+    fn coded_data_ends_at_a_marker_and_nowhere_else() {
+        let with = |coded: &[u8]| {
+            let coded = scan(&[1], [0, 63], coded);
+            jpeg_of(&[sof(0xC0, 8, 8, 1), coded])
+        };
+        assert_good(&with(b"\xFF\x00"));
+        assert_good(&with(
+            b"a\xFF\x00\xFF\xFF\x00\xFF\xD0b\xFF\xFF\xFF\xD7c\xFF\xFF",
+        ));
+        assert_good(&with(b"a\xFF\xFE\x00\x04\xFF\xD9"));
+        assert_invalid(&with(b"\xFF\xD0"), "no image data");
+        for marker in [0x01, 0x02, 0xBF, 0xC8, 0xD8, 0xDE, 0xDF, 0xF0, 0xFD] {
+            assert_invalid(&with(&[1, 0xFF, marker]), "unexpected marker");
+        }
+    }
+
+    #[test]
+    fn segments_follow_one_another() {
+        let with = |start: &[u8]| jpeg(0xC0, 8, 8, 1, &[start.to_vec()]);
+        assert_good(&with(b"\xFF\xFE\x00\x02\xFF\xFF\xFF\xE1\x00\x03a"));
+        assert_invalid(&with(b"\xFF\xFE\x00\x01"), "segment length");
+        assert_invalid(&with(b"\xFF\xFE\x00\x00"), "segment length");
+        assert_invalid(&with(b"\xFF\xFE\x00\x02<?php"), "no marker");
+        assert_invalid(&with(b"\xFF\x00"), "unexpected marker");
+        assert_invalid(&with(b"\xFF\xD0"), "unexpected marker");
+        assert_invalid(&with(b"\xFF\xD8"), "unexpected marker");
+    }
+}

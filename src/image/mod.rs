@@ -3,7 +3,11 @@
 mod gif;
 mod jpeg;
 mod png;
+#[cfg(test)]
+mod samples;
 mod source;
+#[cfg(test)]
+mod tests;
 mod webp;
 
 use std::io::{self, BufRead, Read};

@@ -177,3 +177,137 @@ impl Header {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::image::samples::{ihdr, palette, png_chunk, png_of};
+    use crate::image::tests::{assert_good, assert_invalid};
+
+    /// A PNG of `chunks` between IHDR with `rest` and IEND.
+    fn with(rest: [u8; 5], chunks: &[Vec<u8>]) -> Vec<u8> {
+        png_of(&[ihdr(1, 1, rest), chunks.concat(), png_chunk(b"IEND", &[])])
+    }
+
+    fn data() -> Vec<u8> {
+        png_chunk(b"IDAT", b"data")
+    }
+
+    #[test]
+    fn fifteen_combinations_of_colour_type_and_depth_are_legal() {
+        let mut legal = Vec::new();
+        for colour_type in 0..=255 {
+            for depth in 0..=255 {
+                let image = with([depth, colour_type, 0, 0, 0], &[palette(1), data()]);
+                match crate::image::tests::check(&image) {
+                    Ok(_) => legal.push((colour_type, depth)),
+                    Err(_) => assert_invalid(&image, "colour type and bit depth"),
+                }
+            }
+        }
+        let expected = [
+            (0, 1),
+            (0, 2),
+            (0, 4),
+            (0, 8),
+            (0, 16),
+            (2, 8),
+            (2, 16),
+            (3, 1),
+            (3, 2),
+            (3, 4),
+            (3, 8),
+            (4, 8),
+            (4, 16),
+            (6, 8),
+            (6, 16),
+        ];
+        assert_eq!(legal, expected);
+    }
+
+    #[test]
+    fn every_changed_bit_of_a_critical_chunk_is_noticed() {
+        let good = with([8, 0, 0, 0, 0], &[data()]);
+        assert_good(&good);
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_invalid(&bytes, "");
+        }
+    }
+
+    #[test]
+    fn header_comes_first_and_is_legal() {
+        let grey = [8, 0, 0, 0, 0];
+        assert_good(&with(grey, &[data()]));
+        assert_good(&with([8, 0, 0, 0, 1], &[data()]));
+        assert_invalid(&with([8, 0, 1, 0, 0], &[data()]), "method");
+        assert_invalid(&with([8, 0, 0, 1, 0], &[data()]), "method");
+        assert_invalid(&with([8, 0, 0, 0, 2], &[data()]), "method");
+        assert_invalid(&png_of(&[data(), png_chunk(b"IEND", &[])]), "no IHDR");
+        let late = [
+            png_chunk(b"tEXt", b"a"),
+            ihdr(1, 1, grey),
+            data(),
+            png_chunk(b"IEND", &[]),
+        ];
+        assert_invalid(&png_of(&late), "no IHDR");
+        assert_invalid(&png_of(&[png_chunk(b"IHDR", &[0; 12]), data()]), "no IHDR");
+        assert_invalid(
+            &with(grey, &[ihdr(1, 1, grey), data()]),
+            "unknown critical chunk",
+        );
+    }
+
+    #[test]
+    fn a_palette_comes_once_and_before_the_image_data() {
+        let paletted = [8, 3, 0, 0, 0];
+        assert_good(&with(paletted, &[palette(1), data()]));
+        assert_good(&with(paletted, &[palette(256), data()]));
+        assert_invalid(&with(paletted, &[data()]), "no PLTE");
+        assert_invalid(&with(paletted, &[data(), palette(1)]), "no PLTE");
+        assert_invalid(
+            &with(paletted, &[palette(1), palette(1), data()]),
+            "second PLTE",
+        );
+        assert_invalid(
+            &with([8, 2, 0, 0, 0], &[data(), palette(1)]),
+            "PLTE after IDAT",
+        );
+        assert_invalid(&with(paletted, &[palette(0), data()]), "PLTE length");
+        assert_invalid(&with(paletted, &[palette(257), data()]), "PLTE length");
+        assert_invalid(
+            &with(paletted, &[png_chunk(b"PLTE", &[0; 4]), data()]),
+            "PLTE length",
+        );
+    }
+
+    #[test]
+    fn image_data_is_there_and_in_one_run() {
+        let grey = [8, 0, 0, 0, 0];
+        let text = png_chunk(b"tEXt", b"a");
+        let empty = png_chunk(b"IDAT", &[]);
+        assert_good(&with(
+            grey,
+            &[text.clone(), empty.clone(), data(), data(), text.clone()],
+        ));
+        assert_invalid(&with(grey, &[]), "no image data");
+        assert_invalid(&with(grey, &[empty]), "no image data");
+        assert_invalid(&with(grey, &[data(), text, data()]), "not consecutive");
+    }
+
+    #[test]
+    fn unknown_chunks_are_passed_over_unless_they_are_critical() {
+        let grey = [8, 0, 0, 0, 0];
+        assert_good(&with(grey, &[png_chunk(b"prVt", &[1; 300]), data()]));
+        assert_invalid(
+            &with(grey, &[png_chunk(b"CgBI", &[1]), data()]),
+            "unknown critical chunk",
+        );
+        assert_invalid(
+            &with(grey, &[png_chunk(b"t<xt", &[1]), data()]),
+            "chunk name",
+        );
+        let end = [ihdr(1, 1, grey), data(), png_chunk(b"IEND", &[0])];
+        assert_invalid(&png_of(&end), "IEND length");
+    }
+}

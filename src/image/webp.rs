@@ -60,25 +60,12 @@ pub(super) fn walk(
         _ => return invalid("WebP: first chunk"),
     };
     sizes.note(width, height)?;
-    // Readers may ignore what follows the only chunk of a simple file (section 2.6), and they do; but the file must have it.
-    source.skip(riff_end.saturating_sub(source.position()))?;
-    Ok((width, height))
-}
-
-/// A rectangle inside the canvas.
-#[derive(Clone, Copy)]
-struct Area {
-    left: u32,
-    top: u32,
-    width: u32,
-    height: u32,
-}
-
-impl Area {
-    /// Whether all of it lies on a canvas of `width` by `height`. Its fields have 25 bits at most: the sums fit.
-    fn is_within(self, width: u32, height: u32) -> bool {
-        self.left + self.width <= width && self.top + self.height <= height
+    first.finish(source, riff_end)?;
+    // Nothing belongs after the only chunk of a simple file, but a reader passes over chunks that it does not know.
+    while source.position() < riff_end {
+        Chunk::read(source, riff_end)?.finish(source, riff_end)?;
     }
+    Ok((width, height))
 }
 
 /// Walks the extended format (section 2.7): a canvas, then one still image or the frames of an animation.
@@ -109,7 +96,7 @@ fn walk_extended(
         let chunk = Chunk::read(source, riff_end)?;
         match &chunk.name {
             b"VP8X" => return invalid("WebP: second VP8X"),
-            // Without the animation flag, what belongs to an animation is ignored (section 2.7.1.1).
+            // Without the animation flag, what belongs to an animation is ignored (section 2.7).
             b"ANIM" if animated => {
                 if chunk.length < 6 {
                     return invalid("WebP: ANIM length");
@@ -120,9 +107,7 @@ fn walk_extended(
                 if !has_animation_header {
                     return invalid("WebP: ANMF before ANIM");
                 }
-                if !read_frame(source, &chunk)?.is_within(canvas_width, canvas_height) {
-                    return invalid("WebP: frame outside the canvas");
-                }
+                read_frame(source, &chunk, (canvas_width, canvas_height))?;
                 has_frame = true;
             }
             _ => still.read_chunk(source, &chunk)?,
@@ -140,17 +125,18 @@ fn walk_extended(
     Ok((canvas_width, canvas_height))
 }
 
-/// Reads an ANMF chunk (section 2.7.1.1) up to its end; where its frame lies.
-fn read_frame(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<Area, Rejected> {
+/// Reads an ANMF chunk (section 2.7) up to its end; its frame must lie on the canvas.
+fn read_frame(
+    source: &mut Source<impl BufRead>,
+    chunk: &Chunk,
+    canvas: (u32, u32),
+) -> Result<(), Rejected> {
     if chunk.length < 16 {
         return invalid("WebP: ANMF length");
     }
-    let area = Area {
-        left: 2 * source.u24_le()?,
-        top: 2 * source.u24_le()?,
-        width: 1 + source.u24_le()?,
-        height: 1 + source.u24_le()?,
-    };
+    let left = 2 * source.u24_le()?;
+    let top = 2 * source.u24_le()?;
+    let declared = (1 + source.u24_le()?, 1 + source.u24_le()?);
     let _duration = source.u24_le()?;
     let _blending_and_disposal = source.byte()?;
 
@@ -160,11 +146,16 @@ fn read_frame(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<Area, 
         picture.read_chunk(source, &part)?;
         part.finish(source, chunk.end)?;
     }
-    match picture.size {
-        Some(size) if size == (area.width, area.height) => Ok(area),
-        Some(_) => invalid("WebP: image and frame differ in size"),
-        None => invalid("WebP: frame without image data"),
+    let Some(coded) = picture.size else {
+        return invalid("WebP: frame without image data");
+    };
+    // Decoders draw the coded size even where the frame declares another one, so each of them has to fit.
+    for (width, height) in [declared, coded] {
+        if left + width > canvas.0 || top + height > canvas.1 {
+            return invalid("WebP: frame outside the canvas");
+        }
     }
+    Ok(())
 }
 
 /// The chunks that make one picture: perhaps ALPH, then VP8, or VP8L alone.
@@ -198,7 +189,7 @@ impl Picture {
     }
 }
 
-/// Reads the head of a VP8 key frame (RFC 6386, section 9.1): width and height, each 0 to 16,383.
+/// Reads the head of a VP8 key frame (RFC 6386, section 9.1): width and height, each 1 to 16,383.
 fn read_lossy(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<(u32, u32), Rejected> {
     const HEAD: u32 = 10;
     if chunk.length < HEAD {
@@ -222,10 +213,13 @@ fn read_lossy(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<(u32, 
     // The two upper bits ask for upscaling, which is no part of the size.
     let width = source.u16_le()? & 0x3FFF;
     let height = source.u16_le()? & 0x3FFF;
+    if width == 0 || height == 0 {
+        return invalid("WebP: width or height 0");
+    }
     Ok((width.into(), height.into()))
 }
 
-/// Reads the head of a lossless image (RFC 9649, section 3.4): width and height, each 1 to 16,384.
+/// Reads the head of a lossless image (RFC 9649, section 3): width and height, each 1 to 16,384.
 fn read_lossless(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<(u32, u32), Rejected> {
     const HEAD: u32 = 5;
     if chunk.length <= HEAD {
@@ -240,4 +234,168 @@ fn read_lossless(source: &mut Source<impl BufRead>, chunk: &Chunk) -> Result<(u3
         return invalid("WebP: VP8L version");
     }
     Ok(((bits & 0x3FFF) + 1, ((bits >> 14) & 0x3FFF) + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::image::samples::{VP8_5X3, anmf, vp8l, vp8x, webp, webp_chunk};
+    use crate::image::tests::{assert_good, assert_invalid};
+
+    fn lossy() -> Vec<u8> {
+        webp_chunk(b"VP8 ", VP8_5X3)
+    }
+
+    fn lossless() -> Vec<u8> {
+        webp_chunk(b"VP8L", &vp8l(5, 3))
+    }
+
+    fn anim() -> Vec<u8> {
+        webp_chunk(b"ANIM", &[0; 6])
+    }
+
+    fn of(chunks: &[Vec<u8>]) -> Vec<u8> {
+        webp(&chunks.concat())
+    }
+
+    fn with_riff_length(chunks: &[u8], change: i32) -> Vec<u8> {
+        let mut bytes = webp(chunks);
+        let length = u32::try_from(bytes.len() - 8).expect("short");
+        let length = length.checked_add_signed(change).expect("in range");
+        bytes[4..8].copy_from_slice(&length.to_le_bytes());
+        bytes
+    }
+
+    #[test]
+    fn chunks_end_inside_the_file_and_the_riff_length() {
+        for chunks in [lossy(), lossless(), [vp8x(0, 5, 3), lossy()].concat()] {
+            assert_good(&with_riff_length(&chunks, 0));
+            for more in [1, 2, 8, 1_000] {
+                assert_invalid(&with_riff_length(&chunks, more), "");
+            }
+            for less in 1..20 {
+                assert_invalid(&with_riff_length(&chunks, -less), "chunk");
+            }
+            let followed = |tail: &[u8]| webp(&[&chunks[..], tail].concat());
+            assert_good(&followed(b"what\0\0\0\0"));
+            assert_good(&followed(b"what\x03\0\0\0abc\0"));
+            assert_invalid(&followed(b"what"), "chunk");
+            assert_invalid(&followed(b"what\x05\0\0\0abcd"), "chunk length");
+        }
+    }
+
+    #[test]
+    fn the_last_padding_byte_may_be_outside_the_riff_length() {
+        let odd = webp_chunk(b"VP8L", &[&vp8l(5, 3)[..], &[0]].concat());
+        assert_good(&with_riff_length(&odd, 0));
+        assert_good(&with_riff_length(&odd, -1));
+        assert_invalid(&with_riff_length(&odd, -2), "chunk length");
+    }
+
+    #[test]
+    fn the_first_chunk_is_an_image_or_the_extended_header() {
+        assert_invalid(&webp(&[]), "chunk");
+        assert_invalid(&of(&[webp_chunk(b"EXIF", b"ab"), lossy()]), "first chunk");
+        assert_invalid(&of(&[webp_chunk(b"ALPH", b"ab"), lossy()]), "first chunk");
+        assert_invalid(&of(&[webp_chunk(b"VP8X", &[0; 9]), lossy()]), "VP8X length");
+        assert_invalid(
+            &of(&[webp_chunk(b"VP8X", &[0; 12]), lossy()]),
+            "VP8X length",
+        );
+        assert_invalid(&of(&[vp8x(0, 5, 3), vp8x(0, 5, 3), lossy()]), "second VP8X");
+        let mut bytes = webp(&lossy());
+        bytes[..4].copy_from_slice(b"RIFX");
+        assert_invalid(&bytes, "no RIFF");
+    }
+
+    #[test]
+    fn an_extended_file_has_one_still_image_of_the_canvas_size() {
+        let still = |chunks: Vec<u8>| of(&[vp8x(0x10, 5, 3), chunks]);
+        let alpha = || webp_chunk(b"ALPH", &[0; 16]);
+        assert_good(&still(lossless()));
+        assert_good(&still([alpha(), lossy()].concat()));
+        assert_invalid(&still(vec![]), "no image data");
+        assert_invalid(&still(alpha()), "no image data");
+        assert_invalid(&still([alpha(), lossless()].concat()), "ALPH with VP8L");
+        assert_invalid(&still([lossy(), lossless()].concat()), "second image");
+        for (width, height) in [(4, 3), (6, 3), (5, 2), (5, 4)] {
+            assert_invalid(&of(&[vp8x(0, width, height), lossy()]), "differ in size");
+        }
+        // What belongs to an animation is not looked at where the flag is not set.
+        let frame = anmf(0, 0, 5, 3, &lossy());
+        assert_good(&still([anim(), frame.clone(), lossy()].concat()));
+        assert_invalid(&still([anim(), frame].concat()), "no image data");
+    }
+
+    #[test]
+    fn an_animation_has_frames_on_its_canvas() {
+        let animation = |frames: Vec<u8>| of(&[vp8x(2, 10, 10), anim(), frames]);
+        let frame = |left, top| anmf(left, top, 5, 3, &lossy());
+        assert_good(&animation(frame(0, 0)));
+        assert_good(&animation(anmf(
+            6,
+            8,
+            4,
+            2,
+            &webp_chunk(b"VP8L", &vp8l(4, 2)),
+        )));
+        assert_good(&animation(anmf(0, 0, 4, 3, &lossy())));
+        assert_good(&animation(anmf(
+            0,
+            0,
+            5,
+            3,
+            &[lossy(), webp_chunk(b"what", b"abc")].concat(),
+        )));
+        assert_invalid(&animation(frame(6, 0)), "outside the canvas");
+        assert_invalid(&animation(frame(0, 8)), "outside the canvas");
+        assert_invalid(
+            &animation(anmf(0, 0, 11, 3, &lossy())),
+            "outside the canvas",
+        );
+        assert_invalid(&animation(vec![]), "no image data");
+        assert_invalid(&animation(lossy()), "still image in an animation");
+        assert_invalid(&animation(webp_chunk(b"ANMF", &[0; 15])), "ANMF length");
+        assert_invalid(&animation(anmf(0, 0, 5, 3, &[])), "without image data");
+        assert_invalid(
+            &animation(anmf(0, 0, 5, 3, &[lossy(), lossy()].concat())),
+            "second image",
+        );
+        assert_invalid(
+            &animation(anmf(0, 0, 5, 3, b"VP8 \xFF\0\0\0")),
+            "chunk length",
+        );
+        assert_invalid(&of(&[vp8x(2, 10, 10), frame(0, 0)]), "ANMF before ANIM");
+        let short = webp_chunk(b"ANIM", &[0; 4]);
+        assert_invalid(&of(&[vp8x(2, 10, 10), short, frame(0, 0)]), "ANIM length");
+    }
+
+    #[test]
+    fn heads_of_bit_streams_are_legal() {
+        let changed = |place: usize, bits: u8| {
+            let mut payload = VP8_5X3.to_vec();
+            payload[place] ^= bits;
+            webp(&webp_chunk(b"VP8 ", &payload))
+        };
+        assert_good(&changed(0, 0x06));
+        assert_invalid(&changed(0, 0x01), "frame tag");
+        assert_invalid(&changed(0, 0x08), "frame tag");
+        assert_invalid(&changed(0, 0x10), "frame tag");
+        assert_invalid(&changed(1, 0x10), "first partition");
+        assert_invalid(&changed(3, 0x01), "start code");
+        assert_invalid(&changed(6, 0x05), "width or height 0");
+        assert_invalid(&changed(8, 0x03), "width or height 0");
+        assert_good(&changed(7, 0xC0));
+        assert_invalid(&webp(&webp_chunk(b"VP8 ", &VP8_5X3[..8])), "VP8 length");
+
+        let changed = |place: usize, bits: u8| {
+            let mut payload = vp8l(5, 3);
+            payload[place] ^= bits;
+            webp(&webp_chunk(b"VP8L", &payload))
+        };
+        assert_good(&changed(4, 0x10));
+        assert_invalid(&changed(0, 0x01), "signature");
+        assert_invalid(&changed(4, 0x20), "version");
+        assert_invalid(&changed(4, 0x80), "version");
+        assert_invalid(&webp(&webp_chunk(b"VP8L", &vp8l(5, 3)[..5])), "VP8L length");
+    }
 }

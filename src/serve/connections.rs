@@ -10,6 +10,10 @@ use super::listener::Stream;
 /// How long an accepted connection waits for an idle one to end in its favour.
 const GIVING_UP_TIME: Duration = Duration::from_millis(50);
 
+/// A connection that was used more lately may be in use again: nginx takes the one that fell idle last, and a request that meets
+/// the closing of its connection is lost.
+const IDLE_ENOUGH: Duration = Duration::from_millis(100);
+
 /// Every connection that has a thread.
 #[derive(Debug)]
 pub(super) struct Connections {
@@ -21,35 +25,32 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Counts registrations and replies, as a clock that orders them.
-    ticks: u64,
+    registered: u64,
     open: HashMap<u64, Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
     stream: Stream,
-    /// The tick of its last reply, while it waits for another request. A connection that has sent none yet is not idle: its
+    /// When its last reply was given, while it waits for another request. A connection that has sent none yet is not idle: its
     /// request is on the way.
-    idle_since: Option<u64>,
+    idle_since: Option<Instant>,
 }
 
 impl Table {
-    fn tick(&mut self) -> u64 {
-        self.ticks += 1;
-        self.ticks
-    }
-
-    /// Closes the connection that has been idle for longest; `false` if none is.
+    /// Closes the connection that has been idle for longest; `false` if none has been idle for [`IDLE_ENOUGH`].
     fn give_up_idle(&self) -> bool {
-        let longest = self
+        let idle = self
             .open
             .values()
-            .filter(|entry| entry.idle_since.is_some())
-            .min_by_key(|entry| entry.idle_since);
-        longest
-            .inspect(|entry| entry.stream.shut_down_reading())
-            .is_some()
+            .filter_map(|entry| Some((entry.idle_since?, entry)));
+        match idle.min_by_key(|(since, _)| *since) {
+            Some((since, entry)) if since.elapsed() >= IDLE_ENOUGH => {
+                entry.stream.shut_down_reading();
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -86,7 +87,8 @@ impl Connections {
         if table.open.len() >= connections.cap {
             return None;
         }
-        let id = table.tick();
+        table.registered += 1;
+        let id = table.registered;
         table.open.insert(
             id,
             Entry {
@@ -130,10 +132,8 @@ impl Connections {
     }
 
     fn set_idle(&self, id: u64, idle: bool) {
-        let mut table = self.table();
-        let tick = table.tick();
-        if let Some(entry) = table.open.get_mut(&id) {
-            entry.idle_since = idle.then_some(tick);
+        if let Some(entry) = self.table().open.get_mut(&id) {
+            entry.idle_since = idle.then(Instant::now);
         }
     }
 }

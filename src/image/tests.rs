@@ -1,0 +1,420 @@
+use std::io::{self, BufReader, ErrorKind};
+
+use proptest::prelude::*;
+
+use super::samples::{self, Sample};
+use super::*;
+
+const LIMITS: Limits = Limits {
+    max_side: 16_384,
+    max_megapixels: 50,
+};
+
+pub(super) fn check(mut bytes: &[u8]) -> Result<Inspected, Rejected> {
+    inspect(&mut bytes, LIMITS)
+}
+
+/// A result in a form that can be compared.
+fn told(result: Result<Inspected, Rejected>) -> String {
+    result.map_or_else(|error| error.to_string(), |image| format!("{image:?}"))
+}
+
+#[track_caller]
+pub(super) fn assert_invalid(bytes: &[u8], why: &str) {
+    match check(bytes) {
+        Err(Rejected::InvalidType(text)) => assert!(text.contains(why), "{text:?}, not {why:?}"),
+        other => panic!("{other:?}, not {why:?}"),
+    }
+}
+
+#[track_caller]
+fn assert_too_large(bytes: &[u8], expected: (u32, u32)) {
+    match check(bytes) {
+        Err(Rejected::TooLarge { width, height }) => assert_eq!((width, height), expected),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn assert_good(bytes: &[u8]) {
+    if let Err(error) = check(bytes) {
+        panic!("{error}");
+    }
+}
+
+#[test]
+fn samples_are_accepted_with_their_type_and_size() {
+    for Sample {
+        name,
+        bytes,
+        image_type,
+        width,
+        height,
+    } in samples::all()
+    {
+        let image = check(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let expected = Inspected {
+            image_type,
+            width,
+            height,
+        };
+        assert_eq!(image, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for Sample { name, bytes, .. } in samples::all() {
+        for length in 0..bytes.len() {
+            let result = check(&bytes[..length]);
+            assert!(
+                matches!(result, Err(Rejected::InvalidType(_))),
+                "{name} cut to {length} of {}: {result:?}",
+                bytes.len()
+            );
+        }
+    }
+}
+
+#[test]
+fn bytes_after_the_image_are_kept() {
+    for Sample { name, bytes, .. } in samples::all() {
+        let longer = [&bytes[..], b"<?php", &bytes].concat();
+        assert_eq!(told(check(&longer)), told(check(&bytes)), "{name}");
+    }
+}
+
+#[test]
+fn the_result_does_not_depend_on_how_the_input_is_split() {
+    for Sample { name, bytes, .. } in samples::all() {
+        let whole = told(check(&bytes));
+        for capacity in [1, 2, 3, 5, 7, 11, 12, 13, 64] {
+            let mut reader = BufReader::with_capacity(capacity, &bytes[..]);
+            let split = told(inspect(&mut reader, LIMITS));
+            assert_eq!(split, whole, "{name} in pieces of {capacity}");
+        }
+        for point in 0..bytes.len().min(2_000) {
+            let (start, end) = bytes.split_at(point);
+            let split = told(inspect(&mut start.chain(end), LIMITS));
+            assert_eq!(split, whole, "{name} split at {point}");
+        }
+    }
+}
+
+#[test]
+fn magic_numbers_alone_are_refused() {
+    for fake in [
+        &b""[..],
+        b"GIF",
+        b"GIF89a",
+        b"GIF89a<?php system($_GET['c']); ?>;",
+        b"\xFF\xD8\xFF",
+        b"\xFF\xD8\xFF<?php",
+        b"\xFF\xD8\xFF\xD9",
+        b"\xFF\xD8\xFF\xE0\0\x10JFIF\0<?php ?>\xFF\xD9",
+        b"\x89PNG",
+        b"\x89PNG\r\n\x1a\n<svg onload=alert(1)>",
+        b"XXXXXXXXWEBP<script>",
+        b"RIFF\x10\0\0\0WEBP<script>",
+        b"RIFF\x0C\0\0\0WEBPVP8L\0\0\0\0",
+        b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"%PDF-1.7",
+        b"\0\0\0\x20ftypavif\0\0\0\0",
+    ] {
+        assert_invalid(fake, "");
+    }
+}
+
+/// An input that fails once in the middle, with an error of its own.
+struct Failing<'a> {
+    rest: &'a [u8],
+    kind: Option<ErrorKind>,
+}
+
+impl Read for Failing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Failing<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.rest.len() < 30
+            && let Some(kind) = self.kind.take()
+        {
+            return Err(kind.into());
+        }
+        Ok(&self.rest[..self.rest.len().min(7)])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.rest = &self.rest[length..];
+    }
+}
+
+#[test]
+fn an_error_of_the_input_is_no_verdict_on_the_image() {
+    for Sample { name, bytes, .. } in samples::all() {
+        let with = |kind| {
+            let mut input = Failing {
+                rest: &bytes,
+                kind: Some(kind),
+            };
+            inspect(&mut input, LIMITS)
+        };
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::TimedOut] {
+            let failed = with(kind);
+            assert!(
+                matches!(&failed, Err(Rejected::Read(error)) if error.kind() == kind),
+                "{name}: {failed:?}"
+            );
+        }
+        assert_eq!(
+            told(with(ErrorKind::Interrupted)),
+            told(check(&bytes)),
+            "{name}"
+        );
+    }
+}
+
+/// Zeros without end, all from one small buffer.
+struct Zeros;
+
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+
+impl Read for Zeros {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        ZEROS.as_slice().read(buffer)
+    }
+}
+
+impl BufRead for Zeros {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        Ok(&ZEROS)
+    }
+
+    fn consume(&mut self, _length: usize) {}
+}
+
+#[test]
+fn lengths_are_claims_until_the_bytes_are_there() {
+    let huge = |length: u32| {
+        let mut bytes = samples::png_of(&[samples::ihdr(1, 1, [8, 0, 0, 0, 0])]);
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(b"teXt");
+        bytes
+    };
+    assert_invalid(&huge(u32::MAX), "PNG: chunk length");
+    assert_invalid(&huge(1 << 31), "PNG: chunk length");
+    assert_invalid(&huge((1 << 31) - 1), "truncated");
+    assert_invalid(b"RIFF\xFF\xFF\xFF\xFFWEBPVP8X\xFF\xFF\xFF\xFF", "chunk");
+    assert_invalid(
+        b"RIFF\xFE\xFF\xFF\xFFWEBPVP8 \xF2\xFF\xFF\xFF\x30\x01\0\x9D\x01\x2A\x05\0\x03\0",
+        "truncated",
+    );
+
+    // A gibibyte that is there goes through the walk's few bytes.
+    let gibibyte = 1 << 30;
+    let result = inspect(
+        &mut huge(1 << 30).as_slice().chain(Zeros.take(gibibyte + 4)),
+        LIMITS,
+    );
+    assert_eq!(told(result), "not an accepted image: truncated");
+    let mut scan = samples::jpeg(0xC0, 8, 8, 1, &[]);
+    scan.truncate(scan.len() - 2);
+    let result = inspect(
+        &mut scan
+            .as_slice()
+            .chain(Zeros.take(gibibyte))
+            .chain(&b"\xFF\xD9"[..]),
+        LIMITS,
+    );
+    assert!(result.is_ok(), "{result:?}");
+}
+
+#[test]
+fn sides_and_pixels_are_limited() {
+    let grey = |width, height| {
+        samples::png_of(&[
+            samples::ihdr(width, height, [1, 0, 0, 0, 0]),
+            samples::png_chunk(b"IDAT", &[0]),
+            samples::png_chunk(b"IEND", &[]),
+        ])
+    };
+    assert_good(&grey(16_384, 3_051));
+    assert_good(&grey(3_051, 16_384));
+    assert_good(&grey(10_000, 5_000));
+    assert_too_large(&grey(16_385, 1), (16_385, 1));
+    assert_too_large(&grey(1, 16_385), (1, 16_385));
+    assert_too_large(&grey(10_000, 5_001), (10_000, 5_001));
+    let most = i32::MAX.unsigned_abs();
+    assert_too_large(&grey(most, most), (most, most));
+    assert_invalid(&grey(0, 1), "width or height 0");
+    assert_invalid(&grey(1, 0), "width or height 0");
+    assert_invalid(&grey(most + 1, 1), "PNG: width or height");
+
+    let generous = Limits {
+        max_side: u32::MAX,
+        max_megapixels: u32::MAX,
+    };
+    assert!(inspect(&mut &grey(60_000, 60_000)[..], generous).is_ok());
+
+    assert_too_large(&samples::jpeg(0xC0, 16_385, 8, 1, &[]), (16_385, 8));
+    let image = samples::gif_image(0, 0, 1, 1);
+    assert_too_large(&samples::gif(b"GIF89a", 8, 65_535, &image), (8, 65_535));
+    let image = samples::webp_chunk(b"VP8L", &samples::vp8l(16_384, 16_384));
+    assert_too_large(&samples::webp(&image), (16_384, 16_384));
+}
+
+#[test]
+fn a_broken_image_is_broken_even_where_it_is_too_large() {
+    let large = [
+        samples::png(20_000, 1, 1, 0, 0, &[]),
+        samples::jpeg(0xC0, 20_000, 8, 1, &[]),
+        samples::gif(b"GIF89a", 20_000, 1, &samples::gif_image(0, 0, 1, 1)),
+        samples::webp(
+            &[
+                samples::vp8x(2, 20_000, 1),
+                samples::webp_chunk(b"ANIM", &[0; 6]),
+                samples::anmf(
+                    0,
+                    0,
+                    5,
+                    1,
+                    &samples::webp_chunk(b"VP8L", &samples::vp8l(5, 1)),
+                ),
+            ]
+            .concat(),
+        ),
+    ];
+    for bytes in large {
+        assert!(matches!(check(&bytes), Err(Rejected::TooLarge { .. })));
+        assert_invalid(&bytes[..bytes.len() - 1], "truncated");
+    }
+}
+
+#[test]
+fn a_small_canvas_hides_no_large_image() {
+    let gif = |image: &[u8]| samples::gif(b"GIF89a", 1, 1, image);
+    assert_too_large(&gif(&samples::gif_image(0, 0, 20_000, 1)), (20_000, 1));
+    assert_too_large(
+        &gif(&samples::gif_image(0, 0, 9_000, 9_000)),
+        (9_000, 9_000),
+    );
+    assert_too_large(&gif(&samples::gif_image(65_535, 0, 65_535, 1)), (65_535, 1));
+    assert_too_large(&gif(&samples::gif_image(16_384, 0, 1, 1)), (16_385, 1));
+    assert_invalid(&gif(&samples::gif_image(0, 0, 0, 1)), "width or height 0");
+    assert_invalid(&gif(&samples::gif_image(0, 0, 1, 0)), "width or height 0");
+
+    let large = samples::webp_chunk(b"VP8L", &samples::vp8l(16_384, 16_384));
+    let still = [samples::vp8x(0, 1, 1), large.clone()].concat();
+    assert_invalid(&samples::webp(&still), "differ in size");
+    for (width, height, chunks) in [
+        (1, 1, large),
+        (
+            16_384,
+            16_384,
+            samples::webp_chunk(b"VP8L", &samples::vp8l(1, 1)),
+        ),
+    ] {
+        let frame = samples::anmf(0, 0, width, height, &chunks);
+        let animation = [
+            samples::vp8x(2, 1, 1),
+            samples::webp_chunk(b"ANIM", &[0; 6]),
+            frame,
+        ];
+        assert_invalid(&samples::webp(&animation.concat()), "outside the canvas");
+    }
+}
+
+/// A reader that hands out pieces of the given lengths, over and over.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    lengths: &'a [usize],
+    piece: usize,
+    turn: usize,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.fill_buf()?.read(buffer)?;
+        self.consume(length);
+        Ok(length)
+    }
+}
+
+impl BufRead for Pieces<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.piece == 0 {
+            self.piece = self.lengths[self.turn % self.lengths.len()];
+            self.turn += 1;
+        }
+        Ok(&self.rest[..self.piece.min(self.rest.len())])
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.rest = &self.rest[length..];
+        self.piece -= length;
+    }
+}
+
+/// The heads of the four types, so that random bytes get past the first look.
+const HEADS: [&[u8]; 9] = [
+    b"",
+    b"\xFF\xD8\xFF",
+    b"\xFF\xD8\xFF\xC0\0\x0B\x08\0\x01\0\x01\x01\x01\x11\0\xFF\xDA\0\x08\x01\x01\0\0\x3F\0",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF89a\x01\0\x01\0\0\0\0",
+    b"GIF89a\x01\0\x01\0\0\0\0,\0\0\0\0\x01\0\x01\0\0\x02",
+    b"RIFF\xFF\0\0\0WEBPVP8 ",
+    b"RIFF\xFF\0\0\0WEBPVP8L",
+    b"RIFF\xFF\0\0\0WEBPVP8X\x0A\0\0\0\x02\0\0\0\x09\0\0\x09\0\0",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn random_bytes_get_an_answer(
+        head in prop::sample::select(&HEADS[..]),
+        tail in prop::collection::vec(any::<u8>(), 0..600),
+        lengths in prop::collection::vec(1_usize..20, 1..5),
+    ) {
+        let bytes = [head, &tail].concat();
+        let mut pieces = Pieces { rest: &bytes, lengths: &lengths, piece: 0, turn: 0 };
+        prop_assert_eq!(told(inspect(&mut pieces, LIMITS)), told(check(&bytes)));
+    }
+
+    #[test]
+    fn damaged_images_get_an_answer(
+        which in any::<prop::sample::Index>(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 1..6),
+        lengths in prop::collection::vec(1_usize..20, 1..5),
+    ) {
+        let mut samples: Vec<_> = samples::all().into_iter().filter(|s| s.bytes.len() < 4_000).collect();
+        let which = which.index(samples.len());
+        let mut bytes = samples.swap_remove(which).bytes;
+        for (place, value, kind) in damage {
+            if bytes.is_empty() {
+                break;
+            }
+            let place = place.index(bytes.len());
+            match kind {
+                0 => bytes[place] = value,
+                1 => bytes[place] ^= 1 << (value % 8),
+                2 => bytes.insert(place, value),
+                _ => drop(bytes.drain(place..(place + usize::from(value)).min(bytes.len()))),
+            }
+        }
+        let mut pieces = Pieces { rest: &bytes, lengths: &lengths, piece: 0, turn: 0 };
+        let result = check(&bytes);
+        if let Ok(image) = &result {
+            prop_assert!((1..=LIMITS.max_side).contains(&image.width));
+            prop_assert!((1..=LIMITS.max_side).contains(&image.height));
+        }
+        prop_assert_eq!(told(inspect(&mut pieces, LIMITS)), told(result));
+    }
+}
