@@ -37,6 +37,10 @@ pub(super) fn viewer(config: &Config) -> String {
         values: &[
             ("HOST", host(config)),
             ("PUBLIC_URL", Escaped::html(config.site.public_url())),
+            (
+                "PUBLIC_URL_ENCODED",
+                Escaped::html(&percent_encoded(config.site.public_url(), b"")),
+            ),
             ("REPORT_LINK", Escaped::written(link)),
             ("CONTACT", Escaped::html(&config.site.contact)),
         ],

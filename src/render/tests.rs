@@ -250,7 +250,7 @@ fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
     }
     for text in pages("javascript:alert(1)@x") {
         assert!(!text.contains("href=\"javascript"));
-        assert!(!text.contains("mailto"));
+        assert!(!text.contains("mailto:javascript") && !text.contains("mailto:alert"));
     }
     let [view, _] = pages("a\"b?cc=x&d@example.com");
     assert!(view.contains("mailto:a%22b%3Fcc%3Dx%26d@example.com?"));
@@ -465,5 +465,28 @@ fn examples_are_shown_as_written_with_the_values_of_this_site() {
             .map(|(block, _)| block)
             .expect(id);
         assert!(block.contains(line), "{id}: {block}");
+    }
+}
+
+#[test]
+fn the_viewer_shares_the_page_by_its_absolute_address() {
+    let view = page("");
+    let image = r#"<!--# echo var="corenexis_image" -->"#;
+    let encoded = format!("https%3A%2F%2Fcdn.example.com%2Fview%2F%3Fimg%3D{image}\"");
+    assert_eq!(view.matches(&encoded).count(), 6);
+    for value in [
+        format!("https://cdn.example.com/view/?img={image}"),
+        format!("https://cdn.example.com/p/{image}"),
+        format!(
+            "[![image](https://cdn.example.com/p/{image})](https://cdn.example.com/view/?img={image})"
+        ),
+        format!(
+            "[url=https://cdn.example.com/view/?img={image}][img]https://cdn.example.com/p/{image}[/img][/url]"
+        ),
+    ] {
+        assert!(
+            view.contains(&format!("readonly value=\"{value}\"")),
+            "{value}"
+        );
     }
 }
