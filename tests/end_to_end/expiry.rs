@@ -97,7 +97,7 @@ fn an_image_past_its_life_is_not_cached_before_the_sweep_comes() {
         .write(true)
         .open(site.file(&path))
         .expect("the image");
-    let past = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    let past = std::time::SystemTime::now() - std::time::Duration::from_mins(1);
     file.set_modified(past).expect("a time");
     let reply = site.get(&format!("/p/{path}"));
     assert_eq!(reply.header("Cache-Control"), Some("no-cache"), "{reply:?}");

@@ -1,7 +1,7 @@
 //! The daily quota: exact under concurrency, and counting stored images alone.
 
 use std::collections::BTreeMap;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use time::UtcDateTime;
 
@@ -26,7 +26,7 @@ fn of_200_uploads_at_once_a_free_client_has_exactly_50() {
                 scope.spawn(move || site.upload("free", "1M", &png_of(20_000, serial)))
             })
             .collect();
-        let joined = uploads.into_iter().map(|upload| upload.join());
+        let joined = uploads.into_iter().map(ScopedJoinHandle::join);
         joined.map(|reply| reply.expect("a reply")).collect()
     });
     let after = to_midnight();

@@ -148,6 +148,7 @@ fn sigkill_under_load_loses_nothing_that_was_acknowledged() {
         .expect("connect() to unix:")
         .expect("upstream prematurely closed connection")
         .expect("Connection reset by peer")
+        .expect("Broken pipe")
         .start();
     for _ in 0..3 {
         let acknowledged = load_until(&site, 20, || site.signal(Signal::KILL));

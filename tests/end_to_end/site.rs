@@ -4,121 +4,31 @@
 //! what the test says it provokes.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::fs::{self, OpenOptions};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::form::{Form, MULTIPART};
 use crate::http::{self, Reply};
+use crate::machine::{PATIENCE, copy_tree, end, free_port, list_files, pid_of, read, shell};
+pub(crate) use crate::machine::{
+    fake, faketime, faketime_multithreaded, hold_lock, path_of, until,
+};
+pub(crate) use crate::plan::{Client, Launch, Plan};
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_corenexis-cdn");
 
 /// The plans of the default configuration; a site has one client of each.
 const PLANS: [&str; 3] = ["free", "3m", "lifetime"];
-
-/// How long anything may take before a test gives up on it.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A client's credentials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) id: String,
-    pub(crate) token: String,
-}
-
-impl Client {
-    /// Reads what `client add` and `client rotate` print.
-    pub(crate) fn printed(output: &str) -> Self {
-        let value = |key: &str| {
-            let line = output.lines().find_map(|line| line.strip_prefix(key));
-            line.unwrap_or_else(|| panic!("no {key} in {output}"))
-                .to_owned()
-        };
-        Self {
-            id: value("client_id="),
-            token: value("client_token="),
-        }
-    }
-}
-
-/// How the responder is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Launch {
-    /// By itself: it opens the socket of its configuration.
-    Plain,
-    /// So, with so many descriptors.
-    Descriptors(u32),
-    /// With the listening socket as descriptor 0, as spawn-fcgi does.
-    StandardInput,
-    /// With the listening socket as descriptor 3 and `LISTEN_FDS`, as systemd does.
-    SocketActivation,
-    /// Not at all.
-    Absent,
-}
-
-/// What a site is made with.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    sections: BTreeMap<String, String>,
-    nginx: String,
-    launch: Launch,
-    tcp: bool,
-    clock: Option<String>,
-    expected: Vec<&'static str>,
-}
-
-impl Plan {
-    /// Adds lines to a section of config.toml.
-    pub(crate) fn set(mut self, section: &str, lines: &str) -> Self {
-        let text = self.sections.entry(section.to_owned()).or_default();
-        text.push_str(lines);
-        text.push('\n');
-        self
-    }
-
-    /// Adds directives to nginx's http block.
-    pub(crate) fn nginx(mut self, directives: &str) -> Self {
-        self.nginx.push_str(directives);
-        self
-    }
-
-    pub(crate) fn launch(mut self, launch: Launch) -> Self {
-        self.launch = launch;
-        self
-    }
-
-    /// nginx reaches the responder over TCP.
-    pub(crate) fn tcp(mut self) -> Self {
-        self.tcp = true;
-        self
-    }
-
-    /// The responder's clock starts at this instant, UTC. Only where [`faketime`] is installed.
-    pub(crate) fn clock(mut self, instant: &str) -> Self {
-        self.clock = Some(instant.to_owned());
-        self
-    }
-
-    /// Lines of nginx's log with this text are provoked by the test.
-    pub(crate) fn expect(mut self, text: &'static str) -> Self {
-        self.expected.push(text);
-        self
-    }
-
-    pub(crate) fn start(self) -> Site {
-        Site::start_as(self)
-    }
-}
 
 /// A running site.
 #[derive(Debug)]
@@ -172,7 +82,7 @@ impl Site {
         }
     }
 
-    fn start_as(plan: Plan) -> Self {
+    pub(crate) fn start_as(plan: Plan) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("corenexis-cdn-")
             .tempdir()
@@ -250,10 +160,10 @@ impl Site {
                 .or_default()
                 .push_str("min_free = \"10MiB\"\n");
         }
-        let text: String = sections
-            .iter()
-            .map(|(name, lines)| format!("[{name}]\n{lines}"))
-            .collect();
+        let mut text = String::new();
+        for (name, lines) in &sections {
+            text.push_str(&["[", name, "]\n", lines].concat());
+        }
         fs::write(self.config(), text).expect("config.toml is written");
     }
 
@@ -530,129 +440,4 @@ impl Drop for Site {
             assert_eq!(self.complaints(), [""; 0], "in the logs");
         }
     }
-}
-
-/// Ends a process in good order, or at last by force.
-fn end(process: &mut Child) {
-    if matches!(process.try_wait(), Ok(Some(_))) {
-        return;
-    }
-    let _ = kill_process(pid_of(process), Signal::TERM);
-    let deadline = Instant::now() + Duration::from_secs(15);
-    while Instant::now() < deadline {
-        if matches!(process.try_wait(), Ok(Some(_))) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    let _ = process.kill();
-    let _ = process.wait();
-}
-
-fn pid_of(process: &Child) -> Pid {
-    Pid::from_child(process)
-}
-
-fn shell(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script, PROGRAM]);
-    command
-}
-
-/// Asks again and again until there is an answer.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
-}
-
-/// The path in a direct or a viewer URL.
-pub(crate) fn path_of(url: &str) -> &str {
-    url.split_once("?img=")
-        .or_else(|| url.split_once("/p/"))
-        .unwrap_or_else(|| panic!("no image URL: {url}"))
-        .1
-}
-
-/// The library that shifts a process's clock, where it is installed.
-pub(crate) fn faketime() -> Option<PathBuf> {
-    find_faketime("libfaketime.so.1")
-}
-
-/// The same for processes with threads.
-pub(crate) fn faketime_multithreaded() -> Option<PathBuf> {
-    find_faketime("libfaketimeMT.so.1")
-}
-
-fn find_faketime(library: &str) -> Option<PathBuf> {
-    let found = fs::read_dir("/usr/lib")
-        .ok()?
-        .flatten()
-        .map(|entry| entry.path().join("faketime").join(library))
-        .find(|path| path.exists());
-    if found.is_none() {
-        eprintln!("skipped: {library} is not installed (package libfaketime)");
-    }
-    found
-}
-
-/// Makes a command believe that it starts at this instant, UTC. The times of files stay true.
-pub(crate) fn fake(command: &mut Command, library: &Path, instant: &str) {
-    command
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME", format!("@{instant}"))
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("NO_FAKE_STAT", "1")
-        .env("TZ", "UTC");
-}
-
-pub(crate) fn read(path: &Path) -> String {
-    let bytes = fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a directory");
-    for entry in fs::read_dir(from).expect("a directory").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).expect("a copy");
-        }
-    }
-}
-
-fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_type().expect("a type").is_dir() {
-            list_files(&path, root, files);
-        } else {
-            let below = path.strip_prefix(root).expect("a path below");
-            files.push(below.display().to_string());
-        }
-    }
-}
-
-/// Holds a file's lock as a process that runs would.
-pub(crate) fn hold_lock(path: &Path) -> File {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(path)
-        .expect("a lock file");
-    file.lock().expect("the lock");
-    file
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
 use time::{Date, Duration, Month, UtcDateTime};
@@ -196,6 +197,9 @@ fn fields_may_come_in_any_order_and_with_others() {
     );
 }
 
+/// Size, width, height, when it was uploaded and when it expires, and the client's id.
+type Row = (i64, i64, i64, i64, Option<i64>, String);
+
 #[test]
 fn an_upload_leaves_a_row_and_a_file_that_say_the_same() {
     let site = Site::start();
@@ -205,7 +209,6 @@ fn an_upload_leaves_a_row_and_a_file_that_say_the_same() {
     let lasting = site.store("lifetime", "LTF", PNG);
     let days = [days[0], today()];
 
-    type Row = (i64, i64, i64, i64, Option<i64>, String);
     let row = |path: &str| -> Row {
         let query = "SELECT size, width, height, uploaded_at, expires_at, client.id
                      FROM image JOIN client ON client.key = image.client WHERE path = ?1";
@@ -275,7 +278,7 @@ fn uploads_at_the_same_time_are_not_mixed_up() {
                 })
             })
             .collect();
-        let joined = uploads.into_iter().map(|upload| upload.join());
+        let joined = uploads.into_iter().map(ScopedJoinHandle::join);
         joined.map(|upload| upload.expect("an upload")).collect()
     });
     for (path, image) in stored {
