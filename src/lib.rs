@@ -46,6 +46,7 @@ pub mod form;
 pub mod image;
 pub mod ledger;
 pub mod log;
+pub mod metrics;
 pub mod plan;
 pub mod random;
 pub mod render;
