@@ -206,7 +206,7 @@ fn is_among(allowed: &[IpAddr], params: &Params) -> bool {
 }
 
 /// The id that nginx gave the request, or a random one.
-fn request_id(params: &Params) -> String {
+pub(crate) fn request_id(params: &Params) -> String {
     let legal =
         |id: &&[u8]| (8..=64).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
     if let Some(id) = params.get("REQUEST_ID").filter(legal) {

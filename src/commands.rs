@@ -125,13 +125,11 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "corenexis-cdn",
-                &mut io::stdout(),
-            );
-            Ok(())
+            // Into memory first: the generator panics when it cannot write.
+            let mut script = Vec::new();
+            let name = "corenexis-cdn";
+            clap_complete::generate(shell, &mut Arguments::command(), name, &mut script);
+            print(&String::from_utf8_lossy(&script))
         }
     }
 }

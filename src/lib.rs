@@ -40,6 +40,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod error;
+pub mod export;
 pub mod fastcgi;
 pub mod fetch;
 pub mod form;

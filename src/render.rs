@@ -3,6 +3,7 @@
 //! The templates are part of the binary. They lie in `nginx/`, `www/` and `cron/` of the source tree and are readable as they are;
 //! [`render`] puts the values of one installation into them. Pure: whoever calls writes the files.
 
+mod docs;
 mod escape;
 mod nginx;
 mod pages;
@@ -85,7 +86,7 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         filled("www/view/404.html", pages::missing(config)),
         filled(
             "www/image/docs/index.html",
-            pages::documentation(config, options.demo_client.as_ref()),
+            docs::documentation(config, options.demo_client.as_ref()),
         ),
     ];
     files.extend(pages::STATIC.map(|(path, text)| Rendered {

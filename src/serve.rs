@@ -20,6 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use time::UtcDateTime;
 
+use crate::api::request_id;
 use crate::error::{Fault, Refusal};
 use crate::fastcgi::connection::{Connection, ConnectionError};
 use crate::fastcgi::params::Params;
@@ -233,8 +234,12 @@ fn serve_connection(
 /// Answers one request; a panic on the way becomes a 500 and nothing else.
 fn answer(handler: &dyn Handler, params: &Params, body: &mut dyn Read) -> Response {
     catch_unwind(AssertUnwindSafe(|| handler.answer(params, body))).unwrap_or_else(|panic| {
-        event("panic").field("cause", panic_text(&*panic)).write();
-        Response::fault(&Fault::Internal(String::new()))
+        let id = request_id(params);
+        event("panic")
+            .field("request", &id)
+            .field("cause", panic_text(&*panic))
+            .write();
+        Response::fault(&Fault::Internal(String::new())).with("X-Request-Id", id)
     })
 }
 
@@ -245,16 +250,20 @@ fn refuse_connections(waiting: &Receiver<Stream>) {
 
 /// Answers one request with "Server busy" and closes.
 fn refuse_connection(stream: Stream) {
+    let mut id = None;
     let refuse = || -> Result<(), ConnectionError> {
         stream.set_timeouts(BUSY_TIMEOUT, BUSY_TIMEOUT)?;
         let mut connection = Connection::new(stream, 0);
         if let Some(request) = connection.next_request()? {
-            connection.reply(&request, &Response::refusal(&Refusal::ServerBusy).to_cgi())?;
+            let id = id.insert(request_id(&request.params));
+            let response = Response::refusal(&Refusal::ServerBusy).with("X-Request-Id", &**id);
+            connection.reply(&request, &response.to_cgi())?;
         }
         Ok(())
     };
     let outcome = refuse();
     event("connection_refused")
+        .optional("request", id)
         .field("cause", Refusal::ServerBusy.message())
         .optional("error", outcome.err())
         .write();
@@ -274,7 +283,8 @@ pub fn serve_cgi(
     };
     let response = match length {
         Some(_) => answer(handler, params, &mut body),
-        None => Response::refusal(&Refusal::Malformed("CONTENT_LENGTH is no number")),
+        None => Response::refusal(&Refusal::Malformed("CONTENT_LENGTH is no number"))
+            .with("X-Request-Id", request_id(params)),
     };
     out.write_all(&response.to_cgi())?;
     out.flush()?;

@@ -250,12 +250,12 @@ fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
     }
     for text in pages("javascript:alert(1)@x") {
         assert!(!text.contains("href=\"javascript"));
-        assert!(!text.contains("mailto"));
+        assert!(!text.contains("mailto:javascript") && !text.contains("mailto:alert"));
     }
     let [view, _] = pages("a\"b?cc=x&d@example.com");
     assert!(view.contains("mailto:a%22b%3Fcc%3Dx%26d@example.com?"));
     let [view, docs] = pages(" ");
-    assert!(!view.contains("Report") && !docs.contains("For credentials"));
+    assert!(!view.contains("Report") && docs.contains("ask whoever runs this site"));
 }
 
 #[test]
@@ -391,4 +391,102 @@ fn the_pattern_of_images_names_what_image_paths_are_made_of() {
     assert!(text.contains(&format!(r#"location ~ "^/p/(?:l){pattern}\z""#)));
     let example: ImagePath = "mm/de31/AbCdEf.webp".parse().expect("an image path");
     assert_eq!(example.duration(), StoreDuration::Months3);
+}
+
+#[test]
+fn every_error_is_documented_with_its_own_text_and_advice() {
+    let text = docs("");
+    for body in [
+        r#"{"error":"Missing required parameters"}"#,
+        r#"{"error":"Provide either image or image_url, not both"}"#,
+        r#"{"error":"Invalid storage duration","allowed":["7D","1M"]}"#,
+        r#"{"error":"File too large","max_size":2097152}"#,
+        r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#,
+        r#"{"error":"Daily upload limit reached"}"#,
+        r#"{"error":"Too many failed attempts"}"#,
+        r#"{"error":"Failed to create directory"}"#,
+        r#"{"error":"Server busy"}"#,
+    ] {
+        let shown = Escaped::html(body).as_str().replace(',', ",<wbr>");
+        assert!(text.contains(&format!("<code>{shown}</code>")), "{body}");
+    }
+    let rows: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with("<tr role=\"row\"><td"))
+        .collect();
+    assert_eq!(rows.len(), 21);
+    assert!(
+        rows.iter()
+            .all(|row| !row.contains("<td role=\"cell\"></td>"))
+    );
+    assert!(!docs("[limits]\nfailed_attempts_per_minute = 0\n").contains("Too many failed"));
+}
+
+#[test]
+fn examples_are_shown_as_written_with_the_values_of_this_site() {
+    let mut options = options();
+    options.demo_client = Some(DemoClient {
+        id: "client_3m_plan".to_owned(),
+        token: "8b5d24c7e3af9d87156a40b1c3e92f67".to_owned(),
+    });
+    let text = file(&config(""), &options, "www/image/docs/index.html");
+    for (id, line) in [
+        (
+            "curl-file",
+            "-F &quot;image=@/path/to/your/image.jpg&quot; \\",
+        ),
+        (
+            "curl-url",
+            "-F &quot;image_url=https://example.com/image.jpg&quot; \\",
+        ),
+        ("javascript-form", "&lt;form id=&quot;uploadForm&quot;&gt;"),
+        (
+            "javascript-file",
+            "formData.append(&#39;client_id&#39;, &#39;client_3m_plan&#39;);",
+        ),
+        (
+            "javascript-url",
+            "fetch(&#39;https://cdn.example.com/image/v2/&#39;, {",
+        ),
+        (
+            "python-file",
+            "client_token=&quot;8b5d24c7e3af9d87156a40b1c3e92f67&quot;,",
+        ),
+        ("python-url", "requests.post(url, data=data, timeout=60)"),
+        ("php-file", "&#39;image&#39; =&gt; new CURLFile($filePath)"),
+        (
+            "php-url",
+            "Storage duration (&#39;7D&#39;, &#39;1M&#39;, &#39;3M&#39;, or &#39;LTF&#39;)",
+        ),
+    ] {
+        let block = text
+            .split_once(&format!("id=\"{id}\">"))
+            .and_then(|(_, rest)| rest.split_once("</code>"))
+            .map(|(block, _)| block)
+            .expect(id);
+        assert!(block.contains(line), "{id}: {block}");
+    }
+}
+
+#[test]
+fn the_viewer_shares_the_page_by_its_absolute_address() {
+    let view = page("");
+    let image = r#"<!--# echo var="corenexis_image" -->"#;
+    let encoded = format!("https%3A%2F%2Fcdn.example.com%2Fview%2F%3Fimg%3D{image}\"");
+    assert_eq!(view.matches(&encoded).count(), 6);
+    for value in [
+        format!("https://cdn.example.com/view/?img={image}"),
+        format!("https://cdn.example.com/p/{image}"),
+        format!(
+            "[![image](https://cdn.example.com/p/{image})](https://cdn.example.com/view/?img={image})"
+        ),
+        format!(
+            "[url=https://cdn.example.com/view/?img={image}][img]https://cdn.example.com/p/{image}[/img][/url]"
+        ),
+    ] {
+        assert!(
+            view.contains(&format!("readonly value=\"{value}\"")),
+            "{value}"
+        );
+    }
 }

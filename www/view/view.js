@@ -1,8 +1,13 @@
-// The page is complete without this file. It adds buttons that copy, and what the browser learns about the image by itself.
+// The page is complete without this file. It adds buttons that copy and share, full size in place, and what the browser learns about
+// the image by itself.
 "use strict";
 
 (() => {
-  const said = document.getElementById("said");
+  const by_id = (id) => document.getElementById(id);
+  const said = by_id("said");
+  const image = by_id("image");
+
+  // ---- Copying and sharing -------------------------------------------------------------------------------------------------
 
   const copy = async (field) => {
     field.select();
@@ -15,7 +20,7 @@
   };
 
   for (const button of document.querySelectorAll("[data-copy]")) {
-    const field = document.getElementById(button.dataset.copy);
+    const field = by_id(button.dataset.copy);
     button.hidden = false;
     button.setAttribute("aria-label", "Copy " + field.labels[0].textContent);
     button.addEventListener("click", async () => {
@@ -40,9 +45,67 @@
     field.addEventListener("focus", () => field.select());
   }
 
-  const image = document.getElementById("image");
-  const facts = document.getElementById("facts");
-  const kinds = { "image/jpeg": "JPEG", "image/png": "PNG", "image/gif": "GIF", "image/webp": "WebP" };
+  if (navigator.share) {
+    by_id("native").hidden = false;
+    by_id("native").firstElementChild.addEventListener("click", () => {
+      // Closing the system's menu is no error.
+      navigator.share({ url: by_id("page").value }).catch(() => {});
+    });
+  }
+
+  // ---- Full size -----------------------------------------------------------------------------------------------------------
+
+  const stage = by_id("stage");
+  const zoom = by_id("zoom");
+  const scroller = zoom.querySelector(".scroller");
+  const full = scroller.firstElementChild;
+  const is_scaled_down = () => image.naturalWidth > image.clientWidth + 1;
+  const mark = () => stage.classList.toggle("plain", !is_scaled_down());
+
+  // The point that was clicked comes to the middle. The keyboard clicks at no point: then it is the middle of the image.
+  const open = (x, y) => {
+    full.src = image.src;
+    full.width = image.naturalWidth;
+    full.height = image.naturalHeight;
+    zoom.showModal();
+    scroller.scrollTo({
+      left: x * full.width - scroller.clientWidth / 2,
+      top: y * full.height - scroller.clientHeight / 2,
+      behavior: "instant",
+    });
+    scroller.focus();
+  };
+
+  stage.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || !is_scaled_down() || !zoom.showModal) return;
+    event.preventDefault();
+    const box = image.getBoundingClientRect();
+    const inside = (at, start, length) => Math.min(1, Math.max(0, (at - start) / length));
+    if (event.detail === 0) open(0.5, 0.5);
+    else open(inside(event.clientX, box.left, box.width), inside(event.clientY, box.top, box.height));
+  });
+
+  // A mouse drags the image; fingers scroll it anyway. A click without a drag closes.
+  let grip = null;
+  scroller.addEventListener("pointerdown", (event) => {
+    grip = { x: event.clientX, y: event.clientY, left: scroller.scrollLeft, top: scroller.scrollTop, moved: false };
+    if (event.pointerType !== "mouse") return;
+    event.preventDefault();
+    scroller.focus();
+    scroller.setPointerCapture(event.pointerId);
+  });
+  scroller.addEventListener("pointermove", (event) => {
+    if (!grip || event.pointerType !== "mouse" || !event.buttons) return;
+    const [dx, dy] = [event.clientX - grip.x, event.clientY - grip.y];
+    grip.moved ||= Math.hypot(dx, dy) > 4;
+    scroller.scrollTo({ left: grip.left - dx, top: grip.top - dy, behavior: "instant" });
+  });
+  scroller.addEventListener("click", () => {
+    if (!grip?.moved) zoom.close();
+  });
+  zoom.querySelector("button").addEventListener("click", () => zoom.close());
+
+  // ---- Facts ---------------------------------------------------------------------------------------------------------------
 
   const size = (bytes) => {
     if (bytes < 1024) return bytes + " bytes";
@@ -50,26 +113,42 @@
     return (bytes / 1048576).toFixed(1) + " MiB";
   };
 
+  const fill = (id, text, title) => {
+    const fact = by_id(id);
+    const value = fact.querySelector("dd");
+    value.textContent = text;
+    if (title) value.title = title;
+    fact.hidden = false;
+  };
+
+  // "in 6 days", in the unit that says most.
+  const distance = (milliseconds) => {
+    const words = new Intl.RelativeTimeFormat("en", { numeric: "always" });
+    const hours = milliseconds / 3600000;
+    if (hours < 1) return words.format(Math.max(1, Math.floor(hours * 60)), "minute");
+    if (hours < 48) return words.format(Math.floor(hours), "hour");
+    return words.format(Math.floor(hours / 24), "day");
+  };
+
   const describe = async () => {
-    const parts = [];
-    if (image.naturalWidth) parts.push(image.naturalWidth + " × " + image.naturalHeight + " pixels");
+    mark();
+    if (image.naturalWidth) fill("dimensions", image.naturalWidth + " × " + image.naturalHeight);
     const reply = await fetch(image.src, { method: "HEAD" });
-    if (reply.ok) {
-      const kind = kinds[reply.headers.get("Content-Type")];
-      if (kind) parts.push(kind);
-      const length = Number(reply.headers.get("Content-Length"));
-      if (length) parts.push(size(length));
-      // An expiring image is served to the end of its last day, UTC; a lasting one sends no Expires.
-      const expires = Date.parse(reply.headers.get("Expires"));
-      if (expires > Date.now()) {
-        const day = new Date(expires - 1000).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" });
-        parts.push("until " + day);
-      }
+    if (!reply.ok) return;
+    const length = Number(reply.headers.get("Content-Length"));
+    if (length) fill("size", size(length), length.toLocaleString("en") + " bytes");
+    // An expiring image is served to the end of its last day, UTC; a lasting one sends no Expires.
+    const expires = Date.parse(reply.headers.get("Expires"));
+    const left = expires - Date.now();
+    if (left > 0) {
+      const day = new Date(expires - 1000).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" });
+      fill("expiry", `${day}, ${distance(left)}`, "Until " + new Date(expires).toUTCString());
+      by_id("expiry").querySelector("dt").textContent = "Expires";
     }
-    if (parts.length) facts.textContent = parts.join("  ·  ");
   };
 
   const start = () => describe().catch(() => {});
   if (image.complete) start();
   else image.addEventListener("load", start);
+  addEventListener("resize", mark);
 })();

@@ -1,20 +1,232 @@
-// The page is complete without this file, which adds a copy button to each block of code.
+// The page is complete without this file. It adds copy buttons, colours in the code, tabs in place of stacked languages, a mark in the
+// contents, and a reply in place for the form, which posts by itself otherwise.
 "use strict";
 
-if (navigator.clipboard) {
-  for (const block of document.querySelectorAll(".code")) {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = "Copy";
+(() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const make = (name, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
+
+  // ---- Copying -------------------------------------------------------------------------------------------------------------
+
+  const copy = async (code) => {
+    // Pages without https have no navigator.clipboard.
+    if (navigator.clipboard) return navigator.clipboard.writeText(code.textContent);
+    const selection = getSelection();
+    selection.selectAllChildren(code);
+    const copied = document.execCommand("copy");
+    selection.removeAllRanges();
+    if (!copied) throw new Error("refused");
+  };
+
+  const said = make("p", { className: "said" });
+  said.setAttribute("role", "status");
+  document.body.append(said);
+
+  for (const block of all(".code")) {
+    const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
     button.addEventListener("click", async () => {
       try {
-        await navigator.clipboard.writeText(block.querySelector("code").textContent);
+        await copy(block.querySelector("code"));
         button.textContent = "Copied";
+        said.textContent = "Copied to the clipboard";
       } catch {
         button.textContent = "Not allowed";
       }
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      setTimeout(() => {
+        button.textContent = "Copy";
+        said.textContent = "";
+      }, 2000);
     });
     block.append(button);
   }
-}
+
+  // ---- Colours -------------------------------------------------------------------------------------------------------------
+
+  const string = String.raw`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\\n])*'`;
+  const words = (list) => String.raw`\b(?:${list})\b`;
+  const slashes = String.raw`\/\*[^]*?\*\/|(?<!:)\/\/[^\n]*`;
+  const grammars = {
+    sh: ["(?<![^\\s])#[^\\n]*", string, words("curl|chmod|mkdir|cat") + String.raw`|(?<=\s)-{1,2}\w[\w-]*`],
+    js: [slashes, string, words("async|await|function|const|return|try|catch|if|else|new")],
+    py: [String.raw`"""[^]*?"""|#[^\n]*`, "f?(?:" + string + ")", words("import|def|return|if|else|in|with|as")],
+    php: [slashes, string, words("function|return|if|else|elseif|echo|new|isset") + String.raw`|<\?php`],
+    html: ["<!--[^]*?-->", string, String.raw`<\/?\w+|>`],
+    json: ["$^", String.raw`"(?:\\.|[^"\\])*"(?!\s*:)`, String.raw`"(?:\\.|[^"\\])*"(?=\s*:)`],
+  };
+
+  const colour = (code) => {
+    const grammar = grammars[code.className];
+    if (!grammar) return;
+    const pattern = new RegExp(grammar.map((part) => `(${part})`).join("|"), "g");
+    const text = code.textContent;
+    const parts = [];
+    let end = 0;
+    for (const match of text.matchAll(pattern)) {
+      const kind = ["comment", "string", "word"][match.slice(1).findIndex((part) => part !== undefined)];
+      parts.push(text.slice(end, match.index), make("span", { className: kind, textContent: match[0] }));
+      end = match.index + match[0].length;
+    }
+    code.replaceChildren(...parts, text.slice(end));
+  };
+
+  all("pre code").forEach(colour);
+
+  // ---- Tabs: the pattern of the ARIA Authoring Practices Guide. A language chosen in one group is chosen in all. ----------
+
+  const groups = all(".tabs").map((group, number) => {
+    const list = make("div", { className: "tablist" });
+    list.setAttribute("role", "tablist");
+    list.setAttribute("aria-label", "Language");
+    const tabs = all(":scope > section", group).map((panel) => {
+      const heading = panel.querySelector("h4");
+      const name = heading.textContent;
+      const tab = make("button", { type: "button", id: `tab-${number}-${name}`, textContent: name });
+      tab.setAttribute("role", "tab");
+      panel.id = `panel-${number}-${name}`;
+      panel.setAttribute("role", "tabpanel");
+      panel.setAttribute("aria-labelledby", tab.id);
+      tab.setAttribute("aria-controls", panel.id);
+      heading.hidden = true;
+      list.append(tab);
+      return { name, tab, panel };
+    });
+    group.prepend(list);
+    return tabs;
+  });
+
+  const choose = (language) => {
+    for (const { name, tab, panel } of groups.flat()) {
+      const chosen = name === language;
+      tab.setAttribute("aria-selected", chosen);
+      tab.tabIndex = chosen ? 0 : -1;
+      panel.hidden = !chosen;
+    }
+  };
+
+  for (const tabs of groups) {
+    tabs.forEach(({ name, tab }, position) => {
+      const choose_here = (language) => {
+        // What is above may become shorter or longer; the tab stays where the eye is.
+        const before = tab.getBoundingClientRect().top;
+        choose(language);
+        scrollBy(0, tab.getBoundingClientRect().top - before);
+        try {
+          localStorage.setItem("language", language);
+        } catch {
+          // Storage may be forbidden; then the choice lasts as long as the page.
+        }
+      };
+      tab.addEventListener("click", () => choose_here(name));
+      tab.addEventListener("keydown", (event) => {
+        const next = { ArrowRight: position + 1, ArrowLeft: position - 1, Home: 0, End: -1 }[event.key];
+        if (next === undefined) return;
+        event.preventDefault();
+        const target = tabs.at(next % tabs.length);
+        choose_here(target.name);
+        target.tab.focus();
+      });
+    });
+  }
+
+  let remembered = null;
+  try {
+    remembered = localStorage.getItem("language");
+  } catch {
+    // As above.
+  }
+  const known = groups[0].some(({ name }) => name === remembered);
+  choose(known ? remembered : groups[0][0].name);
+
+  // ---- The mark in the contents --------------------------------------------------------------------------------------------
+
+  const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
+  const list = document.querySelector("nav ul");
+  const mark = (id) => {
+    for (const [name, link] of links) {
+      if (name !== id) {
+        link.removeAttribute("aria-current");
+      } else if (!link.hasAttribute("aria-current")) {
+        link.setAttribute("aria-current", "true");
+        list.scrollTo({ left: link.offsetLeft - list.clientWidth / 2 + link.offsetWidth / 2 });
+      }
+    }
+  };
+  const sections = all("main > section");
+  const follow = () => {
+    const at_end = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+    const reached = sections.filter((section) => section.getBoundingClientRect().top < 140);
+    mark((at_end ? sections : reached).at(-1)?.id ?? sections[0].id);
+  };
+  addEventListener("scroll", follow, { passive: true });
+  follow();
+
+  // ---- The form ------------------------------------------------------------------------------------------------------------
+
+  const form = document.querySelector(".try");
+  const button = form.querySelector("button");
+  const progress = form.querySelector("progress");
+  const output = form.querySelector("output");
+  const reply = document.querySelector(".reply");
+  const result = reply.querySelector(".result");
+  const file = form.elements.image;
+  const url = form.elements.image_url;
+
+  // One of the two: choosing one empties the other.
+  file.addEventListener("change", () => { if (file.value) url.value = ""; });
+  url.addEventListener("input", () => { if (url.value) file.value = ""; });
+
+  const show = (request, milliseconds) => {
+    let answer = {};
+    try {
+      answer = JSON.parse(request.responseText);
+    } catch {
+      // Something on the way answered in place of the API. It is shown as it is.
+    }
+    const stored = request.status === 200 && typeof answer.url === "string";
+    const link = stored ? [make("a", { href: answer.url, textContent: answer.url })] : [answer.error ?? "No JSON came back"];
+    const badge = make("span", { className: stored ? "status good" : "status bad", textContent: request.status });
+    result.replaceChildren(badge, " ", ...link);
+    reply.querySelector("code").textContent =
+      `HTTP ${request.status} ${request.statusText}\n${request.getAllResponseHeaders().trim().replaceAll("\r", "")}\n\n${request.responseText}`;
+    output.textContent = `${stored ? "Stored" : "Refused"} after ${(milliseconds / 1000).toFixed(1)} s`;
+    reply.hidden = false;
+  };
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const began = performance.now();
+    const body = new FormData();
+    for (const name of ["client_id", "client_token", "store_duration"]) body.append(name, form.elements[name].value);
+    if (url.value) body.append("image_url", url.value);
+    else if (file.files.length) body.append("image", file.files[0]);
+    // fetch() cannot tell how much was sent.
+    const request = new XMLHttpRequest();
+    const end = () => {
+      button.disabled = false;
+      progress.hidden = true;
+    };
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      progress.value = loaded / total;
+      output.textContent = loaded < total ? `${Math.floor((loaded / total) * 100)} % sent` : "Waiting for the reply";
+    });
+    request.addEventListener("load", () => {
+      end();
+      show(request, performance.now() - began);
+    });
+    request.addEventListener("error", () => {
+      end();
+      output.textContent = "No reply came. Is the connection up?";
+    });
+    button.disabled = true;
+    progress.value = 0;
+    progress.hidden = false;
+    reply.hidden = true;
+    output.textContent = "Sending";
+    request.open("POST", form.action);
+    request.send(body);
+  });
+})();

@@ -1,0 +1,3 @@
+//! What other programs read about this service.
+
+pub(crate) mod errors;

@@ -1,0 +1,309 @@
+//! The documentation page.
+
+use super::DemoClient;
+use super::escape::Escaped;
+use super::pages::{Contact, host, mailto};
+use super::template::Template;
+use crate::config::{ByteSize, Config};
+use crate::export::errors::documented;
+use crate::image::ImageType;
+use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::store::path::content_type_of;
+
+/// Seconds that a client waits longer than the service itself does for a download.
+const CLIENT_MARGIN: u64 = 40;
+
+/// The programs of the page by their placeholder. They are files of their own, so that editors know their language.
+const EXAMPLES: [(&str, &str); 9] = [
+    (
+        "CURL_FILE",
+        include_str!("../../www/image/docs/examples/curl-file.sh"),
+    ),
+    (
+        "CURL_URL",
+        include_str!("../../www/image/docs/examples/curl-url.sh"),
+    ),
+    (
+        "JAVASCRIPT_FORM",
+        include_str!("../../www/image/docs/examples/javascript-form.html"),
+    ),
+    (
+        "JAVASCRIPT_FILE",
+        include_str!("../../www/image/docs/examples/javascript-file.js"),
+    ),
+    (
+        "JAVASCRIPT_URL",
+        include_str!("../../www/image/docs/examples/javascript-url.js"),
+    ),
+    (
+        "PYTHON_FILE",
+        include_str!("../../www/image/docs/examples/python-file.py"),
+    ),
+    (
+        "PYTHON_URL",
+        include_str!("../../www/image/docs/examples/python-url.py"),
+    ),
+    (
+        "PHP_FILE",
+        include_str!("../../www/image/docs/examples/php-file.php"),
+    ),
+    (
+        "PHP_URL",
+        include_str!("../../www/image/docs/examples/php-url.php"),
+    ),
+];
+
+pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> String {
+    let plans = by_size(config);
+    let contact = Contact::of(config);
+    let href = match &contact {
+        Contact::Mail(address) => mailto(address),
+        Contact::Url(url) => (*url).to_owned(),
+        Contact::Text | Contact::None => String::new(),
+    };
+    let (id, token) = demo.map_or(("YOUR_CLIENT_ID", "YOUR_CLIENT_TOKEN"), |client| {
+        (client.id.as_str(), client.token.as_str())
+    });
+    let (try_id, try_token) = demo.map_or(("", ""), |client| (&client.id, &client.token));
+    let durations = durations_of(&plans);
+    let shortest = durations.first().map_or("", |duration| duration.code());
+    let shared = [
+        ("HOST", host(config)),
+        ("PUBLIC_URL", Escaped::html(config.site.public_url())),
+        ("CLIENT_ID", Escaped::html(id)),
+        ("CLIENT_TOKEN", Escaped::html(token)),
+        ("FIRST_DURATION", Escaped::html(shortest)),
+        ("DURATION_LIST", duration_list(&durations)),
+    ];
+    let limit = plans.last().map_or(0, |plan| plan.daily_uploads);
+    let download = config.fetch.timeout().as_secs();
+    let types = ImageType::ALL.map(content_type_of);
+    let own = [
+        ("TRY_ID", Escaped::html(try_id)),
+        ("TRY_TOKEN", Escaped::html(try_token)),
+        ("CONTACT", Escaped::html(&config.site.contact)),
+        ("CONTACT_HREF", Escaped::html(&href)),
+        ("PLAN_ROWS", plan_rows(&plans)),
+        ("ERROR_ROWS", error_rows(config, &plans)),
+        ("DURATIONS", durations_offered(&durations)),
+        ("DURATION_OPTIONS", duration_options(&durations)),
+        ("KEPT_RANGE", kept_range(&durations)),
+        ("NEVER_NOTE", never_note(&durations)),
+        ("FORMATS", Escaped::written(formats())),
+        ("ACCEPT", Escaped::html(&types.join(","))),
+        (
+            "LARGEST_FILE",
+            Escaped::html(&size_words(config.largest_file())),
+        ),
+        ("MAX_SIDE", Escaped::grouped(config.images.max_side)),
+        (
+            "MAX_MEGAPIXELS",
+            Escaped::grouped(config.images.max_megapixels),
+        ),
+        ("FETCH_SECONDS", Escaped::number(download)),
+        (
+            "URL_TIMEOUT",
+            Escaped::number(download.saturating_add(CLIENT_MARGIN)),
+        ),
+        ("LIMIT_EXAMPLE", Escaped::number(limit)),
+        (
+            "REMAINING_EXAMPLE",
+            Escaped::number(limit.saturating_sub(1)),
+        ),
+        (
+            "REQUESTS_PER_SECOND",
+            Escaped::number(config.limits.requests_per_second),
+        ),
+        ("BURST", Escaped::number(config.limits.burst)),
+        (
+            "ATTEMPTS",
+            Escaped::number(config.limits.failed_attempts_per_minute),
+        ),
+    ];
+    let examples = EXAMPLES.map(|(name, text)| (name, example(text, &shared)));
+    // The list of durations stands in the examples alone.
+    let page_wide = shared.iter().filter(|(name, _)| *name != "DURATION_LIST");
+    let values: Vec<_> = page_wide.cloned().chain(own).chain(examples).collect();
+    let has_kind = |kind| plans.iter().any(|plan| plan.url == kind);
+    Template {
+        text: include_str!("../../www/image/docs/index.html"),
+        values: &values,
+        sections: &[
+            ("DEMO", demo.is_some()),
+            ("DIRECT", has_kind(UrlKind::Direct)),
+            ("VIEWER", has_kind(UrlKind::Viewer)),
+            ("REQUEST_LIMIT", config.limits.requests_per_second > 0),
+            (
+                "ATTEMPT_LIMIT",
+                config.limits.failed_attempts_per_minute > 0,
+            ),
+            ("CONTACT_LINK", contact.has_link()),
+            ("CONTACT_TEXT", matches!(contact, Contact::Text)),
+            ("NO_CONTACT", matches!(contact, Contact::None)),
+        ],
+    }
+    .fill()
+}
+
+/// A program as the page shows it. It is escaped before it is filled, because the values are escaped already.
+fn example(text: &str, shared: &[(&str, Escaped)]) -> Escaped {
+    let escaped = Escaped::html(text.trim_end());
+    let used: Vec<_> = shared
+        .iter()
+        .filter(|(name, _)| text.contains(&format!("@{name}@")))
+        .cloned()
+        .collect();
+    let filled = Template {
+        text: escaped.as_str(),
+        values: &used,
+        sections: &[],
+    }
+    .fill();
+    Escaped::written(filled)
+}
+
+/// The durations that at least one plan has, shortest first.
+fn durations_of(plans: &[&Plan]) -> Vec<StoreDuration> {
+    StoreDuration::ALL
+        .into_iter()
+        .filter(|&duration| plans.iter().any(|plan| plan.allows(duration)))
+        .collect()
+}
+
+/// The plans as people compare them, smallest first.
+fn by_size(config: &Config) -> Vec<&Plan> {
+    let mut plans: Vec<_> = config.plans.values().collect();
+    plans.sort_by_key(|plan| (plan.daily_uploads, plan.max_file_size, &plan.name));
+    plans
+}
+
+fn plan_rows(plans: &[&Plan]) -> Escaped {
+    let rows: Vec<_> = plans
+        .iter()
+        .map(|plan| {
+            let durations: Vec<_> = plan.durations.iter().map(|&duration| words(duration)).collect();
+            let target = match plan.url {
+                UrlKind::Viewer => "the viewer page",
+                UrlKind::Direct => "the image itself",
+            };
+            format!(
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{target}</td></tr>",
+                Escaped::html(&plan.name),
+                Escaped::grouped(plan.daily_uploads),
+                Escaped::html(&size_words(plan.max_file_size)),
+                Escaped::html(&durations.join(", ")),
+            )
+        })
+        .collect();
+    Escaped::written(rows.join("\n"))
+}
+
+fn durations_offered(durations: &[StoreDuration]) -> Escaped {
+    let offered: Vec<_> = durations
+        .iter()
+        .map(|&duration| format!("<code>{}</code> ({})", duration.code(), words(duration)))
+        .collect();
+    Escaped::written(offered.join(", "))
+}
+
+fn duration_options(durations: &[StoreDuration]) -> Escaped {
+    let option = |&duration: &StoreDuration| {
+        format!(
+            "<option value=\"{}\">{}</option>",
+            duration.code(),
+            words(duration)
+        )
+    };
+    Escaped::written(durations.iter().map(option).collect::<String>())
+}
+
+/// The durations as the examples' comments list them: `'7D', '1M', or 'LTF'`.
+fn duration_list(durations: &[StoreDuration]) -> Escaped {
+    let codes: Vec<_> = durations
+        .iter()
+        .map(|duration| format!("'{}'", duration.code()))
+        .collect();
+    let list = match codes.as_slice() {
+        [first @ .., last] if first.len() > 1 => format!("{}, or {last}", first.join(", ")),
+        few => few.join(" or "),
+    };
+    Escaped::html(&list)
+}
+
+/// The shortest and the longest duration: `for 7 days to ever`.
+fn kept_range(durations: &[StoreDuration]) -> Escaped {
+    let (Some(&first), Some(&last)) = (durations.first(), durations.last()) else {
+        return Escaped::written("");
+    };
+    Escaped::written(match last {
+        _ if first == last => kept(first).to_owned(),
+        StoreDuration::Lifetime => format!("{} or for good", kept(first)),
+        _ => format!("{} to {}", kept(first), words(last)),
+    })
+}
+
+const fn kept(duration: StoreDuration) -> &'static str {
+    match duration {
+        StoreDuration::Days7 => "7 days",
+        StoreDuration::Month1 => "1 month",
+        StoreDuration::Months3 => "3 months",
+        StoreDuration::Lifetime => "for good",
+    }
+}
+
+fn never_note(durations: &[StoreDuration]) -> Escaped {
+    Escaped::written(if durations.contains(&StoreDuration::Lifetime) {
+        ", or <code>&quot;Never (Lifetime)&quot;</code>"
+    } else {
+        ""
+    })
+}
+
+/// The names of the image types, as people say them.
+fn formats() -> String {
+    let names = ImageType::ALL.map(|image_type| match image_type {
+        ImageType::Jpeg => "JPEG",
+        ImageType::Png => "PNG",
+        ImageType::Gif => "GIF",
+        ImageType::WebP => "WebP",
+    });
+    let [first @ .., last] = names;
+    format!("{} and {last}", first.join(", "))
+}
+
+/// The error table. Status and body are those of the program itself. The roles keep it a table where a style shows it as cards.
+fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
+    let rows: Vec<_> = documented(config, plans.first().copied())
+        .iter()
+        .map(|error| {
+            format!(
+                "<tr role=\"row\"><td role=\"cell\">{}</td><td role=\"cell\"><code>{}</code></td><td role=\"cell\">{}</td><td role=\"cell\">{}</td></tr>",
+                error.status,
+                // Lines break between keys, not inside of words.
+                Escaped::html(&error.body.to_string()).as_str().replace(',', ",<wbr>"),
+                error.when,
+                error.advice,
+            )
+        })
+        .collect();
+    Escaped::written(rows.join("\n"))
+}
+
+const fn words(duration: StoreDuration) -> &'static str {
+    match duration {
+        StoreDuration::Days7 => "7 days",
+        StoreDuration::Month1 => "1 month",
+        StoreDuration::Months3 => "3 months",
+        StoreDuration::Lifetime => "lifetime",
+    }
+}
+
+/// A size as people read it: `2 MiB`, `1,500 bytes`.
+fn size_words(bytes: u64) -> String {
+    let text = ByteSize(bytes).to_string();
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    match &text[digits.len()..] {
+        "B" => format!("{} bytes", Escaped::grouped(bytes)),
+        unit => format!("{digits} {unit}"),
+    }
+}

@@ -1,0 +1,152 @@
+//! What no server can beat: the same disk work without one.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use crate::disk::{files, settle};
+use crate::load::STOP;
+
+/// Files of the unlink loop.
+const UNLINKED: u64 = 20_000;
+
+pub struct Floor {
+    pub key: &'static str,
+    pub label: &'static str,
+    kind: Kind,
+}
+
+enum Kind {
+    Files(usize),
+    Commits(usize),
+    Unlinks,
+}
+
+impl Floor {
+    pub const ALL: [Self; 6] = [
+        Self::new(
+            "files-1",
+            "file: create, fsync, rename, fsync directory; 1 thread",
+            Kind::Files(1),
+        ),
+        Self::new("files-16", "the same, 16 threads", Kind::Files(16)),
+        Self::new("files-64", "the same, 64 threads", Kind::Files(64)),
+        Self::new(
+            "commits-1",
+            "SQLite: one row a commit, synchronous=FULL",
+            Kind::Commits(1),
+        ),
+        Self::new(
+            "commits-64",
+            "SQLite: 64 rows a commit, in rows",
+            Kind::Commits(64),
+        ),
+        Self::new("unlinks", "unlink, 1 thread", Kind::Unlinks),
+    ];
+
+    const fn new(key: &'static str, label: &'static str, kind: Kind) -> Self {
+        Self { key, label, kind }
+    }
+
+    /// Operations a second, with files of `content`.
+    pub fn measure(&self, disk: &Path, content: &[u8], seconds: f64) -> io::Result<f64> {
+        let directory = disk.join("floor");
+        for name in ["spool", "stored"] {
+            fs::create_dir_all(directory.join(name))?;
+        }
+        settle(&directory)?;
+        let time = Duration::from_secs_f64(seconds);
+        let rate = match self.kind {
+            Kind::Files(threads) => store_files(&directory, content, threads, time),
+            Kind::Commits(rows) => commit_rows(&directory, rows, time).map_err(io::Error::other),
+            Kind::Unlinks => unlink_files(&directory),
+        }?;
+        fs::remove_dir_all(&directory)?;
+        settle(disk)?;
+        if STOP.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        Ok(rate)
+    }
+}
+
+fn store_files(
+    directory: &Path,
+    content: &[u8],
+    threads: usize,
+    time: Duration,
+) -> io::Result<f64> {
+    let (spool, stored) = (directory.join("spool"), directory.join("stored"));
+    let number = AtomicU64::new(0);
+    let over = AtomicBool::new(false);
+    let began = Instant::now();
+    let store = || -> io::Result<()> {
+        while began.elapsed() < time
+            && !over.load(Ordering::Relaxed)
+            && !STOP.load(Ordering::Relaxed)
+        {
+            let name = number.fetch_add(1, Ordering::Relaxed).to_string();
+            let path = spool.join(&name);
+            let mut file = File::create_new(&path)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            fs::rename(&path, stored.join(&name))?;
+            File::open(&stored)?.sync_all()?;
+        }
+        Ok(())
+    };
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| store().inspect_err(|_| over.store(true, Ordering::Relaxed))))
+            .collect();
+        threads.into_iter().map(|thread| thread.join()).collect()
+    });
+    let elapsed = began.elapsed();
+    for outcome in outcomes {
+        outcome.unwrap_or_else(|_| Err(io::Error::other("a panic")))?;
+    }
+    Ok(files(&stored)?.len() as f64 / elapsed.as_secs_f64())
+}
+
+fn commit_rows(directory: &Path, rows: usize, time: Duration) -> rusqlite::Result<f64> {
+    let mut ledger = Connection::open(directory.join("ledger.db"))?;
+    ledger.pragma_update(None, "journal_mode", "wal")?;
+    ledger.pragma_update(None, "synchronous", "FULL")?;
+    ledger.execute(
+        "CREATE TABLE image (path TEXT PRIMARY KEY, client INTEGER, size INTEGER, uploaded_at INTEGER, expires_at INTEGER)
+         WITHOUT ROWID",
+        (),
+    )?;
+    let began = Instant::now();
+    let mut number = 0_u64;
+    while began.elapsed() < time && !STOP.load(Ordering::Relaxed) {
+        let transaction = ledger.transaction()?;
+        for _ in 0..rows {
+            number += 1;
+            // Names come in no order, as random ones do.
+            let name = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            transaction
+                .prepare_cached("INSERT INTO image VALUES (?1, 1, 20480, 1700000000, 1700000000)")?
+                .execute([format!("m/ap5/{name:016x}.png")])?;
+        }
+        transaction.commit()?;
+    }
+    Ok(number as f64 / began.elapsed().as_secs_f64())
+}
+
+fn unlink_files(directory: &Path) -> io::Result<f64> {
+    let stored = directory.join("stored");
+    for number in 0..UNLINKED {
+        File::create_new(stored.join(number.to_string()))?.write_all(b"image")?;
+    }
+    settle(directory)?;
+    let paths = files(&stored)?;
+    let began = Instant::now();
+    paths.iter().try_for_each(fs::remove_file)?;
+    Ok(UNLINKED as f64 / began.elapsed().as_secs_f64())
+}

@@ -1,0 +1,215 @@
+//! The load: as many connections as asked for, each sending its next upload when the one before was answered.
+
+use std::fs;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::disk::{files, settle};
+use crate::http::{Client, Reply};
+use crate::picture::{Picture, SERIAL};
+use crate::process::cpu_time;
+use crate::targets::Target;
+
+/// One of this many stored files is compared with what was sent.
+const SAMPLE: u64 = 64;
+
+/// The most bytes that one round stores.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// Set when the run shall end early.
+pub static STOP: AtomicBool = AtomicBool::new(false);
+
+/// The number of the next picture of this run.
+static SERIALS: AtomicU64 = AtomicU64::new(1);
+
+/// What a round measured.
+#[derive(Debug, Clone)]
+pub struct Round {
+    pub rate: f64,
+    /// Of the servers, in milliseconds for each request.
+    pub cpu: f64,
+    pub p50: f64,
+    pub p99: f64,
+}
+
+#[derive(Default)]
+struct Tally {
+    latencies: Vec<Duration>,
+    samples: Vec<(u64, String)>,
+}
+
+/// Uploads to `target` for `seconds`, checks what it stored, and removes it.
+pub fn upload(
+    target: &Target,
+    picture: &Picture,
+    connections: usize,
+    seconds: f64,
+) -> io::Result<Round> {
+    let size = picture.bytes().len();
+    let left = AtomicU64::new(MAX_BYTES / size as u64);
+    let more = || {
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        taken.is_ok()
+    };
+    let (round, tally) = drive(target, connections, seconds, &|client, tally, within| {
+        let mut picture = picture.clone();
+        let mut envelope = target.envelope(size);
+        while within() && more() {
+            let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
+            picture.number(serial);
+            if let Some(at) = envelope.serial {
+                let digits = format!("{serial:0SERIAL$x}");
+                envelope.before[at..at + SERIAL].copy_from_slice(digits.as_bytes());
+            }
+            let began = Instant::now();
+            let reply = client.exchange(&[&envelope.before, picture.bytes(), &envelope.after])?;
+            tally.latencies.push(began.elapsed());
+            let path = target
+                .stored(reply.status, reply.body, serial)
+                .ok_or_else(|| unexpected(reply))?;
+            if serial.is_multiple_of(SAMPLE) || tally.latencies.len() == 1 {
+                tally.samples.push((serial, path));
+            }
+        }
+        Ok(())
+    })?;
+    verify(target, picture, &tally)?;
+    Ok(round)
+}
+
+/// Gets `paths` from `target` in turn for `seconds`; each has to be `size` bytes.
+pub fn download(
+    target: &Target,
+    paths: &[String],
+    size: usize,
+    connections: usize,
+    seconds: f64,
+) -> io::Result<Round> {
+    let request =
+        |path: &String| format!("GET /{path} HTTP/1.1\r\nHost: {}\r\n\r\n", target.address);
+    let requests: Vec<_> = paths.iter().map(request).collect();
+    let (round, _) = drive(target, connections, seconds, &|client, tally, within| {
+        for request in requests.iter().cycle() {
+            if !within() {
+                break;
+            }
+            let began = Instant::now();
+            let reply = client.exchange(&[request.as_bytes()])?;
+            tally.latencies.push(began.elapsed());
+            if reply.status != 200 || reply.body.len() != size {
+                return Err(unexpected(reply));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(round)
+}
+
+/// Sends requests over one connection as long as the closure that it is given says so.
+type Worker<'a> = dyn Fn(&mut Client, &mut Tally, &dyn Fn() -> bool) -> io::Result<()> + Sync + 'a;
+
+/// Runs one worker for each connection until the time is over.
+fn drive(
+    target: &Target,
+    connections: usize,
+    seconds: f64,
+    worker: &Worker<'_>,
+) -> io::Result<(Round, Tally)> {
+    let pids = target.pids();
+    let cpu_before = cpu_time(&pids);
+    let began = Instant::now();
+    let end = began + Duration::from_secs_f64(seconds);
+    let within = || Instant::now() < end && !STOP.load(Ordering::Relaxed);
+    let tallies = thread::scope(|scope| {
+        let run = || {
+            let mut tally = Tally::default();
+            let mut client = Client::new(target.address);
+            worker(&mut client, &mut tally, &within).map(|()| tally)
+        };
+        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(run)).collect();
+        let joined = threads.into_iter().map(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a panic")))
+        });
+        joined.collect::<io::Result<Vec<_>>>()
+    });
+    let elapsed = began.elapsed();
+    let cpu = cpu_time(&pids).saturating_sub(cpu_before);
+    let tallies = tallies.map_err(|error| {
+        let words = target.last_words();
+        io::Error::new(error.kind(), format!("{}: {error}\n{words}", target.label))
+    })?;
+    if STOP.load(Ordering::Relaxed) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let mut tally = Tally::default();
+    for other in tallies {
+        tally.latencies.extend(other.latencies);
+        tally.samples.extend(other.samples);
+    }
+    tally.latencies.sort_unstable();
+    let requests = tally.latencies.len();
+    let quantile = |share: f64| {
+        let at = (requests as f64 * share) as usize;
+        let latency = tally.latencies.get(at.min(requests.saturating_sub(1)));
+        latency.copied().unwrap_or_default().as_secs_f64() * 1e3
+    };
+    let round = Round {
+        rate: requests as f64 / elapsed.as_secs_f64(),
+        cpu: cpu.as_secs_f64() * 1e3 / requests as f64,
+        p50: quantile(0.5),
+        p99: quantile(0.99),
+    };
+    Ok((round, tally))
+}
+
+/// Compares the sampled files with what was sent, and the number of files with the number of good replies. Removes them all.
+fn verify(target: &Target, picture: &Picture, tally: &Tally) -> io::Result<()> {
+    let mut picture = picture.clone();
+    for (serial, path) in &tally.samples {
+        picture.number(*serial);
+        if fs::read(target.root.join(path))? != picture.bytes() {
+            return Err(io::Error::other(format!(
+                "{}: {path} is not what was sent",
+                target.label
+            )));
+        }
+    }
+    let stored = files(&target.store)?;
+    if stored.len() != tally.latencies.len() {
+        return Err(io::Error::other(format!(
+            "{}: {} files after {} uploads",
+            target.label,
+            stored.len(),
+            tally.latencies.len()
+        )));
+    }
+    stored.iter().try_for_each(fs::remove_file)?;
+    settle(&target.store)
+}
+
+/// Uploads `count` pictures and leaves them there; gives their paths.
+pub fn deposit(target: &Target, picture: &Picture, count: u64) -> io::Result<Vec<String>> {
+    let mut client = Client::new(target.address);
+    let mut picture = picture.clone();
+    let envelope = target.envelope(picture.bytes().len());
+    let mut upload = |serial| {
+        picture.number(serial);
+        let reply = client.exchange(&[&envelope.before, picture.bytes(), &envelope.after])?;
+        target
+            .stored(reply.status, reply.body, serial)
+            .ok_or_else(|| unexpected(reply))
+    };
+    (0..count).map(&mut upload).collect()
+}
+
+fn unexpected(reply: Reply<'_>) -> io::Error {
+    let body = &reply.body[..reply.body.len().min(200)];
+    let text = String::from_utf8_lossy(body).into_owned();
+    io::Error::other(format!("an unexpected reply: {} {text}", reply.status))
+}

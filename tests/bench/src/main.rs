@@ -1,0 +1,260 @@
+//! Measures the project beside the alternatives, everything behind a real nginx, in one run. `tests/bench/run` builds and starts it.
+
+mod chart;
+mod disk;
+mod floors;
+mod http;
+mod load;
+mod options;
+mod picture;
+mod process;
+mod report;
+mod responder;
+mod targets;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use disk::Disk;
+use floors::Floor;
+use load::{Round, STOP};
+use options::{Options, USAGE};
+use picture::Picture;
+use report::{FloorRate, Measurement, Report, median};
+use targets::{Target, Workshop};
+
+/// Workers of PHP-FPM: more than cores, because each is idle while it waits for the ledger.
+const PHP_WORKERS: usize = 8;
+
+/// Seconds for which each target is warmed up.
+const WARM_UP: f64 = 0.3;
+
+/// Images that are delivered in turn.
+const DELIVERED: u64 = 200;
+
+const DELIVERED_SIZE: usize = 20 * 1024;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [command, socket, directory, rest @ ..] = &arguments[..]
+        && command == "responder"
+    {
+        let sync = rest.iter().any(|option| option == "--sync");
+        return exit(responder::serve(
+            Path::new(socket),
+            Path::new(directory),
+            sync,
+        ));
+    }
+    if arguments.iter().any(|argument| argument == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match Options::parse(arguments) {
+        Ok(options) => exit(run(&options)),
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn exit(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> io::Result<()> {
+    stop_on_signals()?;
+    let state = std::path::absolute(&options.state)?;
+    let disk = Disk::prepare(options.directory.as_deref(), &state)?;
+    let mut report = Report {
+        disk: disk.description.clone(),
+        warnings: disk.warnings.clone(),
+        cores: std::thread::available_parallelism()?.get(),
+        ..Report::default()
+    };
+    let sockets = Sockets::make()?;
+    let own = std::env::current_exe()?;
+    let workshop = Workshop {
+        disk: disk.path(),
+        sockets: &sockets.0,
+        binary: &options.binary,
+        php: &options.php,
+        own: &own,
+    };
+    let targets = start(&workshop, options, &mut report)?;
+    measure_uploads(&targets, options, &mut report)?;
+    if options.floors {
+        measure_deliveries(&workshop, &targets, options, &mut report)?;
+    }
+    drop(targets);
+    if options.floors {
+        measure_floors(disk.path(), options, &mut report)?;
+    }
+    print!("{}", report.table());
+    let json = options
+        .json
+        .clone()
+        .unwrap_or_else(|| state.join("figures.json"));
+    fs::write(&json, format!("{:#}\n", report.json()))?;
+    if let Some(file) = &options.svg {
+        fs::write(file, chart::svg(&report))?;
+    }
+    println!("\nfigures: {}", json.display());
+    Ok(())
+}
+
+/// SIGINT and the like end the run in order, so that no server, mount or file stays behind.
+fn stop_on_signals() -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        STOP.store(true, Ordering::Relaxed);
+    });
+    Ok(())
+}
+
+/// A directory for sockets, whose paths have to be short (unix(7): 107 bytes).
+struct Sockets(PathBuf);
+
+impl Sockets {
+    fn make() -> io::Result<Self> {
+        let path = std::env::temp_dir().join(format!("corenexis-bench-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+type Start<'a> = &'a dyn Fn() -> io::Result<Target>;
+
+fn start(
+    workshop: &Workshop<'_>,
+    options: &Options,
+    report: &mut Report,
+) -> io::Result<Vec<Target>> {
+    let all: [(&str, Start<'_>); 6] = [
+        ("cdn-full", &|| workshop.cdn("cdn-full", "full")),
+        ("cdn-relaxed", &|| workshop.cdn("cdn-relaxed", "relaxed")),
+        ("put", &|| workshop.put()),
+        ("bare", &|| workshop.bare("bare", false)),
+        ("bare-sync", &|| workshop.bare("bare-sync", true)),
+        ("php", &|| workshop.php(PHP_WORKERS)),
+    ];
+    let mut targets = Vec::new();
+    for (key, start) in all {
+        let wanted = options.targets.as_ref();
+        if wanted.is_some_and(|wanted| !wanted.iter().any(|wanted| wanted == key)) {
+            continue;
+        }
+        match start() {
+            Ok(target) => targets.push(target),
+            // The rest can do without PHP.
+            Err(error) if key == "php" => report.skipped.push(format!("PHP: {error}")),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(targets)
+}
+
+/// All targets take turns in each round, so that whatever disturbs the machine disturbs them alike.
+fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -> io::Result<()> {
+    for &size in &options.sizes {
+        let picture = Picture::of_size(size);
+        for target in targets {
+            load::upload(target, &picture, 4, WARM_UP)?;
+        }
+        for &connections in &options.connections {
+            eprintln!("{}, {connections} connections …", report::size_text(size));
+            let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); targets.len()];
+            for _ in 0..options.rounds {
+                for (target, rounds) in targets.iter().zip(&mut rounds) {
+                    rounds.push(load::upload(
+                        target,
+                        &picture,
+                        connections,
+                        options.seconds,
+                    )?);
+                }
+            }
+            report
+                .uploads
+                .extend(targets.iter().zip(rounds).map(|(target, rounds)| {
+                    let names = (target.key, target.label);
+                    Measurement::new(names, size, connections, &rounds)
+                }));
+        }
+    }
+    Ok(())
+}
+
+/// What the headers of delivered images cost.
+fn measure_deliveries(
+    workshop: &Workshop<'_>,
+    targets: &[Target],
+    options: &Options,
+    report: &mut Report,
+) -> io::Result<()> {
+    let Some(cdn) = targets.iter().find(|target| target.key.starts_with("cdn-")) else {
+        return Ok(());
+    };
+    eprintln!("delivery …");
+    let picture = Picture::of_size(DELIVERED_SIZE);
+    let paths = load::deposit(cdn, &picture, DELIVERED)?;
+    let deliveries = workshop.deliveries(cdn)?;
+    let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); deliveries.len()];
+    for _ in 0..options.rounds {
+        for (target, rounds) in deliveries.iter().zip(&mut rounds) {
+            let seconds = options.seconds.min(2.0);
+            rounds.push(load::download(target, &paths, DELIVERED_SIZE, 16, seconds)?);
+        }
+    }
+    for (target, rounds) in deliveries.iter().zip(rounds) {
+        let names = (target.key, target.label);
+        report
+            .downloads
+            .push(Measurement::new(names, DELIVERED_SIZE, 16, &rounds));
+    }
+    Ok(())
+}
+
+fn measure_floors(directory: &Path, options: &Options, report: &mut Report) -> io::Result<()> {
+    eprintln!("loops without a server …");
+    let picture = Picture::of_size(20 * 1024);
+    let mut rates = vec![Vec::new(); Floor::ALL.len()];
+    for _ in 0..options.rounds {
+        for (floor, rates) in Floor::ALL.iter().zip(&mut rates) {
+            let seconds = options.seconds.min(2.0);
+            rates.push(floor.measure(directory, picture.bytes(), seconds)?);
+        }
+    }
+    for (floor, rates) in Floor::ALL.iter().zip(rates) {
+        report.floors.push(FloorRate {
+            key: floor.key,
+            label: floor.label,
+            rate: median(rates),
+        });
+    }
+    Ok(())
+}

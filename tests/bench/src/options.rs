@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+pub const USAGE: &str = "usage: tests/bench/run [OPTIONS]
+
+  --quick              20 KiB and 500 KiB over 16 connections, two short rounds
+  --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
+  --json FILE          write the figures there (default: target/bench/figures.json)
+  --svg FILE           draw a chart
+  --targets KEY,…      only these: cdn-full cdn-relaxed put php bare bare-sync
+  --sizes BYTES,…      sizes of the uploads (default: 20480,512000,4718592)
+  --connections N,…    connections (default: 1,16,64)
+  --rounds N           rounds of each measurement, whose median counts (default: 3)
+  --seconds S          length of a round (default: 3)
+  --no-floors          leave out the loops without a server";
+
+pub struct Options {
+    pub binary: PathBuf,
+    pub php: PathBuf,
+    pub state: PathBuf,
+    pub directory: Option<PathBuf>,
+    pub json: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
+    pub targets: Option<Vec<String>>,
+    pub sizes: Vec<usize>,
+    pub connections: Vec<usize>,
+    pub rounds: usize,
+    pub seconds: f64,
+    pub floors: bool,
+}
+
+impl Options {
+    /// Options from the arguments after the program's name; the error is for the user.
+    pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self {
+            binary: PathBuf::new(),
+            php: PathBuf::new(),
+            state: PathBuf::new(),
+            directory: None,
+            json: None,
+            svg: None,
+            targets: None,
+            sizes: vec![20 * 1024, 500 * 1024, 4608 * 1024],
+            connections: vec![1, 16, 64],
+            rounds: 3,
+            seconds: 3.0,
+            floors: true,
+        };
+        let mut arguments = arguments.into_iter();
+        while let Some(name) = arguments.next() {
+            let mut value = || {
+                arguments
+                    .next()
+                    .ok_or_else(|| format!("{name} needs a value\n{USAGE}"))
+            };
+            match name.as_str() {
+                "--quick" => {
+                    options.sizes.truncate(2);
+                    options.connections = vec![16];
+                    options.rounds = 2;
+                    options.seconds = 1.0;
+                }
+                "--no-floors" => options.floors = false,
+                "--binary" => options.binary = value()?.into(),
+                "--php" => options.php = value()?.into(),
+                "--state" => options.state = value()?.into(),
+                "--dir" => options.directory = Some(value()?.into()),
+                "--json" => options.json = Some(value()?.into()),
+                "--svg" => options.svg = Some(value()?.into()),
+                "--targets" => {
+                    options.targets = Some(value()?.split(',').map(str::to_owned).collect());
+                }
+                "--sizes" => options.sizes = numbers(&value()?, 4096..=10 << 20)?,
+                "--connections" => options.connections = numbers(&value()?, 1..=200)?,
+                "--rounds" => options.rounds = numbers(&value()?, 1..=99)?[0],
+                "--seconds" => {
+                    let text = value()?;
+                    let seconds = text.parse().ok().filter(|s| (0.1..=600.0).contains(s));
+                    options.seconds = seconds.ok_or(format!("--seconds {text}: 0.1 to 600"))?;
+                }
+                _ => return Err(format!("unknown option {name}\n{USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn numbers(text: &str, legal: std::ops::RangeInclusive<usize>) -> Result<Vec<usize>, String> {
+    let number = |text: &str| {
+        let number = text.parse().ok().filter(|number| legal.contains(number));
+        number.ok_or_else(|| format!("{text:?} is not a number from {legal:?}"))
+    };
+    text.split(',').map(number).collect()
+}

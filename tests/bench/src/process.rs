@@ -1,0 +1,172 @@
+//! Servers as child processes: started, measured, ended.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long a server may take to listen, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that ends with this value.
+pub struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `command`; what it says goes to `log`.
+    pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
+        let file = File::create(log)?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .map_err(|error| {
+                let program = command.get_program().display();
+                io::Error::new(error.kind(), format!("{program}: {error}"))
+            })?;
+        Ok(Self {
+            child,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Waits until `listens` says so.
+    pub fn wait_until(&mut self, listens: impl Fn() -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !listens() {
+            if self.child.try_wait()?.is_some() || Instant::now() > deadline {
+                return Err(io::Error::other(format!(
+                    "a server does not start:\n{}",
+                    self.last_words()
+                )));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The end of its log.
+    pub fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().rev().take(5).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// A loopback port that was free a moment ago.
+pub fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+pub fn takes_tcp(address: SocketAddr) -> impl Fn() -> bool {
+    move || TcpStream::connect(address).is_ok()
+}
+
+pub fn takes_unix(path: &Path) -> impl Fn() -> bool + use<> {
+    let path = path.to_owned();
+    move || UnixStream::connect(&path).is_ok()
+}
+
+/// Runs a command to its end and gives what it printed.
+pub fn output(command: &mut Command) -> io::Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command
+        .output()
+        .map_err(|error| io::Error::new(error.kind(), format!("{program}: {error}")))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(io::Error::other(format!("{program}: {words}")))
+    }
+}
+
+/// The program of that name, also where only root's PATH has it.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    path.split(':')
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"])
+        .map(|directory| Path::new(directory).join(name))
+        .find(|file| file.is_file())
+}
+
+/// CPU time that these processes and all their descendants have used, in user and kernel mode (proc(5), `stat`).
+///
+/// What the kernel does in threads of its own, such as writing its journal, is in none of the processes.
+pub fn cpu_time(roots: &[u32]) -> Duration {
+    let mut processes = HashMap::new();
+    let directories = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in directories.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        if let Some(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
+            .ok()
+            .and_then(|text| Stat::parse(&text))
+        {
+            processes.insert(pid, stat);
+        }
+    }
+    let in_tree = |pid: &u32| {
+        let mut at = *pid;
+        while let Some(stat) = processes.get(&at) {
+            if roots.contains(&at) {
+                return true;
+            }
+            at = stat.parent;
+        }
+        false
+    };
+    let ticks: u64 = processes
+        .iter()
+        .filter(|(pid, _)| in_tree(pid))
+        .map(|(_, stat)| stat.ticks)
+        .sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+struct Stat {
+    parent: u32,
+    /// Of the process and of its children that have ended.
+    ticks: u64,
+}
+
+impl Stat {
+    fn parse(text: &str) -> Option<Self> {
+        // The name of the program may hold anything, but nothing after it holds a parenthesis.
+        let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>());
+        Some(Self {
+            parent: fields.get(1)?.parse().ok()?,
+            ticks: ticks.sum::<Result<_, _>>().ok()?,
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! Images as nginx serves them, and everything below the docroot that it must not serve.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use crate::http;
+use crate::images::{PNG, png_of};
+use crate::site::{NOTHING, Site};
+
+#[test]
+fn an_image_is_served_with_what_neutralises_it() {
+    let site = Site::start();
+    for (plan, duration) in [("3m", "7D"), ("lifetime", "LTF")] {
+        let path = site.store(plan, duration, PNG);
+        let reply = site.get(&format!("/p/{path}"));
+        let expected = [
+            ("Content-Type", "image/png"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Content-Security-Policy", "default-src 'none'; sandbox"),
+            ("Cross-Origin-Resource-Policy", "cross-origin"),
+            ("Access-Control-Allow-Origin", "*"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(reply.header(name), Some(value), "{duration}: {reply:?}");
+        }
+        assert_eq!(reply.header("Set-Cookie"), None);
+        assert_eq!(reply.header("Content-Encoding"), None);
+    }
+}
+
+#[test]
+fn parts_and_conditions_are_understood() {
+    let site = Site::start();
+    let image = png_of(50_000, 1);
+    for (plan, duration) in [("3m", "3M"), ("lifetime", "LTF")] {
+        let target = format!("/p/{}", site.store(plan, duration, &image));
+        let head = http::request(site.port, "HEAD", &target, &[], b"");
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        assert_eq!(head.header("Content-Length"), Some("50000"));
+
+        let part = http::request(
+            site.port,
+            "GET",
+            &target,
+            &[("Range", "bytes=100-199")],
+            b"",
+        );
+        assert_eq!(part.status, 206);
+        assert_eq!(part.header("Content-Range"), Some("bytes 100-199/50000"));
+        assert_eq!(part.body, image[100..200]);
+        let beyond = http::request(site.port, "GET", &target, &[("Range", "bytes=50000-")], b"");
+        assert_eq!(beyond.status, 416);
+
+        let tag = head.header("ETag").expect("a tag").to_owned();
+        let same = http::request(site.port, "GET", &target, &[("If-None-Match", &tag)], b"");
+        assert_eq!((same.status, same.body.len()), (304, 0));
+        let other = http::request(
+            site.port,
+            "GET",
+            &target,
+            &[("If-None-Match", "\"x\"")],
+            b"",
+        );
+        assert_eq!((other.status, other.body), (200, image.clone()));
+    }
+}
+
+#[test]
+fn nothing_but_images_is_served() {
+    let site = Site::plan()
+        .expect("Too many levels of symbolic links")
+        .start();
+    let path = site.store("3m", "7D", PNG);
+    let (directory, name) = path.rsplit_once('/').expect("a name");
+    let day = site.file(&path).parent().expect("a directory").to_owned();
+    for file in [
+        "Script01.php",
+        "Page0001.html",
+        "Drawing1.svg",
+        "Image001.PNG",
+        ".htaccess",
+        "Image.png",
+    ] {
+        fs::write(day.join(file), b"<script>alert(1)</script>").expect("a file");
+    }
+    symlink("/etc/passwd", day.join("Linked01.png")).expect("a link");
+    symlink("/etc", day.join("Linked02.png")).expect("a link");
+    fs::write(site.docroot().join(".spool/1-0-0"), PNG).expect("a file");
+    fs::write(site.docroot().join("Secret01.png"), PNG).expect("a file");
+    fs::create_dir_all(site.docroot().join("p/x/ap5")).expect("a directory");
+    fs::write(site.docroot().join("p/x/ap5/Image001.png"), PNG).expect("a file");
+
+    let stem = name.strip_suffix(".png").expect("a PNG");
+    let targets = [
+        format!("/p/{path}/y.php"),
+        format!("/p/{path}/"),
+        format!("/p/{path}%00.php"),
+        format!("/p/{path}%0a"),
+        format!("/p/{path}.php"),
+        format!("/p/{directory}/{stem}.jpg"),
+        format!("/p/{directory}/"),
+        format!("/p/{directory}"),
+        "/p/".to_owned(),
+        "/p".to_owned(),
+        "/p/d/".to_owned(),
+        format!("/p/{directory}/Script01.php"),
+        format!("/p/{directory}/Page0001.html"),
+        format!("/p/{directory}/Drawing1.svg"),
+        format!("/p/{directory}/Image001.PNG"),
+        format!("/p/{directory}/.htaccess"),
+        format!("/p/{directory}/Image.png"),
+        format!("/p/{directory}/Linked01.png"),
+        format!("/p/{directory}/Linked02.png/passwd"),
+        format!("/p/{directory}/AAAAAAAA.png"),
+        "/p/x/ap5/Image001.png".to_owned(),
+        "/p/../Secret01.png".to_owned(),
+        "/p/..%2fSecret01.png".to_owned(),
+        "/Secret01.png".to_owned(),
+        "/.spool/1-0-0".to_owned(),
+        "/.spool/".to_owned(),
+        "/p/../.spool/1-0-0".to_owned(),
+        "/p/%2e%2e/.spool/1-0-0".to_owned(),
+        "/p//../.spool/1-0-0".to_owned(),
+        "/view/../.spool/1-0-0".to_owned(),
+        "/image/docs/../../.spool/1-0-0".to_owned(),
+        "/view/page.html".to_owned(),
+    ];
+    for target in targets {
+        let reply = site.get(&target);
+        assert!(
+            [400, 403, 404].contains(&reply.status),
+            "{target}: {reply:?}"
+        );
+        assert!(!reply.text().contains("root:"), "{target}");
+        assert!(!reply.text().contains("Index of"), "{target}");
+    }
+    let missing = site.get(&format!("/p/{directory}/AAAAAAAA.png"));
+    assert_eq!(missing.header("Content-Type"), Some("text/plain"));
+    assert_eq!(missing.header("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(missing.header("Cache-Control"), Some("public, max-age=60"));
+}
+
+#[test]
+fn images_can_only_be_read() {
+    let site = Site::plan().expect("access forbidden by rule").start();
+    for (plan, duration) in [("3m", "7D"), ("lifetime", "LTF")] {
+        let path = site.store(plan, duration, PNG);
+        for method in ["POST", "PUT", "DELETE", "PATCH", "MOVE", "PROPFIND"] {
+            let reply = http::request(site.port, method, &format!("/p/{path}"), &[], b"");
+            assert_eq!(reply.status, 405, "{method}: {reply:?}");
+            assert_eq!(reply.header("Allow"), Some("GET, HEAD"), "{method}");
+        }
+        assert_eq!(fs::read(site.file(&path)).expect("the image"), PNG);
+    }
+    let reply = http::request(site.port, "PUT", "/p/d/ap5/Image001.png", &[], PNG);
+    assert_eq!(reply.status, 405);
+    assert_ne!(site.holdings(), NOTHING);
+    assert_eq!(site.holdings().files.len(), 2);
+}

@@ -1,0 +1,40 @@
+//! The little of a FastCGI client (FastCGI Specification 1.0) that is needed to break off where nginx never would.
+
+const BEGIN_REQUEST: u8 = 1;
+const PARAMS: u8 = 4;
+const STDIN: u8 = 5;
+
+/// The records of a POST of `content_type` that announces `length` bytes, up to the end of the parameters.
+pub(crate) fn opening(content_type: &str, length: usize) -> Vec<u8> {
+    let length = length.to_string();
+    let pairs = [
+        ("REQUEST_METHOD", "POST"),
+        ("DOCUMENT_URI", "/image/v2/"),
+        ("CONTENT_TYPE", content_type),
+        ("CONTENT_LENGTH", &length),
+    ];
+    let mut params = Vec::new();
+    for (name, value) in pairs {
+        let short = |text: &str| u8::try_from(text.len()).expect("a short text");
+        params.extend([short(name), short(value)]);
+        params.extend(name.bytes().chain(value.bytes()));
+    }
+    [
+        record(BEGIN_REQUEST, &[0, 1, 0, 0, 0, 0, 0, 0]),
+        record(PARAMS, &params),
+        record(PARAMS, b""),
+    ]
+    .concat()
+}
+
+/// Records with a piece of the body; no bytes end it.
+pub(crate) fn body(bytes: &[u8]) -> Vec<u8> {
+    record(STDIN, bytes)
+}
+
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len())
+        .expect("a small record")
+        .to_be_bytes();
+    [&[1, kind, 0, 1, length[0], length[1], 0, 0], content].concat()
+}

@@ -1,0 +1,131 @@
+//! The daily quota: exact under concurrency, and counting stored images alone.
+
+use std::collections::BTreeMap;
+use std::thread;
+
+use time::UtcDateTime;
+
+use crate::form::Form;
+use crate::images::{PNG, png_of};
+use crate::site::Site;
+
+const EXHAUSTED: &str = r#"{"error":"Daily upload limit reached"}"#;
+
+fn to_midnight() -> i64 {
+    86_400 - UtcDateTime::now().unix_timestamp().rem_euclid(86_400)
+}
+
+#[test]
+fn of_200_uploads_at_once_a_free_client_has_exactly_50() {
+    let site = Site::start();
+    let before = to_midnight();
+    let replies: Vec<_> = thread::scope(|scope| {
+        let uploads: Vec<_> = (0..200)
+            .map(|serial| {
+                let site = &site;
+                scope.spawn(move || site.upload("free", "1M", &png_of(20_000, serial)))
+            })
+            .collect();
+        let joined = uploads.into_iter().map(|upload| upload.join());
+        joined.map(|reply| reply.expect("a reply")).collect()
+    });
+    let after = to_midnight();
+    if after > before {
+        eprintln!("skipped: midnight came during the test, and with it another quota");
+        return;
+    }
+    let mut statuses = BTreeMap::new();
+    for reply in &replies {
+        *statuses.entry(reply.status).or_insert(0) += 1;
+    }
+    assert_eq!(statuses, BTreeMap::from([(200, 50), (429, 150)]));
+    let mut left = Vec::new();
+    for reply in &replies {
+        assert_eq!(reply.header("X-RateLimit-Limit"), Some("50"));
+        if reply.status == 200 {
+            left.push(reply.number("X-RateLimit-Remaining"));
+            assert_eq!(reply.header("Retry-After"), None);
+        } else {
+            assert_eq!(reply.text(), EXHAUSTED);
+            assert_eq!(reply.header("X-RateLimit-Remaining"), Some("0"));
+            let retry = reply.number("Retry-After");
+            assert!((after..=before).contains(&retry), "{retry}");
+        }
+    }
+    left.sort_unstable();
+    assert!(left.into_iter().eq(0..50), "each was told what it left");
+    let holdings = site.holdings();
+    assert_eq!(
+        (
+            holdings.rows,
+            holdings.counted,
+            holdings.files.len(),
+            holdings.spooled
+        ),
+        (50, 50, 50, 0)
+    );
+    assert_eq!(site.upload("3m", "1M", PNG).status, 200, "another client");
+}
+
+#[test]
+fn only_stored_images_count() {
+    let site = Site::plan().set("plans.free", "daily_uploads = 2").start();
+    let client = site.client("free");
+    for form in [
+        Form::upload(client, "7D", b"text"),
+        Form::upload(client, "3M", PNG),
+        Form::of(client, "7D"),
+        Form::upload(client, "7D", &png_of((2 << 20) + 1, 1)),
+        Form::of(client, "7D").text("image_url", "http://127.0.0.1/x.png"),
+    ] {
+        let reply = site.post(&form);
+        assert_eq!(reply.status, 400, "{}", reply.text());
+        assert_eq!(reply.header("X-RateLimit-Remaining"), Some("2"));
+    }
+    let first = site.upload("free", "7D", PNG);
+    assert_eq!(first.header("X-RateLimit-Remaining"), Some("1"));
+    let second = site.upload("free", "7D", PNG);
+    assert_eq!(second.header("X-RateLimit-Remaining"), Some("0"));
+    assert_eq!(site.upload("free", "7D", PNG).status, 429);
+    // Neither deleting nor a new token gives any of it back.
+    site.run(&["image", "delete", &first.url(), &second.url()]);
+    let holdings = site.holdings();
+    assert_eq!(
+        (holdings.rows, holdings.files.len(), holdings.counted),
+        (0, 0, 2)
+    );
+    let reply = site.upload("free", "7D", PNG);
+    assert_eq!((reply.status, reply.text()), (429, EXHAUSTED));
+}
+
+#[test]
+fn a_client_that_was_removed_and_added_again_begins_anew() {
+    let site = Site::plan().set("plans.free", "daily_uploads = 1").start();
+    let path = site.store("free", "7D", PNG);
+    assert_eq!(site.upload("free", "7D", PNG).status, 429);
+    site.run(&["client", "remove", "client-free", "--yes"]);
+    assert_eq!(
+        site.upload("free", "7D", PNG).text(),
+        r#"{"error":"Invalid client ID"}"#
+    );
+    let added = site.run(&["client", "add", "client-free", "--plan", "free"]);
+    let client = crate::site::Client::printed(&added);
+    assert_eq!(site.post(&Form::upload(&client, "7D", PNG)).status, 200);
+    assert_eq!(
+        site.get(&format!("/p/{path}")).status,
+        200,
+        "its image lives on"
+    );
+}
+
+#[test]
+fn a_failed_save_gives_its_quota_back() {
+    let site = Site::plan().set("plans.free", "daily_uploads = 1").start();
+    let class = site.docroot().join("p/d");
+    let _ = std::fs::remove_dir_all(&class);
+    std::fs::write(&class, b"in the way").expect("a file");
+    assert_eq!(site.upload("free", "7D", PNG).status, 500);
+    std::fs::remove_file(&class).expect("removed");
+    assert_eq!(site.upload("free", "7D", PNG).status, 200);
+    assert_eq!(site.upload("free", "7D", PNG).status, 429);
+}

@@ -1,0 +1,658 @@
+//! A site for one test: nginx, responder, ledger and docroot in a temporary directory, on a free port.
+//!
+//! Dropped, it ends both processes and looks into their logs: a test passes only when neither had anything to complain about but
+//! what the test says it provokes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::form::{Form, MULTIPART};
+use crate::http::{self, Reply};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_corenexis-cdn");
+
+/// The plans of the default configuration; a site has one client of each.
+const PLANS: [&str; 3] = ["free", "3m", "lifetime"];
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A client's credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+impl Client {
+    /// Reads what `client add` and `client rotate` print.
+    pub(crate) fn printed(output: &str) -> Self {
+        let value = |key: &str| {
+            let line = output.lines().find_map(|line| line.strip_prefix(key));
+            line.unwrap_or_else(|| panic!("no {key} in {output}"))
+                .to_owned()
+        };
+        Self {
+            id: value("client_id="),
+            token: value("client_token="),
+        }
+    }
+}
+
+/// How the responder is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Launch {
+    /// By itself: it opens the socket of its configuration.
+    Plain,
+    /// So, with so many descriptors.
+    Descriptors(u32),
+    /// With the listening socket as descriptor 0, as spawn-fcgi does.
+    StandardInput,
+    /// With the listening socket as descriptor 3 and `LISTEN_FDS`, as systemd does.
+    SocketActivation,
+    /// Not at all.
+    Absent,
+}
+
+/// What a site is made with.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    sections: BTreeMap<String, String>,
+    nginx: String,
+    launch: Launch,
+    tcp: bool,
+    clock: Option<String>,
+    expected: Vec<&'static str>,
+}
+
+impl Plan {
+    /// Adds lines to a section of config.toml.
+    pub(crate) fn set(mut self, section: &str, lines: &str) -> Self {
+        let text = self.sections.entry(section.to_owned()).or_default();
+        text.push_str(lines);
+        text.push('\n');
+        self
+    }
+
+    /// Adds directives to nginx's http block.
+    pub(crate) fn nginx(mut self, directives: &str) -> Self {
+        self.nginx.push_str(directives);
+        self
+    }
+
+    pub(crate) fn launch(mut self, launch: Launch) -> Self {
+        self.launch = launch;
+        self
+    }
+
+    /// nginx reaches the responder over TCP.
+    pub(crate) fn tcp(mut self) -> Self {
+        self.tcp = true;
+        self
+    }
+
+    /// The responder's clock starts at this instant, UTC. Only where [`faketime`] is installed.
+    pub(crate) fn clock(mut self, instant: &str) -> Self {
+        self.clock = Some(instant.to_owned());
+        self
+    }
+
+    /// Lines of nginx's log with this text are provoked by the test.
+    pub(crate) fn expect(mut self, text: &'static str) -> Self {
+        self.expected.push(text);
+        self
+    }
+
+    pub(crate) fn start(self) -> Site {
+        Site::start_as(self)
+    }
+}
+
+/// A running site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) port: u16,
+    pub(crate) root: PathBuf,
+    clients: BTreeMap<&'static str, Client>,
+    nginx: Option<Child>,
+    responder: Option<Child>,
+    /// A socket that was opened for the responder; kept, as whoever opens one does.
+    passed: Option<OwnedFd>,
+    plan: Plan,
+    _directory: TempDir,
+}
+
+/// What a site holds: what an upload may change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holdings {
+    /// Rows of images.
+    pub(crate) rows: usize,
+    /// Uploads that count against a quota.
+    pub(crate) counted: usize,
+    /// Files below `/p/`, by path.
+    pub(crate) files: Vec<String>,
+    /// Files on their way.
+    pub(crate) spooled: usize,
+}
+
+pub(crate) const NOTHING: Holdings = Holdings {
+    rows: 0,
+    counted: 0,
+    files: Vec::new(),
+    spooled: 0,
+};
+
+impl Site {
+    /// A site with the default plans, a client of each, and no limits for addresses.
+    pub(crate) fn start() -> Self {
+        Self::plan().start()
+    }
+
+    /// What [`Self::start`] starts, to be changed.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            sections: BTreeMap::new(),
+            nginx: String::new(),
+            launch: Launch::Plain,
+            tcp: false,
+            clock: None,
+            expected: Vec::new(),
+        }
+    }
+
+    fn start_as(plan: Plan) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("corenexis-cdn-")
+            .tempdir()
+            .expect("a temporary directory");
+        let root = directory.path().to_owned();
+        for name in ["run", "ledger", "docroot", "nginx/logs", "nginx/run"] {
+            fs::create_dir_all(root.join(name)).expect("a directory");
+        }
+        let mut site = Self {
+            port: 0,
+            root,
+            clients: BTreeMap::new(),
+            nginx: None,
+            responder: None,
+            passed: None,
+            plan,
+            _directory: directory,
+        };
+        let responder_port = free_port();
+        until("a port for nginx", || {
+            site.port = free_port();
+            site.configure(responder_port);
+            site.start_nginx()
+        });
+        for plan in PLANS {
+            if site.has_plan(plan) {
+                let id = format!("client-{plan}");
+                let added = site.run(&["client", "add", &id, "--plan", plan]);
+                site.clients.insert(plan, Client::printed(&added));
+            }
+        }
+        site.start_responder();
+        site
+    }
+
+    fn has_plan(&self, plan: &str) -> bool {
+        let sections = &self.plan.sections;
+        let names_plans = sections.keys().any(|section| section.starts_with("plans."));
+        !names_plans || sections.contains_key(&format!("plans.{plan}"))
+    }
+
+    /// Writes config.toml.
+    fn configure(&self, responder_port: u16) {
+        let root = self.root.display();
+        let listen = if self.plan.tcp {
+            format!("tcp:127.0.0.1:{responder_port}")
+        } else {
+            format!("unix:{}", self.socket().display())
+        };
+        let mut sections = BTreeMap::from([
+            (
+                "site".to_owned(),
+                format!("public_url = \"http://127.0.0.1:{}\"\n", self.port),
+            ),
+            ("server".to_owned(), format!("listen = \"{listen}\"\n")),
+            (
+                "storage".to_owned(),
+                format!("docroot = \"{root}/docroot\"\n"),
+            ),
+            (
+                "ledger".to_owned(),
+                format!("path = \"{root}/ledger/ledger.db\"\n"),
+            ),
+        ]);
+        if !self.plan.sections.contains_key("limits") {
+            let off = "requests_per_second = 0\nfailed_attempts_per_minute = 0\n";
+            sections.insert("limits".to_owned(), off.to_owned());
+        }
+        for (name, lines) in &self.plan.sections {
+            sections.entry(name.clone()).or_default().push_str(lines);
+        }
+        if !sections["storage"].contains("min_free") {
+            sections
+                .entry("storage".to_owned())
+                .or_default()
+                .push_str("min_free = \"10MiB\"\n");
+        }
+        let text: String = sections
+            .iter()
+            .map(|(name, lines)| format!("[{name}]\n{lines}"))
+            .collect();
+        fs::write(self.config(), text).expect("config.toml is written");
+    }
+
+    /// Changes config.toml; nginx does not hear of it.
+    pub(crate) fn edit_config(&self, edit: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.config()).expect("config.toml is read");
+        fs::write(self.config(), edit(text)).expect("config.toml is written");
+    }
+
+    /// Renders the files and starts nginx; `None` if the port was taken meanwhile.
+    fn start_nginx(&mut self) -> Option<()> {
+        let rendered = self.root.join("rendered");
+        let listen = format!("127.0.0.1:{}", self.port);
+        let target = rendered.display().to_string();
+        let mut arguments = vec!["render", &target, "--nginx-listen", &listen];
+        if rustix::process::geteuid().is_root() {
+            // Its workers have to reach a temporary directory that is root's alone.
+            arguments.extend(["--nginx-worker-user", "root"]);
+        }
+        self.run(&arguments);
+        copy_tree(&rendered.join("www"), &self.docroot());
+        let conf = rendered.join("nginx/nginx.conf");
+        let text = fs::read_to_string(&conf).expect("nginx.conf is read");
+        let extended = text.replacen("http {", &format!("http {{\n{}\n", self.plan.nginx), 1);
+        fs::write(&conf, extended).expect("nginx.conf is written");
+        let _ = fs::remove_file(self.nginx_log());
+        let mut nginx = Command::new("nginx")
+            .arg("-p")
+            .arg(self.root.join("nginx/"))
+            .args(["-e", "logs/error.log", "-c"])
+            .arg(&conf)
+            .args(["-g", "daemon off;"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx has to be installed");
+        let answers = until("nginx", || {
+            if nginx.try_wait().expect("nginx's state").is_some() {
+                return Some(false);
+            }
+            // The file comes after the socket was bound: another server on the port is not taken for this one.
+            let started = self.root.join("nginx/run/nginx.pid").exists();
+            (started && TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok())
+                .then_some(true)
+        });
+        let log = read(&self.nginx_log());
+        assert!(
+            answers || log.contains("Address already in use"),
+            "nginx did not start: {log}"
+        );
+        self.nginx = answers.then_some(nginx);
+        answers.then_some(())
+    }
+
+    /// Starts the responder and waits until it listens.
+    pub(crate) fn start_responder(&mut self) {
+        let mut command = match self.plan.launch {
+            Launch::Absent => return,
+            Launch::Plain | Launch::StandardInput => Command::new(PROGRAM),
+            Launch::Descriptors(limit) => shell(&format!("ulimit -n {limit}; exec \"$0\" \"$@\"")),
+            Launch::SocketActivation => {
+                shell("LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null")
+            }
+        };
+        command.arg("--config").arg(self.config()).arg("serve");
+        command.stdin(match self.plan.launch {
+            Launch::StandardInput | Launch::SocketActivation => {
+                let socket = self.passed.get_or_insert_with(|| {
+                    let path = self.root.join("run/cdn.sock");
+                    UnixListener::bind(path).expect("a socket").into()
+                });
+                Stdio::from(socket.try_clone().expect("a descriptor"))
+            }
+            _ => Stdio::null(),
+        });
+        if let Some(instant) = &self.plan.clock {
+            let library = faketime_multithreaded().expect("faketime is installed");
+            fake(&mut command, &library, instant);
+        }
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.root.join("responder.log"))
+            .expect("a log");
+        let started = self.responder_log().matches("event=listening").count();
+        let mut responder = command.stderr(log).spawn().expect("the responder starts");
+        until("the responder", || {
+            let ended = responder.try_wait().expect("the responder's state");
+            assert_eq!(ended, None, "{}", self.responder_log());
+            (self.responder_log().matches("event=listening").count() > started).then_some(())
+        });
+        self.responder = Some(responder);
+    }
+
+    /// Sends the responder a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let responder = self.responder.as_ref().expect("a responder");
+        kill_process(pid_of(responder), signal).expect("the responder is there");
+    }
+
+    /// Waits for the end of the responder, which was told to end.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut responder = self.responder.take().expect("a responder");
+        until("the responder's end", || {
+            responder.try_wait().expect("the responder's state")
+        })
+    }
+
+    /// The responder's process id.
+    pub(crate) fn pid(&mut self) -> u32 {
+        let responder = self.responder.as_mut().expect("a responder");
+        let ended = responder.try_wait().expect("the responder's state");
+        assert_eq!(ended, None, "the responder has ended");
+        responder.id()
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.root.join("config.toml")
+    }
+
+    pub(crate) fn docroot(&self) -> PathBuf {
+        self.root.join("docroot")
+    }
+
+    pub(crate) fn ledger_file(&self) -> PathBuf {
+        self.root.join("ledger/ledger.db")
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.root.join("run/cdn.sock")
+    }
+
+    fn nginx_log(&self) -> PathBuf {
+        self.root.join("nginx/logs/error.log")
+    }
+
+    pub(crate) fn responder_log(&self) -> String {
+        read(&self.root.join("responder.log"))
+    }
+
+    /// Waits until the responder has logged this text.
+    pub(crate) fn wait_for_log(&self, text: &str) {
+        until(text, || self.responder_log().contains(text).then_some(()));
+    }
+
+    /// A connection to the responder itself.
+    pub(crate) fn connect_responder(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).expect("the responder accepts");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream
+    }
+
+    /// The client of a plan.
+    pub(crate) fn client(&self, plan: &str) -> &Client {
+        &self.clients[plan]
+    }
+
+    /// The program with this site's configuration.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+
+    /// Runs the program, which has to succeed, and gives what it printed.
+    #[track_caller]
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Reply {
+        http::get(self.port, target)
+    }
+
+    /// Posts a multipart form.
+    pub(crate) fn post(&self, form: &Form) -> Reply {
+        self.post_as(MULTIPART, &form.body())
+    }
+
+    pub(crate) fn post_as(&self, content_type: &str, body: &[u8]) -> Reply {
+        let headers = [("Content-Type", content_type)];
+        http::request(self.port, "POST", "/image/v2/", &headers, body)
+    }
+
+    /// Uploads as the client of a plan.
+    pub(crate) fn upload(&self, plan: &str, duration: &str, image: &[u8]) -> Reply {
+        self.post(&Form::upload(self.client(plan), duration, image))
+    }
+
+    /// Uploads an image that is taken, and gives its path.
+    #[track_caller]
+    pub(crate) fn store(&self, plan: &str, duration: &str, image: &[u8]) -> String {
+        path_of(&self.upload(plan, duration, image).url()).to_owned()
+    }
+
+    /// A connection to the ledger of its own.
+    pub(crate) fn ledger(&self) -> Connection {
+        let ledger = Connection::open(self.ledger_file()).expect("the ledger opens");
+        ledger.busy_timeout(PATIENCE).expect("a timeout");
+        ledger
+    }
+
+    /// What a query counts in the ledger.
+    pub(crate) fn count(&self, query: &str) -> usize {
+        self.ledger()
+            .query_row(query, [], |row| row.get(0))
+            .expect("a number")
+    }
+
+    pub(crate) fn holdings(&self) -> Holdings {
+        let mut files = Vec::new();
+        let images = self.docroot().join("p");
+        list_files(&images, &images, &mut files);
+        files.sort();
+        let spool = fs::read_dir(self.docroot().join(".spool"));
+        Holdings {
+            rows: self.count("SELECT count(*) FROM image"),
+            counted: self.count("SELECT coalesce(sum(uploads), 0) FROM usage"),
+            files,
+            spooled: spool.map_or(0, Iterator::count),
+        }
+    }
+
+    /// The file of an image.
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
+        self.docroot().join("p").join(path)
+    }
+
+    /// The lines of nginx's log that nobody expected.
+    fn complaints(&self) -> Vec<String> {
+        let expected = |line: &&str| !self.plan.expected.iter().any(|text| line.contains(text));
+        read(&self.nginx_log())
+            .lines()
+            .filter(|line| {
+                let level = ["[error]", "[crit]", "[alert]", "[emerg]"];
+                level.iter().any(|level| line.contains(level))
+            })
+            .filter(expected)
+            .chain(
+                self.responder_log()
+                    .lines()
+                    .filter(|line| line.contains("event=panic")),
+            )
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for mut process in [self.nginx.take(), self.responder.take()]
+            .into_iter()
+            .flatten()
+        {
+            end(&mut process);
+        }
+        if thread::panicking() {
+            let log = self.responder_log();
+            let lines: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("nginx: {:?}", self.complaints());
+            eprintln!("responder, last line first:\n{}", lines.join("\n"));
+        } else {
+            assert_eq!(self.complaints(), [""; 0], "in the logs");
+        }
+    }
+}
+
+/// Ends a process in good order, or at last by force.
+fn end(process: &mut Child) {
+    if matches!(process.try_wait(), Ok(Some(_))) {
+        return;
+    }
+    let _ = kill_process(pid_of(process), Signal::TERM);
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while Instant::now() < deadline {
+        if matches!(process.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+fn pid_of(process: &Child) -> Pid {
+    Pid::from_child(process)
+}
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script, PROGRAM]);
+    command
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// The path in a direct or a viewer URL.
+pub(crate) fn path_of(url: &str) -> &str {
+    url.split_once("?img=")
+        .or_else(|| url.split_once("/p/"))
+        .unwrap_or_else(|| panic!("no image URL: {url}"))
+        .1
+}
+
+/// The library that shifts a process's clock, where it is installed.
+pub(crate) fn faketime() -> Option<PathBuf> {
+    find_faketime("libfaketime.so.1")
+}
+
+/// The same for processes with threads.
+pub(crate) fn faketime_multithreaded() -> Option<PathBuf> {
+    find_faketime("libfaketimeMT.so.1")
+}
+
+fn find_faketime(library: &str) -> Option<PathBuf> {
+    let found = fs::read_dir("/usr/lib")
+        .ok()?
+        .flatten()
+        .map(|entry| entry.path().join("faketime").join(library))
+        .find(|path| path.exists());
+    if found.is_none() {
+        eprintln!("skipped: {library} is not installed (package libfaketime)");
+    }
+    found
+}
+
+/// Makes a command believe that it starts at this instant, UTC. The times of files stay true.
+pub(crate) fn fake(command: &mut Command, library: &Path, instant: &str) {
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", format!("@{instant}"))
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("NO_FAKE_STAT", "1")
+        .env("TZ", "UTC");
+}
+
+pub(crate) fn read(path: &Path) -> String {
+    let bytes = fs::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for entry in fs::read_dir(from).expect("a directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_tree(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("a copy");
+        }
+    }
+}
+
+fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if entry.file_type().expect("a type").is_dir() {
+            list_files(&path, root, files);
+        } else {
+            let below = path.strip_prefix(root).expect("a path below");
+            files.push(below.display().to_string());
+        }
+    }
+}
+
+/// Holds a file's lock as a process that runs would.
+pub(crate) fn hold_lock(path: &Path) -> File {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .expect("a lock file");
+    file.lock().expect("the lock");
+    file
+}

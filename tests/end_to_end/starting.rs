@@ -1,0 +1,273 @@
+//! The ways the responder is started: by itself, by whoever opened its socket, by a CGI host; and configurations it refuses.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::form::{Form, MULTIPART};
+use crate::http;
+use crate::images::PNG;
+use crate::site::{Launch, NOTHING, PROGRAM, Site, path_of, until};
+
+fn works(site: &Site) {
+    let path = site.store("3m", "7D", PNG);
+    assert_eq!(site.get(&format!("/p/{path}")).body, PNG);
+    assert_eq!(site.upload("3m", "LTF", PNG).status, 400);
+}
+
+#[test]
+fn over_tcp() {
+    let site = Site::plan().tcp().start();
+    assert!(site.responder_log().contains("address=tcp:127.0.0.1:"));
+    works(&site);
+}
+
+#[test]
+fn on_a_socket_of_its_own_that_only_its_group_may_use() {
+    let site = Site::start();
+    let metadata = fs::metadata(site.socket()).expect("a socket");
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
+    works(&site);
+    // A second responder does not take the socket of one that runs.
+    let output = site.output(&["serve"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    works(&site);
+}
+
+#[test]
+fn on_descriptor_0() {
+    works(&Site::plan().launch(Launch::StandardInput).start());
+}
+
+#[test]
+fn by_socket_activation() {
+    works(&Site::plan().launch(Launch::SocketActivation).start());
+}
+
+/// A site without a responder, for a CGI host.
+fn cgi_site() -> Site {
+    Site::plan().launch(Launch::Absent).start()
+}
+
+/// Runs the program as a CGI host does (RFC 3875).
+fn cgi(site: &Site, arguments: &[&str], variables: &[(&str, &str)], body: &[u8]) -> Output {
+    let mut child = Command::new(PROGRAM)
+        .args(arguments)
+        .env("CORENEXIS_CDN_CONFIG", site.config())
+        .env("GATEWAY_INTERFACE", "CGI/1.1")
+        .env("SERVER_PROTOCOL", "HTTP/1.1")
+        .env("SCRIPT_NAME", "/image/v2/")
+        .env("REQUEST_URI", "/image/v2/")
+        .env("REMOTE_ADDR", "192.0.2.1")
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut input = child.stdin.take().expect("its input");
+    // It may have answered and ended before it read everything.
+    let _ = input.write_all(body);
+    drop(input);
+    child.wait_with_output().expect("its end")
+}
+
+fn post() -> [(&'static str, &'static str); 2] {
+    [("REQUEST_METHOD", "POST"), ("CONTENT_TYPE", MULTIPART)]
+}
+
+#[test]
+fn as_plain_cgi() {
+    let site = cgi_site();
+    let body = Form::upload(site.client("3m"), "7D", PNG).body();
+    let output = cgi(&site, &[], &post(), &body);
+    assert!(output.status.success(), "{output:?}");
+    let reply = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        reply.starts_with("Status: 200 OK\r\nContent-Type: application/json\r\n"),
+        "{reply}"
+    );
+    let (_, json) = reply.split_once("\r\n\r\n").expect("a body");
+    let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    let path = path_of(json["url"].as_str().expect("a url"));
+    assert_eq!(site.get(&format!("/p/{path}")).body, PNG);
+    let holdings = site.holdings();
+    assert_eq!(
+        (holdings.rows, holdings.counted, holdings.spooled),
+        (1, 1, 0)
+    );
+
+    let reply = cgi(&site, &[], &post(), &body[..body.len() - 10]);
+    let reply = String::from_utf8_lossy(&reply.stdout).into_owned();
+    assert!(reply.starts_with("Status: 400 "), "{reply}");
+    let longer = [
+        ("CONTENT_LENGTH", "99999"),
+        ("REQUEST_METHOD", "POST"),
+        ("CONTENT_TYPE", MULTIPART),
+    ];
+    let reply = cgi(&site, &[], &longer, &body[..body.len() - 10]);
+    let reply = String::from_utf8_lossy(&reply.stdout).into_owned();
+    assert!(reply.starts_with("Status: 400 "), "{reply}");
+    let reply = cgi(&site, &[], &[("REQUEST_METHOD", "GET")], b"");
+    let reply = String::from_utf8_lossy(&reply.stdout).into_owned();
+    assert!(reply.starts_with("Status: 405 "), "{reply}");
+    assert_eq!(site.holdings(), holdings);
+}
+
+#[test]
+fn arguments_of_a_request_are_no_command() {
+    let site = cgi_site();
+    let path = site.root.join("elsewhere");
+    let elsewhere = path.display().to_string();
+    for arguments in [
+        &["sweep"][..],
+        &["client", "remove", "client-3m", "--yes"],
+        &["--config", "/nonexistent", "serve"],
+        &["render", &elsewhere],
+        &["--help"],
+    ] {
+        let query = ("QUERY_STRING", "sweep");
+        let variables = [query, ("REQUEST_METHOD", "GET")];
+        let output = cgi(&site, arguments, &variables, b"");
+        let reply = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            reply.starts_with("Status: 405 "),
+            "{arguments:?}: {output:?}"
+        );
+    }
+    assert!(!path.exists());
+    site.run(&["client", "show", "client-3m"]);
+    assert_eq!(
+        site.count("SELECT count(*) FROM meta WHERE name = 'swept_at'"),
+        0
+    );
+    assert_eq!(site.holdings(), NOTHING);
+}
+
+/// A process that ends with the test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn behind_fcgiwrap() {
+    let Some(fcgiwrap) = ["/usr/sbin/fcgiwrap", "/usr/bin/fcgiwrap"]
+        .map(Path::new)
+        .into_iter()
+        .find(|path| path.exists())
+    else {
+        eprintln!("skipped: fcgiwrap is not installed (package fcgiwrap)");
+        return;
+    };
+    let wrapped = tempfile::tempdir().expect("a directory");
+    let socket = wrapped.path().join("wrap.sock");
+    // nginx as Debian configures it for fcgiwrap, beside the location of the site's own.
+    let server = format!(
+        "server {{
+            listen unix:{directory}/http.sock;
+            location / {{
+                fastcgi_param GATEWAY_INTERFACE CGI/1.1;
+                fastcgi_param SERVER_PROTOCOL $server_protocol;
+                fastcgi_param REQUEST_METHOD $request_method;
+                fastcgi_param REQUEST_URI $request_uri;
+                fastcgi_param DOCUMENT_URI $document_uri;
+                fastcgi_param QUERY_STRING $query_string;
+                fastcgi_param CONTENT_TYPE $content_type;
+                fastcgi_param CONTENT_LENGTH $content_length;
+                fastcgi_param REMOTE_ADDR $remote_addr;
+                fastcgi_param SCRIPT_NAME $fastcgi_script_name;
+                fastcgi_param SCRIPT_FILENAME {PROGRAM};
+                fastcgi_pass unix:{socket};
+            }}
+        }}",
+        directory = wrapped.path().display(),
+        socket = socket.display(),
+    );
+    let site = Site::plan()
+        .launch(Launch::Absent)
+        .nginx(&server)
+        // What a CGI program says on its standard error, its log, ends up in nginx's.
+        .expect("FastCGI sent in stderr")
+        .start();
+    let _wrapper = Ended(
+        Command::new(fcgiwrap)
+            .arg("-s")
+            .arg(format!("unix:{}", socket.display()))
+            .env("CORENEXIS_CDN_CONFIG", site.config())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("fcgiwrap starts"),
+    );
+    until("fcgiwrap", || socket.exists().then_some(()));
+    let body = Form::upload(site.client("3m"), "7D", PNG).body();
+    let head = format!(
+        "POST /image/v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {MULTIPART}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = std::os::unix::net::UnixStream::connect(wrapped.path().join("http.sock"))
+        .expect("nginx accepts");
+    stream
+        .write_all(&[head.as_bytes(), &body].concat())
+        .expect("the request is sent");
+    let reply = http::read_reply(&mut stream).expect("a reply");
+    let path = path_of(&reply.url()).to_owned();
+    assert_eq!(site.get(&format!("/p/{path}")).body, PNG);
+}
+
+#[test]
+fn a_configuration_that_drops_a_plan_in_use_is_refused() {
+    let site = Site::plan()
+        .set("plans.free", "")
+        .set("plans.3m", "")
+        .launch(Launch::Absent)
+        .start();
+    site.edit_config(|text| text.replace("[plans.3m]", "[plans.lifetime]"));
+    let output = site.output(&["serve"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("client-3m"), "{message}");
+    assert!(!message.contains("client-free"), "{message}");
+    // Removed, the client is nobody's trouble.
+    site.run(&["client", "remove", "client-3m", "--yes"]);
+    site.edit_config(|text| text.replace("[plans.lifetime]", "[plans.other]"));
+    let output = site.output(&["serve"]);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{message}");
+    assert!(message.contains("[plans.other] has no"), "{message}");
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_named() {
+    let site = cgi_site();
+    let good = fs::read_to_string(site.config()).expect("config.toml");
+    let cases = [
+        (good.replace("[server]", "[sever]"), "sever"),
+        (good.replace("min_free", "min_fre"), "min_fre"),
+        (good.replace("10MiB", "10MB"), "10MB"),
+        (good.replace("listen = \"unix:", "listen = \"unx:"), "unx:"),
+        (format!("{good}\n[images]\nmax_side = 0\n"), "max_side"),
+        ("[".to_owned(), "line 1"),
+    ];
+    for (text, expected) in cases {
+        fs::write(site.config(), &text).expect("written");
+        for command in [&["serve"][..], &["sweep"], &["client", "list"]] {
+            let output = site.output(command);
+            assert_eq!(output.status.code(), Some(3), "{expected}: {output:?}");
+            let message = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(message.contains(expected), "{message}");
+            assert!(message.contains("config.toml"), "{message}");
+        }
+    }
+    fs::remove_file(site.config()).expect("removed");
+    let output = site.output(&["serve"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    fs::write(site.config(), &good).expect("written");
+}

@@ -1,0 +1,149 @@
+//! The viewer page: a page for images that exist, the image where a browser wants one, and nothing of the address that was asked.
+
+use crate::http::{self, Reply};
+use crate::images::PNG;
+use crate::site::{Site, path_of};
+
+/// An address has two replies. nginx adds a `Vary` of its own for compression.
+const VARY: &str = "Accept, Sec-Fetch-Dest";
+
+fn asked_as_image(site: &Site, target: &str, header: (&str, &str)) -> Reply {
+    http::request(site.port, "GET", target, &[header], b"")
+}
+
+#[test]
+fn an_image_has_a_page() {
+    let site = Site::start();
+    for (duration, kept) in [("7D", "7 days"), ("1M", "1 month")] {
+        let url = site.upload("free", duration, PNG).url();
+        let path = path_of(&url);
+        let base = format!("http://127.0.0.1:{}", site.port);
+        let target = url.strip_prefix(&base).expect("a URL of this site");
+        let reply = site.get(target);
+        assert_eq!(reply.status, 200);
+        assert_eq!(
+            reply.header("Content-Type"),
+            Some("text/html; charset=utf-8")
+        );
+        assert!(reply.values("Vary").contains(&VARY), "{reply:?}");
+        let policy = reply.header("Content-Security-Policy").expect("a policy");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(reply.header("Last-Modified"), None);
+        let page = reply.text();
+        for piece in [
+            format!("<meta property=\"og:image\" content=\"{base}/p/{path}\">"),
+            format!("<meta property=\"og:url\" content=\"{base}/view/?img={path}\">"),
+            "<meta property=\"og:title\"".to_owned(),
+            "<meta name=\"twitter:card\"".to_owned(),
+            format!("<img id=\"image\" src=\"/p/{path}\""),
+            format!("value=\"{base}/p/{path}\""),
+            kept.to_owned(),
+        ] {
+            assert!(page.contains(&piece), "{piece} is not in {page}");
+        }
+        assert!(!page.contains("<!--#"), "an include was left: {page}");
+        for asset in ["/view/view.css", "/view/view.js", "/view/icon.svg"] {
+            assert!(page.contains(asset), "{asset}");
+            assert_eq!(site.get(asset).status, 200, "{asset}");
+        }
+    }
+}
+
+#[test]
+fn what_wants_an_image_gets_the_image() {
+    let site = Site::start();
+    let target = format!("/view/?img={}", site.store("free", "7D", PNG));
+    for header in [
+        ("Sec-Fetch-Dest", "image"),
+        ("Accept", "image/avif,image/webp,*/*;q=0.8"),
+    ] {
+        let reply = asked_as_image(&site, &target, header);
+        assert_eq!((reply.status, &reply.body[..]), (200, PNG), "{header:?}");
+        assert_eq!(reply.header("Content-Type"), Some("image/png"));
+        assert!(reply.values("Vary").contains(&VARY), "{reply:?}");
+        assert_eq!(
+            reply.header("Content-Security-Policy"),
+            Some("default-src 'none'; sandbox")
+        );
+    }
+    for header in [
+        ("Sec-Fetch-Dest", "document"),
+        ("Accept", "text/html,image/webp,*/*"),
+    ] {
+        let reply = asked_as_image(&site, &target, header);
+        assert!(reply.text().contains("og:image"), "{header:?}");
+    }
+}
+
+#[test]
+fn the_address_without_a_slash_leads_to_the_page() {
+    let site = Site::start();
+    let path = site.store("free", "7D", PNG);
+    let reply = site.get(&format!("/view?img={path}"));
+    assert_eq!(reply.status, 301);
+    assert_eq!(
+        reply.header("Location"),
+        Some(&*format!("/view/?img={path}"))
+    );
+}
+
+#[test]
+fn what_is_no_image_has_no_page() {
+    let site = Site::start();
+    let path = site.store("free", "7D", PNG);
+    std::fs::write(site.docroot().join(".spool/1-0-0"), PNG).expect("a file");
+    let attacks = [
+        String::new(),
+        "?".to_owned(),
+        "?img=".to_owned(),
+        format!("?IMG2={path}"),
+        "?img=d/ap5/AAAAAAAA.png".to_owned(),
+        format!("?img=/{path}"),
+        format!("?img=x/{path}"),
+        format!("?img={path}%0a"),
+        format!("?img={path}%00"),
+        format!("?img={path}/"),
+        format!("?img={path}%22%3E%3Cscript%3Ealert(1)%3C/script%3E"),
+        format!("?img={path}\"><script>alert(1)</script>"),
+        format!("?img=p/{path}"),
+        "?img=../.spool/1-0-0".to_owned(),
+        "?img=..%2f.spool%2f1-0-0".to_owned(),
+        "?img=d/../../.spool/1-0-0".to_owned(),
+        "?img=../../../../etc/passwd".to_owned(),
+        "?img=http://example.org/x.png".to_owned(),
+        "?img=<!--#include%20virtual=\"/etc/passwd\"-->".to_owned(),
+        "?img=javascript:alert(1)".to_owned(),
+    ];
+    for query in attacks {
+        for header in [("Accept", "text/html"), ("Sec-Fetch-Dest", "image")] {
+            let target = format!("/view/{query}");
+            let reply = asked_as_image(&site, &target, header);
+            assert_eq!(reply.status, 404, "{target} {header:?}: {reply:?}");
+            let page = reply.text();
+            assert!(!page.contains("alert(1)"), "{target}: {page}");
+            assert!(
+                !page.contains("og:image\" content=\"http://127"),
+                "{target}"
+            );
+            assert_eq!(
+                reply.header("X-Content-Type-Options"),
+                Some("nosniff"),
+                "{target}"
+            );
+            assert!(reply.values("Vary").contains(&VARY), "{reply:?}");
+        }
+    }
+}
+
+#[test]
+fn pages_can_only_be_read() {
+    let site = Site::plan().expect("access forbidden by rule").start();
+    let path = site.store("free", "7D", PNG);
+    for target in [format!("/view/?img={path}"), "/view/view.css".to_owned()] {
+        for method in ["POST", "PUT", "DELETE"] {
+            let reply = http::request(site.port, method, &target, &[], b"");
+            assert_eq!(reply.status, 405, "{method} {target}");
+        }
+    }
+}

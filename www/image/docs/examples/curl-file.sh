@@ -1,0 +1,6 @@
+curl -X POST \
+  -F "client_id=@CLIENT_ID@" \
+  -F "client_token=@CLIENT_TOKEN@" \
+  -F "store_duration=@FIRST_DURATION@" \
+  -F "image=@/path/to/your/image.jpg" \
+  @PUBLIC_URL@/image/v2/
