@@ -5,7 +5,7 @@ mod trace;
 use std::io::Read;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -18,6 +18,7 @@ use crate::fetch::Fetcher;
 use crate::ledger::committer::Committer;
 use crate::ledger::{Event, Ledger};
 use crate::log::Line;
+use crate::metrics::{self, Metrics, Present};
 use crate::random;
 use crate::response::Response;
 use crate::store::Store;
@@ -29,7 +30,7 @@ pub(crate) use trace::{Stage, Trace};
 pub const ROOT: &str = "/image/v2";
 
 const UPLOAD_METHODS: &str = "POST, OPTIONS";
-const HEALTH_METHODS: &str = "GET, HEAD, OPTIONS";
+const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Everything that answers a request.
 pub struct Api {
@@ -39,6 +40,7 @@ pub struct Api {
     pub(crate) committer: Committer,
     pub(crate) fetcher: Fetcher,
     pub(crate) attempts: FailedAttempts,
+    pub(crate) metrics: Metrics,
     pub(crate) clock: fn() -> UtcDateTime,
 }
 
@@ -58,14 +60,16 @@ impl Api {
             Some(quota) => response.with_quota(quota),
             None => response,
         };
+        let took = began.elapsed();
         let (error, cause) = match &outcome {
             Ok(_) => (None, None),
-            Err(Error::Refusal(Refusal::Malformed(rule))) => {
-                (Some("Malformed request body"), Some((*rule).to_owned()))
+            Err(Error::Refusal(refusal @ Refusal::Malformed(rule))) => {
+                (Some(refusal.message()), Some((*rule).to_owned()))
             }
-            Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause),
+            Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause.take()),
             Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
         };
+        self.count(&trace, error, took);
         let line = Line::new((self.clock)(), "request")
             .field("request", &request_id)
             .optional("address", address(params))
@@ -79,7 +83,7 @@ impl Api {
         trace
             .stages
             .log(line)
-            .field("ms", Milliseconds(began.elapsed()))
+            .field("ms", Milliseconds(took))
             .write();
         response.with("X-Request-Id", request_id)
     }
@@ -93,6 +97,7 @@ impl Api {
         let method = params.get("REQUEST_METHOD").unwrap_or_default();
         match (call(params), method) {
             (b"" | b"/", b"POST") => {
+                trace.is_upload = true;
                 upload::upload(self, params, body, trace).map(upload::Receipt::into_response)
             }
             (b"" | b"/", b"OPTIONS") => Ok(Response::preflight(UPLOAD_METHODS)),
@@ -101,12 +106,36 @@ impl Api {
             }
             .into()),
             (b"/health", b"GET" | b"HEAD") => Ok(self.health()),
-            (b"/health", b"OPTIONS") => Ok(Response::preflight(HEALTH_METHODS)),
-            (b"/health", _) => Err(Refusal::MethodNotAllowed {
-                allow: HEALTH_METHODS,
+            (b"/health", b"OPTIONS") => Ok(Response::preflight(READ_METHODS)),
+            // Others learn nothing, not even that there are metrics.
+            (b"/metrics", _) if !is_among(&self.config.server.metrics_allow, params) => {
+                Err(Refusal::NotFound.into())
+            }
+            (b"/metrics", b"GET" | b"HEAD") => Ok(self.metrics()),
+            (b"/health" | b"/metrics", _) => Err(Refusal::MethodNotAllowed {
+                allow: READ_METHODS,
             }
             .into()),
             _ => Err(Refusal::NotFound.into()),
+        }
+    }
+
+    fn metrics(&self) -> Response {
+        let present = Present {
+            free_bytes: self.store.free_bytes().ok(),
+            last_sweep: self.ledger.noted_time(Event::Swept).ok().flatten(),
+        };
+        Response::text(metrics::MEDIA_TYPE, self.metrics.encode(present))
+    }
+
+    fn count(&self, trace: &Trace, error: Option<&'static str>, took: Duration) {
+        if trace.is_upload {
+            let plan = trace.plan.as_deref().unwrap_or_default();
+            let result = error.unwrap_or(metrics::STORED);
+            self.metrics.count_upload(plan, result, trace.size, took);
+            for (stage, took) in trace.stages.taken() {
+                self.metrics.observe_stage(stage.name(), took);
+            }
         }
     }
 
@@ -169,6 +198,11 @@ pub(crate) fn address(params: &Params) -> Option<IpAddr> {
         .ok()?
         .parse()
         .ok()
+}
+
+/// Whether the request comes from one of these addresses. An IPv4 address may come in IPv6 clothes, from a socket for both.
+fn is_among(allowed: &[IpAddr], params: &Params) -> bool {
+    address(params).is_some_and(|address| allowed.contains(&address.to_canonical()))
 }
 
 /// The id that nginx gave the request, or a random one.
@@ -235,6 +269,32 @@ mod tests {
         for (pairs, expected) in cases {
             assert_eq!(call(&params(pairs)), expected, "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn an_address_that_is_not_known_is_not_among_the_allowed() {
+        let allowed = ["127.0.0.1", "2001:db8::1"].map(|text| text.parse().expect("an address"));
+        for yes in ["127.0.0.1", "::ffff:127.0.0.1", "2001:db8::1"] {
+            assert!(
+                is_among(&allowed, &params(&[("REMOTE_ADDR", yes)])),
+                "{yes}"
+            );
+        }
+        for no in [
+            "127.0.0.2",
+            "::1",
+            "2001:db8::2",
+            "",
+            "unix:",
+            "127.0.0.1, 1.2.3.4",
+        ] {
+            assert!(!is_among(&allowed, &params(&[("REMOTE_ADDR", no)])), "{no}");
+        }
+        assert!(!is_among(
+            &allowed,
+            &params(&[("HTTP_X_FORWARDED_FOR", "127.0.0.1")])
+        ));
+        assert!(!is_among(&[], &params(&[("REMOTE_ADDR", "127.0.0.1")])));
     }
 
     #[test]

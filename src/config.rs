@@ -7,7 +7,7 @@ mod plans;
 mod values;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,6 +70,9 @@ pub struct Server {
     pub max_connections: usize,
     /// Where log lines are appended; standard error if none is named. SIGUSR1 opens it again after a rotation.
     pub log: Option<PathBuf>,
+    /// The addresses that may read the metrics; nobody if there are none. Behind a proxy on this host that nginx does not know as one,
+    /// every visitor seems to come from 127.0.0.1.
+    pub metrics_allow: Vec<IpAddr>,
 }
 
 impl Default for Server {
@@ -78,6 +81,7 @@ impl Default for Server {
             listen: Listen::Unix("/run/corenexis-cdn.sock".into()),
             max_connections: 256,
             log: None,
+            metrics_allow: vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         }
     }
 }

@@ -47,6 +47,7 @@ pub mod form;
 pub mod image;
 pub mod ledger;
 pub mod log;
+pub mod metrics;
 pub mod plan;
 pub mod random;
 pub mod render;

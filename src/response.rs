@@ -16,7 +16,25 @@ const EXPOSED: &str =
 pub struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    body: Option<Body>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Body {
+    Json(Value),
+    Text {
+        media_type: &'static str,
+        text: String,
+    },
+}
+
+impl Body {
+    const fn media_type(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "application/json",
+            Self::Text { media_type, .. } => media_type,
+        }
+    }
 }
 
 impl Response {
@@ -25,7 +43,16 @@ impl Response {
         Self {
             status,
             headers: Vec::new(),
-            body: Some(body),
+            body: Some(Body::Json(body)),
+        }
+    }
+
+    /// A reply with a text of some other type.
+    pub const fn text(media_type: &'static str, text: String) -> Self {
+        Self {
+            status: 200,
+            headers: Vec::new(),
+            body: Some(Body::Text { media_type, text }),
         }
     }
 
@@ -100,8 +127,8 @@ impl Response {
             "Status",
             &format!("{} {}", self.status, reason_phrase(self.status)),
         );
-        if self.body.is_some() {
-            header("Content-Type", "application/json");
+        if let Some(body) = &self.body {
+            header("Content-Type", body.media_type());
         }
         header("Access-Control-Allow-Origin", "*");
         header("Access-Control-Expose-Headers", EXPOSED);
@@ -110,7 +137,11 @@ impl Response {
         for (name, value) in &self.headers {
             header(name, value);
         }
-        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let body = match &self.body {
+            Some(Body::Json(value)) => value.to_string(),
+            Some(Body::Text { text, .. }) => text.clone(),
+            None => String::new(),
+        };
         if self.body.is_some() {
             header("Content-Length", &body.len().to_string());
         }

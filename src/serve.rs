@@ -65,11 +65,25 @@ const STACK_SIZE: usize = 1 << 20;
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request; reads as much of `body` as it needs.
     fn answer(&self, params: &Params, body: &mut dyn Read) -> Response;
+
+    /// Hears that a connection was taken.
+    fn connection_began(&self) {}
+
+    /// Hears that a connection ended.
+    fn connection_ended(&self) {}
 }
 
 impl Handler for crate::api::Api {
     fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
         Self::answer(self, params, body)
+    }
+
+    fn connection_began(&self) {
+        self.metrics.connection_began();
+    }
+
+    fn connection_ended(&self) {
+        self.metrics.connection_ended();
     }
 }
 
@@ -177,7 +191,10 @@ impl Acceptor<'_> {
             .name("connection".to_owned())
             .stack_size(STACK_SIZE)
             .spawn(move || {
-                if let Err(error) = serve_connection(stream, &registered, cap, &*handler) {
+                handler.connection_began();
+                let outcome = serve_connection(stream, &registered, cap, &*handler);
+                handler.connection_ended();
+                if let Err(error) = outcome {
                     event("connection_failed").field("cause", error).write();
                 }
             });

@@ -102,6 +102,8 @@ impl std::fmt::Display for Milliseconds {
 /// What is learned on the way of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
+    /// Whether this is an upload, whatever becomes of it.
+    pub(crate) is_upload: bool,
     /// The id of the client, once the ledger knows it.
     pub(crate) client: Option<String>,
     /// The name of its plan, once it is authenticated.

@@ -23,6 +23,7 @@ use crate::fetch::Fetcher;
 use crate::ledger::Ledger;
 use crate::ledger::committer::Committer;
 use crate::log::{self, Line};
+use crate::metrics::Metrics;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
 
@@ -127,11 +128,13 @@ fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
     refuse_dropped_plans(&config, &*ledger)?;
     let store = Arc::new(open_docroot(&config)?);
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
+    let metrics = Metrics::new();
     let committer = Committer::start(
         ledger.clone(),
         store.clone(),
         config.storage.name_length,
         clock,
+        Box::new(metrics.batch_observer()),
     )?;
     let fetcher = Fetcher::new(&config.fetch)?;
     for allowed in &config.fetch.allow {
@@ -148,6 +151,7 @@ fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
         committer,
         fetcher,
         attempts,
+        metrics,
         clock,
     })
 }

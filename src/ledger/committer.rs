@@ -86,21 +86,25 @@ struct Writer {
     store: Arc<dyn Store>,
     name_length: usize,
     clock: fn() -> UtcDateTime,
+    batch_seen: Box<dyn Fn(usize) + Send>,
 }
 
 impl Committer {
-    /// Starts the thread. Random names get `name_length` characters; `clock` gives the instant of each batch.
+    /// Starts the thread. Random names get `name_length` characters; `clock` gives the instant of each batch; `batch_seen` is called
+    /// with the size of each.
     pub fn start(
         ledger: Arc<dyn Ledger>,
         store: Arc<dyn Store>,
         name_length: usize,
         clock: fn() -> UtcDateTime,
+        batch_seen: Box<dyn Fn(usize) + Send>,
     ) -> std::io::Result<Self> {
         let writer = Writer {
             ledger,
             store,
             name_length,
             clock,
+            batch_seen,
         };
         let (queue, jobs) = channel();
         let thread = thread::Builder::new()
@@ -144,6 +148,7 @@ impl Writer {
         while let Ok(first) = jobs.recv() {
             let mut batch = vec![first];
             batch.extend(jobs.try_iter().take(LARGEST_BATCH - 1));
+            (self.batch_seen)(batch.len());
             // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.commit(batch))) {
                 let cause = panic_text(&*panic);

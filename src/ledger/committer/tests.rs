@@ -36,7 +36,8 @@ fn site() -> Site {
         .expect("there")
         .key;
     let store = Arc::new(Docroot::open(&root, Durability::Full).expect("open"));
-    let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW).expect("started");
+    let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW, Box::new(|_| {}))
+        .expect("started");
     Site {
         directory,
         ledger,
