@@ -1,3 +1,4 @@
 //! What other programs read about this service.
 
+pub(crate) mod clients;
 pub(crate) mod errors;

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::config::Config;
+use crate::export::clients::{self, Credentials};
 use escape::Escaped;
 use template::Template;
 
@@ -89,6 +90,29 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
             docs::documentation(config, options.demo_client.as_ref()),
         ),
     ];
+    let credentials = options
+        .demo_client
+        .as_ref()
+        .map_or_else(Credentials::default, |demo| Credentials {
+            client_id: &demo.id,
+            client_token: &demo.token,
+        });
+    for (path, export) in [
+        (
+            "www/image/docs/corenexis-cdn.postman_collection.json",
+            clients::postman(config, credentials),
+        ),
+        (
+            "www/image/docs/corenexis-cdn.sxcu",
+            clients::sharex(config, credentials),
+        ),
+        (
+            "www/image/docs/picgo.json",
+            clients::picgo(config, credentials),
+        ),
+    ] {
+        files.push(filled(path, format!("{export:#}\n")));
+    }
     files.extend(pages::STATIC.map(|(path, text)| Rendered {
         path,
         contents: Cow::Borrowed(text.as_bytes()),
