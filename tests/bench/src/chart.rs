@@ -45,7 +45,7 @@ pub fn svg(report: &Report) -> String {
         y += TOP + bars.len() * STEP + 16;
     }
     format!(
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" aria-label="Uploads a second">
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" aria-label="Uploads a second">
 <style>
 text {{ font: 14px system-ui, sans-serif; fill: #57606a }}
 .title {{ font-weight: 600 }}
@@ -54,7 +54,7 @@ text {{ font: 14px system-ui, sans-serif; fill: #57606a }}
 </style>
 {body}<text x="0" y="{y}" font-size="11" dy="-4">{disk}; {cores} cores</text>
 </svg>
-"##,
+"#,
         disk = report.disk,
         cores = report.cores,
     )

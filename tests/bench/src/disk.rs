@@ -14,6 +14,8 @@ const IMAGE_SIZE: u64 = 4 << 30;
 /// Left on the host's own file system after the image was made.
 const SPARE: u64 = 2 << 30;
 
+const LOOP_IMAGE: &str = "ext4 with a journal, in a loop-mounted image with direct I/O";
+
 const MIB: usize = 1 << 20;
 
 /// Magic numbers of statfs(2).
@@ -107,10 +109,17 @@ impl Disk {
             let _ = output(Command::new(&losetup).args(["--detach", &device]));
             return Err(error);
         }
-        self.mounted = Some(device);
         self.work = point;
-        self.description =
-            "ext4 with a journal, in a loop-mounted image with direct I/O".to_owned();
+        self.description = String::from(LOOP_IMAGE);
+        // Where the file system below cannot do it, the kernel goes on without (Linux, drivers/block/loop.c).
+        let direct = device
+            .rsplit('/')
+            .next()
+            .and_then(|name| fs::read_to_string(format!("/sys/block/{name}/loop/dio")).ok());
+        if direct.is_none_or(|direct| direct.trim() != "1") {
+            self.warnings.push("the image is not read and written with direct I/O: the host's page cache takes part".to_owned());
+        }
+        self.mounted = Some(device);
         Ok(())
     }
 

@@ -23,12 +23,13 @@ pub struct Floor {
 
 enum Kind {
     Files(usize),
+    Groups(usize),
     Commits(usize),
     Unlinks,
 }
 
 impl Floor {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::new(
             "files-1",
             "file: create, fsync, rename, fsync directory; 1 thread",
@@ -36,6 +37,12 @@ impl Floor {
         ),
         Self::new("files-16", "the same, 16 threads", Kind::Files(16)),
         Self::new("files-64", "the same, 64 threads", Kind::Files(64)),
+        Self::new(
+            "groups-16",
+            "16 files, syncfs, 16 renames, fsync directory; in files",
+            Kind::Groups(16),
+        ),
+        Self::new("groups-64", "the same with 64", Kind::Groups(64)),
         Self::new(
             "commits-1",
             "SQLite: one row a commit, synchronous=FULL",
@@ -63,6 +70,7 @@ impl Floor {
         let time = Duration::from_secs_f64(seconds);
         let rate = match self.kind {
             Kind::Files(threads) => store_files(&directory, content, threads, time),
+            Kind::Groups(files) => store_groups(&directory, content, files, time),
             Kind::Commits(rows) => commit_rows(&directory, rows, time).map_err(io::Error::other),
             Kind::Unlinks => unlink_files(&directory),
         }?;
@@ -104,13 +112,38 @@ fn store_files(
         let threads: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| store().inspect_err(|_| over.store(true, Ordering::Relaxed))))
             .collect();
-        threads.into_iter().map(|thread| thread.join()).collect()
+        threads
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect()
     });
     let elapsed = began.elapsed();
     for outcome in outcomes {
         outcome.unwrap_or_else(|_| Err(io::Error::other("a panic")))?;
     }
     Ok(files(&stored)?.len() as f64 / elapsed.as_secs_f64())
+}
+
+/// One sync of the whole file system for a group of files, which is what a service could do that takes uploads in groups.
+fn store_groups(directory: &Path, content: &[u8], files: usize, time: Duration) -> io::Result<f64> {
+    let (spool, stored) = (directory.join("spool"), directory.join("stored"));
+    let (spool_entries, stored_entries) = (File::open(&spool)?, File::open(&stored)?);
+    let mut number = 0_usize;
+    let began = Instant::now();
+    while began.elapsed() < time && !STOP.load(Ordering::Relaxed) {
+        let group = number..number + files;
+        for name in group.clone() {
+            File::create_new(spool.join(name.to_string()))?.write_all(content)?;
+        }
+        rustix::fs::syncfs(&spool_entries)?;
+        for name in group {
+            let name = name.to_string();
+            fs::rename(spool.join(&name), stored.join(&name))?;
+        }
+        stored_entries.sync_all()?;
+        number += files;
+    }
+    Ok(number as f64 / began.elapsed().as_secs_f64())
 }
 
 fn commit_rows(directory: &Path, rows: usize, time: Duration) -> rusqlite::Result<f64> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::disk::{files, settle};
 use crate::http::{Client, Reply};
 use crate::picture::{Picture, SERIAL};
-use crate::process::cpu_time;
+use crate::process::{cpu_time, machine_cpu_time, own_cpu_time};
 use crate::targets::Target;
 
 /// One of this many stored files is compared with what was sent.
@@ -30,6 +30,10 @@ pub struct Round {
     pub rate: f64,
     /// Of the servers, in milliseconds for each request.
     pub cpu: f64,
+    /// Of this program, which is not in `cpu` but takes from the same cores.
+    pub load_cpu: f64,
+    /// Share of the machine's CPU that went to neither, threads of the kernel included.
+    pub others: f64,
     pub p50: f64,
     pub p99: f64,
 }
@@ -120,7 +124,8 @@ fn drive(
     worker: &Worker<'_>,
 ) -> io::Result<(Round, Tally)> {
     let pids = target.pids();
-    let cpu_before = cpu_time(&pids);
+    let (cpu_before, own_before) = (cpu_time(&pids), own_cpu_time());
+    let machine_before = machine_cpu_time();
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(seconds);
     let within = || Instant::now() < end && !STOP.load(Ordering::Relaxed);
@@ -140,6 +145,8 @@ fn drive(
     });
     let elapsed = began.elapsed();
     let cpu = cpu_time(&pids).saturating_sub(cpu_before);
+    let own = own_cpu_time().saturating_sub(own_before);
+    let machine = machine_cpu_time().since(machine_before);
     let tallies = tallies.map_err(|error| {
         let words = target.last_words();
         io::Error::new(error.kind(), format!("{}: {error}\n{words}", target.label))
@@ -162,6 +169,8 @@ fn drive(
     let round = Round {
         rate: requests as f64 / elapsed.as_secs_f64(),
         cpu: cpu.as_secs_f64() * 1e3 / requests as f64,
+        others: machine.share_without(cpu + own),
+        load_cpu: own.as_secs_f64() * 1e3 / requests as f64,
         p50: quantile(0.5),
         p99: quantile(0.99),
     };

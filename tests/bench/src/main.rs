@@ -3,6 +3,7 @@
 mod chart;
 mod disk;
 mod floors;
+mod goals;
 mod http;
 mod load;
 mod options;
@@ -37,6 +38,9 @@ const WARM_UP: f64 = 0.3;
 const DELIVERED: u64 = 200;
 
 const DELIVERED_SIZE: usize = 20 * 1024;
+
+/// Rounds of deliveries for each round of uploads.
+const DELIVERY_ROUNDS: usize = 3;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -188,14 +192,10 @@ fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -
         for &connections in &options.connections {
             eprintln!("{}, {connections} connections …", report::size_text(size));
             let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); targets.len()];
-            for _ in 0..options.rounds {
-                for (target, rounds) in targets.iter().zip(&mut rounds) {
-                    rounds.push(load::upload(
-                        target,
-                        &picture,
-                        connections,
-                        options.seconds,
-                    )?);
+            for round in 0..options.rounds {
+                for at in turns(targets.len(), round) {
+                    let (target, seconds) = (&targets[at], options.seconds);
+                    rounds[at].push(load::upload(target, &picture, connections, seconds)?);
                 }
             }
             report
@@ -207,6 +207,11 @@ fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -
         }
     }
     Ok(())
+}
+
+/// All in their order, each round beginning with another, so that none always follows the same one.
+fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |at| (at + round) % count)
 }
 
 /// What the headers of delivered images cost.
@@ -224,10 +229,12 @@ fn measure_deliveries(
     let paths = load::deposit(cdn, &picture, DELIVERED)?;
     let deliveries = workshop.deliveries(cdn)?;
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); deliveries.len()];
-    for _ in 0..options.rounds {
-        for (target, rounds) in deliveries.iter().zip(&mut rounds) {
-            let seconds = options.seconds.min(2.0);
-            rounds.push(load::download(target, &paths, DELIVERED_SIZE, 16, seconds)?);
+    // The differences are small, so that many short rounds say more than a few long ones.
+    for round in 0..options.rounds * DELIVERY_ROUNDS {
+        for at in turns(deliveries.len(), round) {
+            let seconds = options.seconds.min(1.0);
+            let (target, size) = (&deliveries[at], DELIVERED_SIZE);
+            rounds[at].push(load::download(target, &paths, size, 16, seconds)?);
         }
     }
     for (target, rounds) in deliveries.iter().zip(rounds) {

@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 pub const USAGE: &str = "usage: tests/bench/run [OPTIONS]
 
+Measures this project and its alternatives, each behind an nginx of its own, in interleaved rounds, and prints medians, ratios and
+the project's goals. Ends with 0 when every reply and every compared file was right, whatever the speed.
+
+  --brief              the durable and the relaxed project at 20 KiB over 16 and 64 connections: rates, CPU and goals in a minute
   --quick              20 KiB and 500 KiB over 16 connections, two short rounds
+  --smoke              whether all of it works: half a second of everything at 20 KiB over 4 connections, debug builds
   --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
   --json FILE          write the figures there (default: target/bench/figures.json)
   --svg FILE           draw a chart
@@ -60,6 +65,20 @@ impl Options {
                     options.connections = vec![16];
                     options.rounds = 2;
                     options.seconds = 1.0;
+                }
+                "--brief" => {
+                    options.sizes.truncate(1);
+                    options.connections = vec![16, 64];
+                    options.seconds = 1.0;
+                    options.floors = false;
+                    let targets = ["cdn-full", "cdn-relaxed", "put", "bare", "bare-sync"];
+                    options.targets = Some(targets.map(str::to_owned).into());
+                }
+                "--smoke" => {
+                    options.sizes.truncate(1);
+                    options.connections = vec![4];
+                    options.rounds = 1;
+                    options.seconds = 0.5;
                 }
                 "--no-floors" => options.floors = false,
                 "--binary" => options.binary = value()?.into(),

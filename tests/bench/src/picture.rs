@@ -33,19 +33,19 @@ impl Picture {
         header.extend_from_slice(&(WIDTH as u32).to_be_bytes());
         header.extend_from_slice(&(rows as u32).to_be_bytes());
         header.extend_from_slice(&[8, 2, 0, 0, 0]);
-        push_chunk(&mut bytes, b"IHDR", &header);
+        push_chunk(&mut bytes, *b"IHDR", &header);
         let text = bytes.len() + 4;
-        push_chunk(&mut bytes, b"tEXt", &[KEYWORD, &[b'0'; SERIAL]].concat());
+        push_chunk(&mut bytes, *b"tEXt", &[KEYWORD, &[b'0'; SERIAL]].concat());
         let data = zlib(&noise(rows));
         for piece in data.chunks(IDAT) {
-            push_chunk(&mut bytes, b"IDAT", piece);
+            push_chunk(&mut bytes, *b"IDAT", piece);
         }
         // Length, type and checksum of this chunk and of IEND take 24 bytes.
         let padding = size - bytes.len() - 24;
         let mut comment = b"Comment\0".to_vec();
         comment.resize(padding, b'.');
-        push_chunk(&mut bytes, b"tEXt", &comment);
-        push_chunk(&mut bytes, b"IEND", b"");
+        push_chunk(&mut bytes, *b"tEXt", &comment);
+        push_chunk(&mut bytes, *b"IEND", b"");
         debug_assert_eq!(bytes.len(), size);
         Self { bytes, text }
     }
@@ -64,10 +64,10 @@ impl Picture {
     }
 }
 
-fn push_chunk(out: &mut Vec<u8>, name: &[u8; 4], data: &[u8]) {
+fn push_chunk(out: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
     out.extend_from_slice(&(data.len() as u32).to_be_bytes());
     let begin = out.len();
-    out.extend_from_slice(name);
+    out.extend_from_slice(&name);
     out.extend_from_slice(data);
     let checksum = crc32fast::hash(&out[begin..]);
     out.extend_from_slice(&checksum.to_be_bytes());

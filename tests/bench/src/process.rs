@@ -150,11 +150,74 @@ pub fn cpu_time(roots: &[u32]) -> Duration {
         .filter(|(pid, _)| in_tree(pid))
         .map(|(_, stat)| stat.ticks)
         .sum();
+    seconds(ticks)
+}
+
+/// CPU time of this process without its children.
+pub fn own_cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").ok();
+    let ticks = stat
+        .and_then(|text| Stat::parse(&text))
+        .map(|stat| stat.own);
+    seconds(ticks.unwrap_or(0))
+}
+
+/// What all processors of the machine did (proc(5), `stat`).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MachineTime {
+    busy: Duration,
+    all: Duration,
+}
+
+impl MachineTime {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            busy: self.busy.saturating_sub(before.busy),
+            all: self.all.saturating_sub(before.all),
+        }
+    }
+
+    /// The share of all time that was busy with something else than `known`.
+    pub fn share_without(self, known: Duration) -> f64 {
+        let others = self.busy.saturating_sub(known);
+        others.as_secs_f64() / self.all.as_secs_f64().max(0.01)
+    }
+}
+
+pub fn machine_cpu_time() -> MachineTime {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = text.split_whitespace().skip(1).take(8);
+    let ticks: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    let all = ticks.iter().sum();
+    // The fourth and fifth are idle time, with and without waiting for a disk.
+    let idle: u64 = ticks.iter().skip(3).take(2).sum();
+    MachineTime {
+        busy: seconds(all - idle),
+        all: seconds(all),
+    }
+}
+
+fn seconds(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// Bytes of memory that a process has now (`VmRSS`) or has had at most (`VmHWM`), shared pages included (proc(5), `status`).
+pub fn resident(pid: u32, line: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let value = text.lines().find_map(|found| found.strip_prefix(line))?;
+    let kibibytes: u64 = value
+        .trim_matches([':', '\t', ' '])
+        .split(' ')
+        .next()?
+        .parse()
+        .ok()?;
+    Some(kibibytes << 10)
 }
 
 struct Stat {
     parent: u32,
+    /// Of the process itself.
+    own: u64,
     /// Of the process and of its children that have ended.
     ticks: u64,
 }
@@ -163,10 +226,14 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         // The name of the program may hold anything, but nothing after it holds a parenthesis.
         let fields: Vec<_> = text.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = fields.get(11..15)?.iter().map(|field| field.parse::<u64>());
+        let sum = |fields: &[&str]| {
+            let ticks = fields.iter().map(|field| field.parse::<u64>());
+            ticks.sum::<Result<u64, _>>().ok()
+        };
         Some(Self {
             parent: fields.get(1)?.parse().ok()?,
-            ticks: ticks.sum::<Result<_, _>>().ok()?,
+            own: sum(fields.get(11..13)?)?,
+            ticks: sum(fields.get(11..15)?)?,
         })
     }
 }

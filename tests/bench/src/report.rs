@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::goals;
 use crate::load::Round;
 
 /// The medians of one target at one size and number of connections.
@@ -33,6 +34,8 @@ impl Measurement {
             median: Round {
                 rate: of(|round| round.rate),
                 cpu: of(|round| round.cpu),
+                load_cpu: of(|round| round.load_cpu),
+                others: of(|round| round.others),
                 p50: of(|round| round.p50),
                 p99: of(|round| round.p99),
             },
@@ -59,15 +62,6 @@ pub struct Report {
     pub floors: Vec<FloorRate>,
 }
 
-/// A ratio that the project sets itself.
-struct Goal {
-    text: String,
-    value: f64,
-    /// The bound, and whether values above it are the good ones.
-    bound: f64,
-    at_least: bool,
-}
-
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
@@ -92,7 +86,7 @@ impl Report {
         })
     }
 
-    fn floor(&self, key: &str) -> Option<f64> {
+    pub fn floor(&self, key: &str) -> Option<f64> {
         let floor = self.floors.iter().find(|floor| floor.key == key)?;
         Some(floor.rate)
     }
@@ -117,15 +111,19 @@ impl Report {
         for skipped in &self.skipped {
             let _ = writeln!(out, "skipped: {skipped}");
         }
+        out += "CPU is that of the servers, nginx included, for each request; (load) that of this program, which runs on the same\n\
+                cores; others is the share of the machine that went to the kernel's own threads and to strangers.\n";
         for (size, connections) in self.settings() {
             let _ = writeln!(
                 out,
-                "\n{:<34} {:>9} {:>8} {:>8} {:>8} {:>7} {:>7}",
+                "\n{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>7}",
                 format!("{}, {connections} connections", size_text(size)),
                 "uploads/s",
                 "p50 ms",
                 "p99 ms",
                 "CPU ms",
+                "(load)",
+                "others",
                 "×PUT",
                 "×PHP"
             );
@@ -137,6 +135,8 @@ impl Report {
                 let Round {
                     rate: own,
                     cpu,
+                    load_cpu,
+                    others,
                     p50,
                     p99,
                 } = found.median;
@@ -145,8 +145,9 @@ impl Report {
                 };
                 let _ = writeln!(
                     out,
-                    "{:<34} {own:>9.0} {p50:>8.2} {p99:>8.2} {cpu:>8.3} {:>7} {:>7}",
+                    "{:<34} {own:>9.0} {p50:>8.2} {p99:>8.2} {cpu:>8.3} {load_cpu:>8.3} {:>6.0}% {:>7} {:>7}",
                     found.label,
+                    others * 100.0,
                     ratio(rate("put")),
                     ratio(rate("php"))
                 );
@@ -174,6 +175,7 @@ impl Report {
                     cpu,
                     p50,
                     p99,
+                    ..
                 } = found.median;
                 let _ = writeln!(
                     out,
@@ -182,98 +184,8 @@ impl Report {
                 );
             }
         }
-        let goals = self.goals();
-        if !goals.is_empty() {
-            let _ = writeln!(out, "\n{:<72} {:>7} {:>7}", "goals", "is", "goal");
-            for goal in goals {
-                let sign = if goal.at_least { '≥' } else { '≤' };
-                let _ = writeln!(
-                    out,
-                    "{:<72} {:>7.2} {sign}{:>6.2}  {}",
-                    goal.text,
-                    goal.value,
-                    goal.bound,
-                    if goal.is_met() { "met" } else { "missed" }
-                );
-            }
-        }
+        out += &goals::of(self).table();
         out
-    }
-
-    /// The ratios that are goals, as far as this run has what they compare.
-    fn goals(&self) -> Vec<Goal> {
-        const SMALL: usize = 20 * 1024;
-        let mut goals = Vec::new();
-        let mut add = |text: &str, value: Option<f64>, bound: f64, at_least: bool| {
-            if let Some(value) = value.filter(|value| value.is_finite()) {
-                goals.push(Goal {
-                    text: text.to_owned(),
-                    value,
-                    bound,
-                    at_least,
-                });
-            }
-        };
-        let rates = |one, other, size, connections| {
-            let of = |key| Some(self.find(key, size, connections)?.median.rate);
-            Some(of(one)? / of(other)?)
-        };
-        add(
-            "durable, 20 KiB, 16 connections: rate to that of a sync per file",
-            rates("cdn-full", "bare-sync", SMALL, 16),
-            1.0,
-            true,
-        );
-        add(
-            "durable, 20 KiB, 64 connections: rate to that of a sync per file",
-            rates("cdn-full", "bare-sync", SMALL, 64),
-            1.2,
-            true,
-        );
-        add(
-            "durable, 20 KiB, 16 connections: rate to that of PHP without durability",
-            rates("cdn-full", "php", SMALL, 16),
-            1.8,
-            true,
-        );
-        for (size, bound) in [(SMALL, 0.7), (500 * 1024, 1.0), (4608 * 1024, 0.9)] {
-            add(
-                &format!(
-                    "relaxed, {}, 16 connections: rate to that of PUT",
-                    size_text(size)
-                ),
-                rates("cdn-relaxed", "put", size, 16),
-                bound,
-                true,
-            );
-        }
-        let cpu = |key| Some(self.find(key, SMALL, 16)?.median.cpu);
-        add(
-            "relaxed, 20 KiB, 16 connections: CPU to that of PUT",
-            cpu("cdn-relaxed").and_then(|own| Some(own / cpu("put")?)),
-            1.8,
-            false,
-        );
-        let lone = self
-            .find("cdn-full", SMALL, 1)
-            .map(|found| found.median.p50);
-        add(
-            "durable, 20 KiB, a lone client: p50 to the time of one synced file",
-            lone.and_then(|p50| Some(p50 * self.floor("files-1")? / 1e3)),
-            1.5,
-            false,
-        );
-        let delivery = |key| {
-            let found = self.downloads.iter().find(|found| found.target == key)?;
-            Some(found.median.rate)
-        };
-        add(
-            "delivery: rate to that without our headers",
-            delivery("p").and_then(|own| Some(own / delivery("p-headless")?)),
-            0.98,
-            true,
-        );
-        goals
     }
 
     pub fn json(&self) -> Value {
@@ -287,6 +199,8 @@ impl Report {
                 "p50_ms": found.median.p50,
                 "p99_ms": found.median.p99,
                 "cpu_ms": found.median.cpu,
+                "cpu_ms_of_load": found.median.load_cpu,
+                "cpu_of_others": found.median.others,
                 "per_second_of_rounds": found.rates,
             })
         };
@@ -300,19 +214,7 @@ impl Report {
             "floors": self.floors.iter().map(|floor| json!({
                 "floor": floor.key, "label": floor.label, "per_second": floor.rate,
             })).collect::<Vec<_>>(),
-            "goals": self.goals().iter().map(|goal| json!({
-                "goal": goal.text, "is": goal.value, "bound": goal.bound, "at_least": goal.at_least, "met": goal.is_met(),
-            })).collect::<Vec<_>>(),
+            "goals": goals::of(self).json(),
         })
-    }
-}
-
-impl Goal {
-    fn is_met(&self) -> bool {
-        if self.at_least {
-            self.value >= self.bound
-        } else {
-            self.value <= self.bound
-        }
     }
 }

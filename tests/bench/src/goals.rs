@@ -1,0 +1,137 @@
+//! What the project sets itself, as ratios within one run.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use crate::report::{Report, size_text};
+
+/// The size of most goals.
+pub const SMALL: usize = 20 * 1024;
+
+/// A ratio, or a number of MiB, with its bound.
+pub struct Goal {
+    pub text: String,
+    pub value: f64,
+    pub bound: f64,
+    /// Whether values above the bound are the good ones.
+    pub at_least: bool,
+}
+
+impl Goal {
+    fn is_met(&self) -> bool {
+        if self.at_least {
+            self.value >= self.bound
+        } else {
+            self.value <= self.bound
+        }
+    }
+}
+
+/// Collects goals, leaving out those whose figures a run does not have.
+#[derive(Default)]
+pub struct Goals(Vec<Goal>);
+
+impl Goals {
+    pub fn at_least(&mut self, bound: f64, text: impl Into<String>, value: Option<f64>) {
+        self.push(text.into(), value, bound, true);
+    }
+
+    pub fn at_most(&mut self, bound: f64, text: impl Into<String>, value: Option<f64>) {
+        self.push(text.into(), value, bound, false);
+    }
+
+    fn push(&mut self, text: String, value: Option<f64>, bound: f64, at_least: bool) {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            self.0.push(Goal {
+                text,
+                value,
+                bound,
+                at_least,
+            });
+        }
+    }
+
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        if !self.0.is_empty() {
+            let _ = writeln!(out, "\n{:<76} {:>7} {:>7}", "goals", "is", "goal");
+        }
+        for goal in &self.0 {
+            let sign = if goal.at_least { '≥' } else { '≤' };
+            let verdict = if goal.is_met() { "met" } else { "missed" };
+            let _ = writeln!(
+                out,
+                "{:<76} {:>7.2} {sign}{:>6.2}  {verdict}",
+                goal.text, goal.value, goal.bound
+            );
+        }
+        out
+    }
+
+    pub fn json(&self) -> Value {
+        let goals = self.0.iter().map(|goal| {
+            json!({
+                "goal": goal.text, "is": goal.value, "bound": goal.bound, "at_least": goal.at_least, "met": goal.is_met(),
+            })
+        });
+        goals.collect()
+    }
+}
+
+/// The goals of uploads and deliveries, as far as this run has what they compare.
+pub fn of(report: &Report) -> Goals {
+    let mut goals = Goals::default();
+    let rates = |one, other, size, connections| {
+        let rate = |key| Some(report.find(key, size, connections)?.median.rate);
+        Some(rate(one)? / rate(other)?)
+    };
+    for (connections, bound) in [(16, 1.0), (64, 1.2)] {
+        goals.at_least(
+            bound,
+            format!("durable, 20 KiB, {connections} connections: rate to that of a sync per file"),
+            rates("cdn-full", "bare-sync", SMALL, connections),
+        );
+    }
+    for connections in [16, 64] {
+        goals.at_least(
+            1.8,
+            format!("durable, 20 KiB, {connections} connections: rate to that of PHP, not durable"),
+            rates("cdn-full", "php", SMALL, connections),
+        );
+    }
+    for (size, bound) in [(SMALL, 0.7), (500 * 1024, 1.0), (4608 * 1024, 0.9)] {
+        goals.at_least(
+            bound,
+            format!(
+                "relaxed, {}, 16 connections: rate to that of PUT",
+                size_text(size)
+            ),
+            rates("cdn-relaxed", "put", size, 16),
+        );
+    }
+    let cpu = |key| Some(report.find(key, SMALL, 16)?.median.cpu);
+    goals.at_most(
+        1.8,
+        "relaxed, 20 KiB, 16 connections: CPU to that of PUT",
+        cpu("cdn-relaxed").and_then(|own| Some(own / cpu("put")?)),
+    );
+    let lone = report
+        .find("cdn-full", SMALL, 1)
+        .map(|found| found.median.p50);
+    goals.at_most(
+        1.5,
+        "durable, 20 KiB, a lone client: p50 to the time of one synced file",
+        lone.and_then(|p50| Some(p50 * report.floor("files-1")? / 1e3)),
+    );
+    let delivery = |key| {
+        let found = report.downloads.iter().find(|found| found.target == key)?;
+        Some(found.median.rate)
+    };
+    goals.at_least(
+        0.98,
+        "delivery: rate to that without our headers",
+        delivery("p").and_then(|own| Some(own / delivery("p-headless")?)),
+    );
+    goals
+}
