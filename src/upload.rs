@@ -15,6 +15,7 @@
 mod submission;
 
 use std::io::{BufReader, Read};
+use std::net::IpAddr;
 use std::time::Instant;
 
 use serde_json::json;
@@ -160,11 +161,7 @@ fn authorize<'a>(
     trace.stages.enter(Stage::Auth);
     let claim = submission.claim()?;
     let address = address(params);
-    if let Some(address) = address {
-        api.attempts
-            .admit(address, Instant::now())
-            .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
-    }
+    admit(api, address)?;
     let now = (api.clock)();
     let known = match str::from_utf8(claim.client_id) {
         Ok(id) => api.ledger.account(id, now).map_err(Fault::from)?,
@@ -175,15 +172,30 @@ fn authorize<'a>(
     }
     let refused = match auth::decide(known, TokenDigest::of(claim.client_token)) {
         Decision::Granted(account) => {
+            // Guesses that were sent all at once were admitted before any was found wrong. The right one among them gets no more
+            // than the others.
+            admit(api, address)?;
             return grant(api, &account, claim.store_duration, now.date(), trace);
         }
         Decision::UnknownClient => Refusal::InvalidClientId,
         Decision::WrongToken => Refusal::InvalidClientToken,
     };
     if let Some(address) = address {
-        api.attempts.failed(address, Instant::now());
+        api.attempts
+            .failed(address, Instant::now())
+            .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
     }
     Err(refused.into())
+}
+
+/// Whether `address` has not guessed too often.
+fn admit(api: &Api, address: Option<IpAddr>) -> Result<(), Refusal> {
+    let Some(address) = address else {
+        return Ok(());
+    };
+    api.attempts
+        .admit(address, Instant::now())
+        .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })
 }
 
 /// What an authenticated client may do today.

@@ -24,6 +24,14 @@ struct Window {
     counts: HashMap<Network, u32>,
 }
 
+impl Window {
+    /// Seconds until the window ends, at least one.
+    fn left(&self, now: Instant) -> u64 {
+        let left = (self.began + WINDOW).saturating_duration_since(now);
+        left.as_secs().max(1)
+    }
+}
+
 /// What is counted as one address: an IPv4 address, or the /64 that one IPv6 customer is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Network {
@@ -67,18 +75,16 @@ impl FailedAttempts {
         }
         let window = self.window_at(now);
         match window.counts.get(&address.into()) {
-            Some(&count) if count >= self.limit => {
-                let left = (window.began + WINDOW).saturating_duration_since(now);
-                Err(left.as_secs().max(1))
-            }
+            Some(&count) if count >= self.limit => Err(window.left(now)),
             _ => Ok(()),
         }
     }
 
-    /// Counts a wrong id or token.
-    pub fn failed(&self, address: IpAddr, now: Instant) {
+    /// Counts a wrong id or token. Of attempts that are judged at the same time more than the limit may have been admitted; the
+    /// sender of those must not hear what was wrong, but the seconds until it may try again.
+    pub fn failed(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         if self.limit == 0 {
-            return;
+            return Ok(());
         }
         let mut window = self.window_at(now);
         let network = address.into();
@@ -86,7 +92,11 @@ impl FailedAttempts {
         if window.counts.len() < CAPACITY || window.counts.contains_key(&network) {
             let count = window.counts.entry(network).or_default();
             *count = count.saturating_add(1);
+            if *count > self.limit {
+                return Err(window.left(now));
+            }
         }
+        Ok(())
     }
 
     fn window_at(&self, now: Instant) -> std::sync::MutexGuard<'_, Window> {
@@ -116,7 +126,7 @@ mod tests {
         let guest = address("192.0.2.1");
         for _ in 0..10 {
             assert_eq!(attempts.admit(guest, start), Ok(()));
-            attempts.failed(guest, start);
+            assert_eq!(attempts.failed(guest, start), Ok(()));
         }
         assert_eq!(
             attempts.admit(guest, start + Duration::from_secs(20)),
@@ -131,6 +141,11 @@ mod tests {
             Ok(()),
             "another address"
         );
+        // One that was admitted before and is only now found wrong.
+        assert_eq!(
+            attempts.failed(guest, start + Duration::from_secs(30)),
+            Err(30)
+        );
         assert_eq!(attempts.admit(guest, start + WINDOW), Ok(()));
     }
 
@@ -138,14 +153,14 @@ mod tests {
     fn a_whole_ipv6_customer_is_one_address() {
         let start = Instant::now();
         let attempts = FailedAttempts::new(1, start);
-        attempts.failed(address("2001:db8:1:2::1"), start);
+        assert_eq!(attempts.failed(address("2001:db8:1:2::1"), start), Ok(()));
         assert!(
             attempts
                 .admit(address("2001:db8:1:2:ffff::9"), start)
                 .is_err()
         );
         assert!(attempts.admit(address("2001:db8:1:3::1"), start).is_ok());
-        attempts.failed(address("::ffff:192.0.2.7"), start);
+        assert_eq!(attempts.failed(address("::ffff:192.0.2.7"), start), Ok(()));
         assert!(attempts.admit(address("192.0.2.7"), start).is_err());
     }
 
@@ -154,7 +169,10 @@ mod tests {
         let start = Instant::now();
         let attempts = FailedAttempts::new(1, start);
         for number in 0..=u32::try_from(CAPACITY).expect("fits") {
-            attempts.failed(IpAddr::V4(Ipv4Addr::from_bits(number)), start);
+            assert_eq!(
+                attempts.failed(IpAddr::V4(Ipv4Addr::from_bits(number)), start),
+                Ok(())
+            );
         }
         assert_eq!(attempts.window_at(start).counts.len(), CAPACITY);
         assert!(attempts.admit(address("0.0.0.0"), start).is_err());
@@ -164,7 +182,9 @@ mod tests {
     fn zero_is_no_limit() {
         let start = Instant::now();
         let attempts = FailedAttempts::new(0, start);
-        (0..1_000).for_each(|_| attempts.failed(address("192.0.2.1"), start));
+        for _ in 0..1_000 {
+            assert_eq!(attempts.failed(address("192.0.2.1"), start), Ok(()));
+        }
         assert_eq!(attempts.admit(address("192.0.2.1"), start), Ok(()));
     }
 }

@@ -6,13 +6,25 @@ const STDIN: u8 = 5;
 
 /// The records of a POST of `content_type` that announces `length` bytes, up to the end of the parameters.
 pub(crate) fn opening(content_type: &str, length: usize) -> Vec<u8> {
+    opening_from(None, content_type, length)
+}
+
+/// A whole POST from this address.
+pub(crate) fn request_from(address: &str, content_type: &str, content: &[u8]) -> Vec<u8> {
+    let opening = opening_from(Some(address), content_type, content.len());
+    [opening, body(content), body(b"")].concat()
+}
+
+fn opening_from(address: Option<&str>, content_type: &str, length: usize) -> Vec<u8> {
     let length = length.to_string();
     let pairs = [
         ("REQUEST_METHOD", "POST"),
         ("DOCUMENT_URI", "/image/v2/"),
         ("CONTENT_TYPE", content_type),
         ("CONTENT_LENGTH", &length),
-    ];
+    ]
+    .into_iter()
+    .chain(address.map(|address| ("REMOTE_ADDR", address)));
     let mut params = Vec::new();
     for (name, value) in pairs {
         let short = |text: &str| u8::try_from(text.len()).expect("a short text");

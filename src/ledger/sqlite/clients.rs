@@ -8,27 +8,31 @@ use crate::auth::TokenDigest;
 use crate::ledger::{Account, ClientKey, ClientRow, UsageRow};
 use crate::plan::DAY_SECONDS;
 
+/// One row for each valid token, so that one statement sees one state. An id that nobody has gives one row without a client, and
+/// is looked up in the same tables: what a wrong id costs is what a wrong token costs.
+const ACCOUNT: &str = "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
+     FROM (SELECT ?1 AS id) AS asked
+     LEFT JOIN client ON client.id = asked.id AND client.removed_at IS NULL
+     LEFT JOIN usage ON usage.client = coalesce(client.key, 0) AND usage.day = ?2
+     LEFT JOIN token ON token.client = coalesce(client.key, 0) AND (token.expires_at IS NULL OR token.expires_at > ?3)";
+
 pub(super) fn account(
     connection: &Connection,
     id: &str,
     now: UtcDateTime,
 ) -> rusqlite::Result<Option<Account>> {
-    // One row for each valid token, so that one statement sees one state.
-    let mut statement = connection.prepare_cached(
-        "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
-         FROM client
-         LEFT JOIN usage ON usage.client = client.key AND usage.day = ?2
-         LEFT JOIN token ON token.client = client.key AND (token.expires_at IS NULL OR token.expires_at > ?3)
-         WHERE client.id = ?1 AND client.removed_at IS NULL",
-    )?;
+    let mut statement = connection.prepare_cached(ACCOUNT)?;
     let mut rows = statement.query((id, day_number(now.date()), now.unix_timestamp()))?;
     let mut account: Option<Account> = None;
     while let Some(row) = rows.next()? {
+        let Some(key) = row.get(0)? else {
+            break;
+        };
         let token: Option<[u8; 32]> = row.get(4)?;
         let account = match &mut account {
             Some(account) => account,
             None => account.insert(Account {
-                key: ClientKey(row.get(0)?),
+                key: ClientKey(key),
                 plan: row.get(1)?,
                 disabled: row.get(2)?,
                 tokens: Vec::new(),
@@ -212,4 +216,60 @@ fn day_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Date> {
         .and_then(|midnight| UtcDateTime::from_unix_timestamp(midnight).ok())
         .map(UtcDateTime::date)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, day))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::StatementStatus;
+    use time::macros::utc_datetime;
+
+    /// Steps of SQLite's virtual machine, which tell the cost of a statement without a clock.
+    fn steps(connection: &Connection, id: &str) -> i32 {
+        account(connection, id, NOW).expect("an answer");
+        let statement = connection.prepare_cached(ACCOUNT).expect("a statement");
+        statement.reset_status(StatementStatus::VmStep)
+    }
+
+    const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+
+    #[test]
+    fn an_unknown_id_costs_what_a_known_one_costs() {
+        let connection = Connection::open_in_memory().expect("a database");
+        connection
+            .execute_batch(include_str!("../schema.sql"))
+            .expect("the schema");
+        for number in 0..1_000_u16 {
+            let token = TokenDigest::of(&number.to_be_bytes());
+            add(
+                &connection,
+                &format!("client-{number:04}"),
+                "free",
+                token,
+                NOW,
+            )
+            .expect("added");
+        }
+        steps(&connection, "client-0000");
+        let known = steps(&connection, "client-0500");
+        for unknown in ["client-1000", "", "a", "client-0500 ", "zzzz"] {
+            let unknown = steps(&connection, unknown);
+            assert!(
+                unknown > 20 && unknown.abs_diff(known) <= 8,
+                "{known} and {unknown}"
+            );
+        }
+        let plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {ACCOUNT}"))
+            .expect("a statement")
+            .query_map(("x", 0, 0), |row| row.get::<_, String>(3))
+            .expect("a plan")
+            .collect::<Result<Vec<_>, _>>()
+            .expect("a plan")
+            .join("; ");
+        assert!(plan.contains("client_by_id"), "{plan}");
+        for table in ["client", "usage", "token"] {
+            assert!(!plan.contains(&format!("SCAN {table}")), "{plan}");
+        }
+    }
 }
