@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,29 @@ pub(crate) fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script, PROGRAM]);
     command
+}
+
+/// A command that runs another in namespaces of its own. Who is not root is given the looks of it.
+pub(crate) fn unshared(options: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(options);
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    command
+}
+
+/// Whether such namespaces can be made here, and their files replaced.
+pub(crate) fn can_unshare(options: &[&str]) -> bool {
+    let tried = unshared(options)
+        .args(["mount", "--bind", "/etc", "/etc"])
+        .stderr(Stdio::null())
+        .status();
+    let can = tried.is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("skipped: no namespaces can be made here (unshare {options:?})");
+    }
+    can
 }
 
 /// Asks again and again until there is an answer.

@@ -5,6 +5,7 @@
 //! something else that is missing says so and is skipped.
 
 mod commands;
+mod credentials;
 mod delivery;
 mod expiry;
 mod fastcgi;
@@ -15,12 +16,16 @@ mod http;
 mod images;
 mod limits;
 mod machine;
+mod names;
 mod order;
+mod origin;
 mod plan;
 mod quota;
 mod refusals;
 mod robustness;
 mod site;
+mod ssrf;
+mod ssrf_names;
 mod starting;
 mod uploads;
 mod viewer;

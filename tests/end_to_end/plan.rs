@@ -37,6 +37,8 @@ pub(crate) enum Launch {
     StandardInput,
     /// With the listening socket as descriptor 3 and `LISTEN_FDS`, as systemd does.
     SocketActivation,
+    /// In namespaces of its own: these options of unshare(1), and what its shell does there before the responder starts.
+    Unshared(&'static [&'static str], &'static str),
     /// Not at all.
     Absent,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Plan {
     pub(crate) launch: Launch,
     pub(crate) tcp: bool,
     pub(crate) clock: Option<String>,
+    pub(crate) environment: Vec<(&'static str, String)>,
     pub(crate) expected: Vec<&'static str>,
 }
 
@@ -81,6 +84,12 @@ impl Plan {
     /// The responder's clock starts at this instant, UTC. Only where [`faketime`] is installed.
     pub(crate) fn clock(mut self, instant: &str) -> Self {
         self.clock = Some(instant.to_owned());
+        self
+    }
+
+    /// The responder is started with this variable.
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((name, value.into()));
         self
     }
 

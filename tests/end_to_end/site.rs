@@ -18,7 +18,9 @@ use tempfile::TempDir;
 
 use crate::form::{Form, MULTIPART};
 use crate::http::{self, Reply};
-use crate::machine::{PATIENCE, copy_tree, end, free_port, list_files, pid_of, read, shell};
+use crate::machine::{
+    PATIENCE, copy_tree, end, free_port, list_files, pid_of, read, shell, unshared,
+};
 pub(crate) use crate::machine::{
     fake, faketime, faketime_multithreaded, hold_lock, path_of, until,
 };
@@ -78,6 +80,7 @@ impl Site {
             launch: Launch::Plain,
             tcp: false,
             clock: None,
+            environment: Vec::new(),
             expected: Vec::new(),
         }
     }
@@ -224,11 +227,18 @@ impl Site {
             Launch::Absent => return,
             Launch::Plain | Launch::StandardInput => Command::new(PROGRAM),
             Launch::Descriptors(limit) => shell(&format!("ulimit -n {limit}; exec \"$0\" \"$@\"")),
+            Launch::Unshared(options, script) => {
+                let mut command = unshared(options);
+                let script = format!("set -e\n{script}\nexec \"$0\" \"$@\"");
+                command.args(["sh", "-c", &script, PROGRAM]);
+                command
+            }
             Launch::SocketActivation => {
                 shell("LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\" 3<&0 0</dev/null")
             }
         };
         command.arg("--config").arg(self.config()).arg("serve");
+        command.envs(self.plan.environment.iter().cloned());
         command.stdin(match self.plan.launch {
             Launch::StandardInput | Launch::SocketActivation => {
                 let socket = self.passed.get_or_insert_with(|| {

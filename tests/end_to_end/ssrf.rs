@@ -1,0 +1,369 @@
+//! Uploads by URL as a way into this network: no address of it is reached, whatever it is called, and no server holds a download
+//! longer than its deadline.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::images::PNG;
+use crate::origin::{Canary, FAILED, Origin, by_url, for_ever, redirect, silence, whole};
+use crate::site::{NOTHING, Site};
+
+/// A site that may reach the origin, and every address by its rules at the canary's port too.
+fn site(origin: &Origin, canary: &Canary, timeout: &str) -> Site {
+    Site::plan()
+        .set("fetch", &settings(origin, canary, timeout))
+        .start()
+}
+
+fn settings(origin: &Origin, canary: &Canary, timeout: &str) -> String {
+    let port = canary.port();
+    let address = origin.address;
+    format!("allow = [\"{address}\"]\nports = [80, 443, {port}]\ntimeout = \"{timeout}\"")
+}
+
+/// The ways to write an address of this machine or of its neighbourhood, and some that only look like it.
+const HOSTS: [&str; 48] = [
+    "127.0.0.1",
+    "127.1",
+    "127.0.1",
+    "127.0.0.2",
+    "127.255.255.254",
+    "127.0.0.1.",
+    "127.000.000.001",
+    "2130706433",
+    "02130706433",
+    "0x7f000001",
+    "0X7F000001",
+    "0x7f.1",
+    "0x7f.0x0.0x0.0x1",
+    "0177.0.0.1",
+    "0177.1",
+    "00000177.0.0.1",
+    "017700000001",
+    "127.0x1",
+    "0",
+    "00",
+    "0x0",
+    "0.0.0.0",
+    "0.1",
+    "localhost",
+    "LOCALHOST.",
+    "localhost.localdomain",
+    "ip6-localhost",
+    "[::1]",
+    "[0:0:0:0:0:0:0:1]",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[0:0:0:0:0:ffff:127.0.0.1]",
+    "[::ffff:0.0.0.0]",
+    "[::ffff:0:127.0.0.1]",
+    "[::127.0.0.1]",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[fe80::1]",
+    "[fe80::1%25lo]",
+    "[::1%25lo]",
+    "169.254.169.254",
+    "10.0.0.1",
+    "192.168.0.1",
+    "%31%32%37.0.0.1",
+    "127%2e0%2e0%2e1",
+    "127。0。0。1",
+    "①②⑦.⓪.⓪.①",
+];
+
+#[test]
+fn no_spelling_of_this_machine_reaches_it() {
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
+        let (status, to) = target[1..].split_once('/').unwrap_or_default();
+        stream.write_all(&redirect(status.parse().unwrap_or(302), to))
+    });
+    let site = site(&origin, &canary, "5s");
+    let refused = |url: &str| {
+        let reply = by_url(&site, "3m", url);
+        assert_eq!((reply.status, reply.text()), (400, FAILED), "{url}");
+        canary.saw_nobody(url);
+    };
+    for host in HOSTS {
+        for scheme in ["http", "https"] {
+            refused(&format!("{scheme}://{host}:{}/x.png", canary.port()));
+        }
+    }
+    // At ports that are open to everybody; what listens there is not to be found out.
+    for url in [
+        "http://127.0.0.1/x.png",
+        "https://localhost/x.png",
+        "http://127.0.0.1:22/",
+    ] {
+        refused(url);
+    }
+    assert_eq!(origin.connections(), 0);
+    // The same as the target of a redirect, in every way to redirect.
+    let mut statuses = [301, 302, 303, 307, 308].into_iter().cycle();
+    for host in HOSTS.into_iter().filter(|host| host.is_ascii()) {
+        for scheme in ["http:", "https:", ""] {
+            let status = statuses.next().expect("a status");
+            refused(&origin.url(&format!(
+                "/{status}/{scheme}//{host}:{}/x.png",
+                canary.port()
+            )));
+        }
+    }
+    assert!(
+        origin.connections() > 100,
+        "the redirects were not asked for"
+    );
+    assert_eq!(site.holdings(), NOTHING);
+}
+
+#[test]
+fn no_other_scheme_leads_anywhere() {
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
+        stream.write_all(&redirect(302, &target[1..]))
+    });
+    let site = site(&origin, &canary, "5s");
+    let at = format!("127.0.0.1:{}", canary.port());
+    let urls = [
+        "ftp",
+        "ftps",
+        "sftp",
+        "scp",
+        "gopher",
+        "dict",
+        "ldap",
+        "ldaps",
+        "tftp",
+        "telnet",
+        "smb",
+        "ws",
+        "wss",
+        "socks",
+        "socks4",
+        "socks4a",
+        "socks5",
+        "socks5h",
+        "rtsp",
+        "jar",
+        "unix",
+        "http+unix",
+        "httpx",
+        "view-source",
+        "HTTP:http",
+    ]
+    .map(|scheme| format!("{scheme}://{at}/x.png"));
+    let others = [
+        "file:///etc/passwd".to_owned(),
+        "file:/etc/passwd".to_owned(),
+        "/etc/passwd".to_owned(),
+        "data:image/png;base64,iVBORw0KGgo=".to_owned(),
+        "javascript:alert(1)".to_owned(),
+        "php://filter/resource=/etc/passwd".to_owned(),
+        format!("//{at}/x.png"),
+        format!("http:{at}/x.png"),
+        format!("http:/{at}/x.png"),
+        format!("http:\\\\{at}\\x.png"),
+        format!("http://{at}@{at}/x.png"),
+        format!("http://example.org@{at}/x.png"),
+        format!("http://example.org\\@{at}/x.png"),
+        format!("http://{at}#@example.org/x.png"),
+        format!("http://{at}\r\nHost: example.org/x.png"),
+        format!("\u{0}http://{at}/x.png"),
+    ];
+    for url in urls.iter().chain(&others) {
+        let reply = by_url(&site, "3m", url);
+        assert_eq!((reply.status, reply.text()), (400, FAILED), "{url:?}");
+        canary.saw_nobody(url);
+    }
+    let direct = origin.connections();
+    assert_eq!(direct, 0);
+    for url in &urls {
+        let reply = by_url(&site, "3m", &origin.url(&format!("/{url}")));
+        assert_eq!(reply.text(), FAILED, "a redirect to {url}");
+        canary.saw_nobody(url);
+    }
+    assert_eq!(origin.connections(), urls.len());
+    assert_eq!(site.holdings(), NOTHING);
+}
+
+#[test]
+fn no_proxy_is_taken_from_the_environment() {
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| {
+        stream.write_all(&whole("image/png", PNG))
+    });
+    let mut plan = Site::plan().set("fetch", &settings(&origin, &canary, "5s"));
+    let proxy = format!("http://127.0.0.1:{}", canary.port());
+    for name in [
+        "http_proxy",
+        "HTTP_PROXY",
+        "https_proxy",
+        "HTTPS_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "ftp_proxy",
+    ] {
+        plan = plan.variable(name, proxy.as_str());
+    }
+    let site = plan
+        .variable("no_proxy", "")
+        .variable("NO_PROXY", "")
+        .start();
+    // The reply comes from the origin itself.
+    assert_eq!(by_url(&site, "3m", &origin.url("/x.png")).status, 200);
+    canary.saw_nobody("a download over http");
+    // Nothing is resolved at a proxy either, and nothing refused is asked of it.
+    for url in [
+        "http://nowhere.invalid/x.png".to_owned(),
+        "https://nowhere.invalid/x.png".to_owned(),
+        format!("https://{}/x.png", origin.address),
+        "http://10.0.0.1/x.png".to_owned(),
+    ] {
+        assert_eq!(by_url(&site, "3m", &url).text(), FAILED, "{url}");
+        canary.saw_nobody(&url);
+    }
+}
+
+/// Whatever a server does to hold on to a download.
+fn hold(target: &str, stream: &mut TcpStream) -> std::io::Result<()> {
+    let drip = Duration::from_millis(20);
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let long = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
+    match target {
+        "/silent" => silence(stream),
+        "/header-drip" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ")?;
+            for_ever(stream, b"x", drip)
+        }
+        "/interim-replies" => for_ever(stream, b"HTTP/1.1 103 Early Hints\r\n\r\n", drip),
+        "/interim-flood" => for_ever(stream, b"HTTP/1.1 100 Continue\r\n\r\n", Duration::ZERO),
+        "/body-silent" => {
+            stream.write_all(long)?;
+            silence(stream)
+        }
+        "/body-drip" => {
+            stream.write_all(long)?;
+            for_ever(stream, b"x", drip)
+        }
+        "/image-drip" => {
+            // Taken and checked as it comes, an image has no end either.
+            stream.write_all(&whole("image/png", PNG)[..200])?;
+            for_ever(stream, &PNG[150..151], drip)
+        }
+        "/chunk-drip" => {
+            stream.write_all(chunked)?;
+            for_ever(stream, b"1\r\nx\r\n", drip)
+        }
+        "/extension-flood" => {
+            stream.write_all(&[chunked, &b"1;"[..]].concat())?;
+            for_ever(stream, &[b'x'; 4_096], Duration::ZERO)
+        }
+        "/trailer-flood" => {
+            stream.write_all(&[chunked, &b"1\r\nx\r\n0\r\n"[..]].concat())?;
+            for_ever(
+                stream,
+                b"X-Trailer: xxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n",
+                Duration::ZERO,
+            )
+        }
+        "/trailer-drip" => {
+            stream.write_all(&[chunked, &b"1\r\nx\r\n0\r\nX-Trailer: "[..]].concat())?;
+            for_ever(stream, b"x", drip)
+        }
+        _ => {
+            // Each hop alone is quick enough.
+            thread::sleep(Duration::from_millis(800));
+            stream.write_all(&redirect(302, "/slow-redirects"))
+        }
+    }
+}
+
+/// Bodies without an end, each sent as fast as it can be.
+fn endless(target: &str, stream: &mut TcpStream) -> std::io::Result<()> {
+    if target == "/chunked" {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        return for_ever(stream, b"10\r\n0123456789abcdef\r\n", Duration::ZERO);
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+    for_ever(stream, &[7; 4_096], Duration::ZERO)
+}
+
+#[test]
+fn every_download_ends_at_its_deadline() {
+    const TIMEOUT: Duration = Duration::from_secs(2);
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, hold);
+    // A handshake that is never answered, and one whose record comes byte by byte.
+    let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let dripping = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let [mute_address, dripping_address] =
+        [&mute, &dripping].map(|listener| listener.local_addr().expect("an address"));
+    thread::spawn(move || {
+        for mut stream in dripping.incoming().flatten() {
+            thread::spawn(move || {
+                let _ = stream.read(&mut [0; 1_024]);
+                let _ = stream.write_all(b"\x16\x03\x03\x3f\xff\x02\0\x3f\xfb");
+                let _ = for_ever(&mut stream, b"\0", Duration::from_millis(20));
+            });
+        }
+    });
+    let site = Site::plan()
+        .set(
+            "fetch",
+            &format!(
+                "allow = [\"{}\", \"{mute_address}\", \"{dripping_address}\"]\n\
+                 ports = [80, 443, {}]\ntimeout = \"2s\"\nmax_concurrent = 16",
+                origin.address,
+                canary.port()
+            ),
+        )
+        .start();
+    let mut urls: Vec<String> = [
+        "/silent",
+        "/header-drip",
+        "/interim-replies",
+        "/interim-flood",
+        "/body-silent",
+        "/body-drip",
+        "/image-drip",
+        "/chunk-drip",
+        "/extension-flood",
+        "/trailer-flood",
+        "/trailer-drip",
+        "/slow-redirects",
+    ]
+    .map(|target| origin.url(target))
+    .to_vec();
+    urls.push(format!("https://{mute_address}/"));
+    urls.push(format!("https://{dripping_address}/"));
+    thread::scope(|scope| {
+        for url in &urls {
+            let site = &site;
+            scope.spawn(move || {
+                let began = Instant::now();
+                let reply = by_url(site, "3m", url);
+                let took = began.elapsed();
+                assert_eq!((reply.status, reply.text()), (400, FAILED), "{url}");
+                assert!(took < TIMEOUT + Duration::from_secs(2), "{url}: {took:?}");
+            });
+        }
+    });
+    assert_eq!(site.holdings(), NOTHING);
+}
+
+#[test]
+fn a_body_without_end_is_cut_at_the_plans_limit() {
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, endless);
+    let site = site(&origin, &canary, "20s");
+    let expected = r#"{"error":"File too large","max_size":2097152}"#;
+    for target in ["/plain", "/chunked"] {
+        let reply = by_url(&site, "free", &origin.url(target));
+        assert_eq!((reply.status, reply.text()), (400, expected), "{target}");
+    }
+    assert_eq!(site.holdings(), NOTHING);
+}
