@@ -15,7 +15,7 @@ pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
-  1   failed, or verify found differences that are left
+  1   failed, or verify found differences that are left, or doctor a check that failed
   2   wrong usage
   3   the configuration cannot be used
   4   the storage or the ledger failed
@@ -136,6 +136,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say what works on this host, what does not, and what to do next
+    ///
+    /// Looks at nginx and its configuration, the responder's socket, docroot, ledger, sweep, clock, free space and the public URL, and
+    /// changes nothing. Run it as root to have everything looked at; for others it says what it could not see. Ends with 1 if a check
+    /// failed, and with 0 if there is nothing but warnings.
+    Doctor(DoctorArguments),
     /// Write the nginx files, pages and cron line that follow from the configuration
     Render(RenderArguments),
     /// Print a completion script
@@ -243,6 +249,24 @@ pub enum ImageCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// `doctor …`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  sudo corenexis-cdn doctor
+  corenexis-cdn --config demo/config.toml doctor           a demo, with its own nginx beside its config.toml
+  corenexis-cdn doctor --nginx-prefix ~/cdn/nginx --nginx-conf ~/cdn/rendered/nginx/nginx.conf")]
+pub struct DoctorArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// nginx's main configuration file, if it is not the one that nginx was built with
+    #[arg(long, value_name = "FILE")]
+    pub nginx_conf: Option<PathBuf>,
+    /// nginx's prefix, as in `nginx -p`
+    #[arg(long, value_name = "DIR")]
+    pub nginx_prefix: Option<PathBuf>,
 }
 
 /// `render …`

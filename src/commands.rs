@@ -4,6 +4,7 @@
 
 mod backup;
 mod client;
+mod doctor;
 mod image;
 mod render;
 mod serve;
@@ -123,6 +124,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             since,
             json,
         } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
+        Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when it cannot write.

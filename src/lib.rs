@@ -20,7 +20,8 @@
 //! response   the documented JSON
 //! ```
 //!
-//! `sweep` deletes what has expired, `render` writes the files of nginx and cron, `commands` is the command line over all of it.
+//! `sweep` deletes what has expired, `render` writes the files of nginx and cron, `doctor` says whether an installation works, `commands` is
+//! the command line over all of it.
 //!
 //! # What always holds
 //!
@@ -39,6 +40,7 @@ pub mod auth;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod doctor;
 pub mod error;
 pub mod export;
 pub mod fastcgi;

@@ -124,6 +124,11 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     Ok(files)
 }
 
+/// The nginx files for the http and the server context, which follow from the configuration alone.
+pub fn nginx_files(config: &Config) -> [String; 2] {
+    [nginx::http_conf(config), nginx::server_conf(config)]
+}
+
 fn filled(path: &'static str, contents: String) -> Rendered {
     Rendered {
         path,

@@ -6,6 +6,7 @@
 pub mod backup;
 mod clients;
 mod images;
+pub mod inspection;
 mod migration;
 
 use std::fs::{self, File, OpenOptions};

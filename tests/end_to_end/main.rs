@@ -7,6 +7,7 @@
 mod commands;
 mod credentials;
 mod delivery;
+mod doctor;
 mod expiry;
 mod fastcgi;
 mod faults;

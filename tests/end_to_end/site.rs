@@ -268,6 +268,11 @@ impl Site {
         self.responder = Some(responder);
     }
 
+    /// Ends nginx.
+    pub(crate) fn stop_nginx(&mut self) {
+        end(&mut self.nginx.take().expect("nginx"));
+    }
+
     /// Sends the responder a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         let responder = self.responder.as_ref().expect("a responder");

@@ -157,7 +157,7 @@ fn refuse_other_programs(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
-fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| {
         LedgerError::Failed(format!("{} could not be opened: {error}", path.display()))

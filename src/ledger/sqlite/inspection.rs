@@ -1,0 +1,163 @@
+//! A look at a ledger that changes nothing: no migration, no new file, no lock that an upload would wait for.
+
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::backup::open_for_reading;
+use super::{event_name, migration};
+use crate::ledger::{Event, LedgerError};
+
+/// What a look at a ledger found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Its schema version; 0 for a database of something else.
+    pub schema: i64,
+    /// How it keeps its transactions: `wal`.
+    pub journal: String,
+    /// What SQLite's quick check found.
+    pub check: QuickCheck,
+    /// The clients that were not removed, with the names of their plans.
+    pub clients: Vec<(String, String)>,
+    /// When it was made, in Unix seconds.
+    pub created: Option<i64>,
+    /// When a sweep ran to its end, in Unix seconds.
+    pub swept: Option<i64>,
+    /// The newest UTC day with an upload, in days since 1 January 1970.
+    pub newest_day: Option<i64>,
+}
+
+/// The outcome of `PRAGMA quick_check` (<https://www.sqlite.org/pragma.html#pragma_quick_check>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuickCheck {
+    /// Nothing is wrong.
+    Sound,
+    /// The first damage, in SQLite's words.
+    Damaged(String),
+    /// It was given up after the time it was given.
+    Unfinished,
+}
+
+/// The schema version that this program writes.
+pub fn newest_schema() -> i64 {
+    migration::newest()
+}
+
+/// Looks at the ledger at `path`; its quick check may take `patience`.
+pub fn inspect(path: &Path, patience: Duration) -> Result<Inspection, LedgerError> {
+    let connection = open_for_reading(path)?;
+    let schema = migration::version(&connection)?;
+    let mut inspection = Inspection {
+        schema,
+        journal: connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+        check: quick_check(&connection, patience)?,
+        clients: Vec::new(),
+        created: None,
+        swept: None,
+        newest_day: None,
+    };
+    // Of another version only the number is known, and a damaged one has told enough.
+    if schema == migration::newest() && !matches!(inspection.check, QuickCheck::Damaged(_)) {
+        let mut clients = connection
+            .prepare("SELECT id, plan FROM client WHERE removed_at IS NULL ORDER BY id")?;
+        let rows = clients.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        inspection.clients = rows.collect::<Result<_, _>>()?;
+        inspection.created = noted(&connection, Event::Created)?;
+        inspection.swept = noted(&connection, Event::Swept)?;
+        inspection.newest_day =
+            connection.query_row("SELECT max(day) FROM usage", [], |row| row.get(0))?;
+    }
+    Ok(inspection)
+}
+
+fn noted(connection: &Connection, event: Event) -> rusqlite::Result<Option<i64>> {
+    connection.query_row(
+        "SELECT max(value) FROM meta WHERE name = ?1",
+        [event_name(event)],
+        |row| row.get(0),
+    )
+}
+
+/// Interrupted from a thread of its own when it takes too long.
+fn quick_check(connection: &Connection, patience: Duration) -> rusqlite::Result<QuickCheck> {
+    let interrupt = connection.get_interrupt_handle();
+    let (finished, waiting) = channel::<()>();
+    let watch = thread::spawn(move || {
+        if waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            interrupt.interrupt();
+        }
+    });
+    let outcome = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    drop(finished);
+    let _ = watch.join();
+    match outcome {
+        Ok(text) if text == "ok" => Ok(QuickCheck::Sound),
+        Ok(text) => Ok(QuickCheck::Damaged(text)),
+        Err(error) => match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::OperationInterrupted) => Ok(QuickCheck::Unfinished),
+            Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Ok(QuickCheck::Damaged(error.to_string()))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::Token;
+    use crate::config::Durability;
+    use crate::ledger::Ledger;
+    use crate::ledger::sqlite::SqliteLedger;
+    use time::macros::utc_datetime;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_look_tells_what_is_there_and_makes_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("ledger.db");
+        inspect(&path, PATIENCE).expect_err("no ledger");
+        assert!(!path.exists());
+
+        let now = utc_datetime!(2026-04-05 12:00);
+        let ledger = SqliteLedger::open(&path, Durability::Full, 1, now).expect("open");
+        let token = Token::random().expect("a token");
+        for (id, plan) in [("shop", "3m"), ("gone", "free")] {
+            ledger
+                .add_client(id, plan, token.digest(), now)
+                .expect("added");
+        }
+        ledger.remove_client("gone", now).expect("removed");
+        ledger.note_time(Event::Swept, now).expect("noted");
+        let found = inspect(&path, PATIENCE).expect("a look");
+        let seconds = now.unix_timestamp();
+        assert_eq!(
+            found,
+            Inspection {
+                schema: newest_schema(),
+                journal: "wal".to_owned(),
+                check: QuickCheck::Sound,
+                clients: vec![("shop".to_owned(), "3m".to_owned())],
+                created: Some(seconds),
+                swept: Some(seconds),
+                newest_day: None,
+            }
+        );
+    }
+
+    #[test]
+    fn a_database_of_something_else_has_no_version() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("other.db");
+        let other = Connection::open(&path).expect("open");
+        other.execute_batch("CREATE TABLE x (y)").expect("a table");
+        assert_eq!(inspect(&path, PATIENCE).expect("a look").schema, 0);
+        std::fs::write(&path, [b'x'; 4096]).expect("written");
+        inspect(&path, PATIENCE).expect_err("no database");
+    }
+}
