@@ -1,6 +1,8 @@
 //! What a site is to be like before it starts, and who may upload to it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use crate::site::Site;
 
@@ -51,7 +53,9 @@ pub(crate) struct Plan {
     pub(crate) launch: Launch,
     pub(crate) tcp: bool,
     pub(crate) clock: Option<String>,
-    pub(crate) environment: Vec<(&'static str, String)>,
+    pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) docroot: Option<PathBuf>,
+    pub(crate) ledger: Option<PathBuf>,
     pub(crate) expected: Vec<&'static str>,
 }
 
@@ -88,8 +92,22 @@ impl Plan {
     }
 
     /// The responder is started with this variable.
-    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// The docroot lies here, in a directory that there is.
+    #[allow(dead_code, reason = "the fault tests use it")]
+    pub(crate) fn docroot(mut self, directory: &Path) -> Self {
+        self.docroot = Some(directory.to_owned());
+        self
+    }
+
+    /// The ledger lies in this directory.
+    #[allow(dead_code, reason = "the fault tests use it")]
+    pub(crate) fn ledger(mut self, directory: &Path) -> Self {
+        self.ledger = Some(directory.to_owned());
         self
     }
 

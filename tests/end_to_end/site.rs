@@ -81,6 +81,8 @@ impl Site {
             tcp: false,
             clock: None,
             environment: Vec::new(),
+            docroot: None,
+            ledger: None,
             expected: Vec::new(),
         }
     }
@@ -129,7 +131,6 @@ impl Site {
 
     /// Writes config.toml.
     fn configure(&self, responder_port: u16) {
-        let root = self.root.display();
         let listen = if self.plan.tcp {
             format!("tcp:127.0.0.1:{responder_port}")
         } else {
@@ -143,11 +144,11 @@ impl Site {
             ("server".to_owned(), format!("listen = \"{listen}\"\n")),
             (
                 "storage".to_owned(),
-                format!("docroot = \"{root}/docroot\"\n"),
+                format!("docroot = \"{}\"\n", self.docroot().display()),
             ),
             (
                 "ledger".to_owned(),
-                format!("path = \"{root}/ledger/ledger.db\"\n"),
+                format!("path = \"{}\"\n", self.ledger_file().display()),
             ),
         ]);
         if !self.plan.sections.contains_key("limits") {
@@ -287,12 +288,17 @@ impl Site {
         })
     }
 
+    /// The process id of a responder that may have stopped.
+    pub(crate) fn responder_id(&self) -> u32 {
+        self.responder.as_ref().expect("a responder").id()
+    }
+
     /// The responder's process id.
     pub(crate) fn pid(&mut self) -> u32 {
         let responder = self.responder.as_mut().expect("a responder");
         let ended = responder.try_wait().expect("the responder's state");
         assert_eq!(ended, None, "the responder has ended");
-        responder.id()
+        self.responder_id()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -300,11 +306,14 @@ impl Site {
     }
 
     pub(crate) fn docroot(&self) -> PathBuf {
-        self.root.join("docroot")
+        let default = || self.root.join("docroot");
+        self.plan.docroot.clone().unwrap_or_else(default)
     }
 
     pub(crate) fn ledger_file(&self) -> PathBuf {
-        self.root.join("ledger/ledger.db")
+        let default = || self.root.join("ledger");
+        let directory = self.plan.ledger.clone().unwrap_or_else(default);
+        directory.join("ledger.db")
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -1,0 +1,214 @@
+//! Clocks that jump: midnight, ends of months, 29 February, a day back and a day forth, in a responder that runs on.
+
+use std::fs;
+use std::path::PathBuf;
+
+use time::macros::utc_datetime;
+use time::{Date, Duration, Month, UtcDateTime};
+
+use crate::images::png_of;
+use crate::promise::{Place, holds};
+use crate::site::{Site, faketime_multithreaded, path_of};
+use crate::skip;
+use crate::uploads::{Image, endless};
+
+/// A responder's clock that a test turns.
+struct Clock {
+    file: PathBuf,
+}
+
+impl Clock {
+    fn turn_to(&self, instant: UtcDateTime) {
+        let ahead = (instant - UtcDateTime::now()).whole_milliseconds();
+        let text = format!("{:+}.{:03}", ahead / 1_000, (ahead % 1_000).abs());
+        // A rename, because the file is read at any moment.
+        let next = self.file.with_extension("next");
+        fs::write(&next, text).expect("written");
+        fs::rename(next, &self.file).expect("renamed");
+    }
+}
+
+/// The first day without the image, by the calendar.
+fn expiry(day: Date, duration: &str) -> Option<Date> {
+    let months = match duration {
+        "7D" => return Some(day + Duration::days(8)),
+        "1M" => 1,
+        "3M" => 3,
+        _ => return None,
+    };
+    let month = u8::from(day.month()) + months;
+    let (year, month) = if month > 12 {
+        (day.year() + 1, month - 12)
+    } else {
+        (day.year(), month)
+    };
+    let month = Month::try_from(month).expect("a month");
+    let last = Date::from_calendar_date(year, month, day.day().min(month.length(year)));
+    last.expect("a date").next_day()
+}
+
+/// The directory of a day as the documentation shows it, such as `ap5`.
+fn directory(day: Date) -> String {
+    let month = day.month().to_string().to_lowercase();
+    format!("{}{}", &month[..2], day.day())
+}
+
+#[test]
+fn a_clock_that_jumps() {
+    let Some(library) = faketime_multithreaded() else {
+        skip("clocks that jump", "faketime is not installed");
+        return;
+    };
+    let turned = tempfile::tempdir().expect("a directory");
+    let clock = Clock {
+        file: turned.path().join("clock"),
+    };
+    let start = utc_datetime!(2028-02-28 12:00);
+    clock.turn_to(start);
+    let site = endless()
+        .variable("LD_PRELOAD", library)
+        .variable("FAKETIME_TIMESTAMP_FILE", &clock.file)
+        .variable("FAKETIME_NO_CACHE", "1")
+        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .variable("NO_FAKE_STAT", "1")
+        .start();
+    let mut place = Place::of(&site);
+    let mut images = Vec::new();
+    for instant in [
+        start,
+        // A leap day, from its first second to its last.
+        utc_datetime!(2028-02-29 0:00:00),
+        utc_datetime!(2028-02-29 23:59:58),
+        utc_datetime!(2028-03-01 0:00:00),
+        // A day back, and two forth.
+        utc_datetime!(2028-02-29 0:00:00),
+        utc_datetime!(2028-03-02 0:00:00),
+        // Months of 31 days before months of fewer.
+        utc_datetime!(2028-01-31 12:00),
+        utc_datetime!(2027-01-31 23:59:50),
+        utc_datetime!(2027-11-30 12:00),
+        utc_datetime!(2027-12-31 23:59:50),
+        utc_datetime!(2028-01-01 0:00:00),
+        utc_datetime!(2028-08-31 12:00),
+        utc_datetime!(2028-10-31 12:00),
+    ] {
+        clock.turn_to(instant);
+        for duration in ["7D", "1M", "3M", "LTF"] {
+            images.push(upload(&site, images.len() as u64, instant, duration));
+        }
+    }
+    // Over midnight, with uploads on their way.
+    let midnight = utc_datetime!(2028-02-29 0:00:00);
+    clock.turn_to(midnight - Duration::seconds(2));
+    let mut days = std::collections::BTreeSet::new();
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_secs(4) {
+        let serial = images.len() as u64;
+        let reply = site.upload("lifetime", "7D", &png_of(3_000, serial));
+        let path = path_of(&reply.url()).to_owned();
+        let (day, expiry) = match path.split('/').nth(1) {
+            Some("fe28") => ("fe28", "2028-03-06"),
+            Some("fe29") => ("fe29", "2028-03-07"),
+            _ => panic!("{path}"),
+        };
+        assert_eq!(reply.json()["expires_at"], expiry, "{path}");
+        days.insert(day);
+        images.push(Image { path, serial });
+    }
+    assert_eq!(days.len(), 2, "uploads on both sides of midnight: {days:?}");
+    holds(&mut place, &images);
+    quota_is_counted_by_day(&place);
+    sweeps_are_exact(&mut place, &images);
+    // No restart was needed.
+    clock.turn_to(UtcDateTime::now());
+    assert_eq!(site.upload("lifetime", "7D", &png_of(3_000, 1)).status, 200);
+}
+
+/// One upload at an instant, whose answer, path and row must be those of its day.
+fn upload(site: &Site, serial: u64, instant: UtcDateTime, duration: &str) -> Image {
+    let reply = site.upload("lifetime", duration, &png_of(3_000, serial));
+    let path = path_of(&reply.url()).to_owned();
+    let day = instant.date();
+    let case = format!("{instant} {duration} {path}");
+    assert_eq!(
+        path.split('/').nth(1),
+        Some(directory(day).as_str()),
+        "{case}"
+    );
+    let end = expiry(day, duration);
+    let last = end.and_then(Date::previous_day);
+    let told = last.map_or_else(|| "Never (Lifetime)".to_owned(), |last| last.to_string());
+    assert_eq!(reply.json()["expires_at"], told, "{case}");
+    let recorded: Option<i64> = site
+        .ledger()
+        .query_row(
+            "SELECT expires_at FROM image WHERE path = ?1",
+            [&path],
+            |row| row.get(0),
+        )
+        .expect("a row");
+    assert_eq!(
+        recorded,
+        end.map(|end| end.midnight().assume_utc().unix_timestamp()),
+        "{case}"
+    );
+    let reset = day.next_day().expect("a day").midnight().assume_utc();
+    assert_eq!(
+        reply.number("X-RateLimit-Reset"),
+        reset.unix_timestamp(),
+        "{case}"
+    );
+    Image { path, serial }
+}
+
+/// Each day's uploads are those of the rows of that day, however the clock came to it.
+fn quota_is_counted_by_day(place: &Place) {
+    let wrong = place.count(
+        "SELECT count(*) FROM (SELECT uploaded_at / 86400 AS day, count(*) AS images FROM image GROUP BY 1) AS rows
+         FULL JOIN usage ON usage.day = rows.day WHERE rows.images IS NOT usage.uploads",
+    );
+    assert_eq!(wrong, 0, "days whose quota is not that of their rows");
+}
+
+/// Sweeps by a clock that goes back, stands before the end of a life, and at it.
+fn sweeps_are_exact(place: &mut Place, images: &[Image]) {
+    let Some(report) = place.sweep_at(utc_datetime!(2026-01-01 0:00).unix_timestamp()) else {
+        return;
+    };
+    assert_eq!(
+        (
+            &report["expired"],
+            &report["withdrawn"],
+            &report["orphaned"]
+        ),
+        (&0.into(), &0.into(), &0.into())
+    );
+    let query = "SELECT DISTINCT expires_at FROM image WHERE expires_at IS NOT NULL ORDER BY 1";
+    let ends: Vec<i64> = {
+        let ledger = rusqlite::Connection::open(&place.ledger).expect("the ledger");
+        let mut query = ledger.prepare(query).expect("a query");
+        let ends = query.query_map([], |row| row.get(0)).expect("rows");
+        ends.collect::<Result<_, _>>().expect("numbers")
+    };
+    let mut left = images.len();
+    for end in ends {
+        let due = usize::try_from(place.count(&format!(
+            "SELECT count(*) FROM image WHERE expires_at = {end}"
+        )));
+        let early = place.sweep_at(end - 1).expect("faketime");
+        assert_eq!(early["expired"], 0, "a second before {end}");
+        // A clock that goes a day back meanwhile takes nothing away either.
+        let back = place.sweep_at(end - 86_400).expect("faketime");
+        assert_eq!(back["expired"], 0, "a day before {end}");
+        let report = place.sweep_at(end).expect("faketime");
+        let due = due.expect("a number");
+        assert_eq!(report["expired"].as_u64(), Some(due as u64), "at {end}");
+        left -= due;
+        assert_eq!(place.files().len(), left, "after {end}");
+    }
+    assert!(
+        place.files().iter().all(|path| path.starts_with("l/")),
+        "lifetime images stay"
+    );
+    assert!(left > 0);
+}

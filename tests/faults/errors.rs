@@ -1,0 +1,187 @@
+//! Calls that fail: EIO, a full or read-only file system and a full descriptor table, at each call that an upload makes.
+
+use std::process::{Command, Stdio};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::machine::end;
+use crate::promise::{Place, holds};
+use crate::shim::Shim;
+use crate::site::{Site, until};
+use crate::skip;
+use crate::uploads::{UPLOADERS, Uploads, endless, endless_with_ends};
+
+const SAVE: &str = r#"500 {"error":"Failed to save image"}"#;
+const DIRECTORY: &str = r#"500 {"error":"Failed to create directory"}"#;
+const STORAGE: &str = r#"500 {"error":"Insufficient storage"}"#;
+const INTERNAL: &str = r#"500 {"error":"Internal server error"}"#;
+
+#[test]
+fn calls_that_fail() {
+    let Some(shim) = Shim::build("failing calls") else {
+        return;
+    };
+    let site = shim.preload(endless()).start();
+    let mut place = Place::of(&site);
+    let uploads = Uploads::default();
+    // Each class has its directory before the faults begin.
+    for _ in 0..4 {
+        assert_eq!(uploads.upload(&site, 9_000), 200);
+    }
+    for (call, part, errno, answers) in [
+        ("sync", "/.spool/", Errno::IO, &[SAVE][..]),
+        ("sync", "/p/", Errno::IO, &[DIRECTORY, SAVE]),
+        ("sync", "/ledger.db-wal", Errno::IO, &[INTERNAL]),
+        ("write", "/.spool/", Errno::IO, &[SAVE]),
+        ("write", "/.spool/", Errno::NOSPC, &[STORAGE]),
+        ("write", "/.spool/", Errno::DQUOT, &[STORAGE]),
+        ("write", "/ledger.db-wal", Errno::IO, &[INTERNAL]),
+        (
+            "write",
+            "/ledger.db-wal",
+            Errno::NOSPC,
+            &[INTERNAL, STORAGE],
+        ),
+        ("write", "/ledger.db-wal", Errno::ROFS, &[INTERNAL]),
+        ("open", "/.spool/", Errno::MFILE, &[SAVE]),
+        ("open", "/.spool/", Errno::NFILE, &[SAVE]),
+        ("open", "/.spool/", Errno::ROFS, &[SAVE]),
+        ("open", "/p/", Errno::MFILE, &[DIRECTORY, SAVE]),
+    ] {
+        let case = format!("{call} {part} {errno:?}");
+        // Once: a sync that is tried again after it failed would succeed, and say that on the disk is what is not.
+        for (times, tried) in [(1, 1), (u32::MAX >> 1, 8)] {
+            let before = uploads.len();
+            shim.fail(call, part, errno.raw_os_error(), times);
+            for _ in 0..tried {
+                assert_eq!(uploads.upload(&site, 9_000), 500, "{case}");
+            }
+            assert!(shim.heal() > 0, "{case} was never met");
+            for answer in uploads.take_refusals().keys() {
+                assert!(answers.contains(&answer.as_str()), "{case}: {answer}");
+            }
+            assert_eq!(place.spooled(), 0, "{case}");
+            assert_eq!(uploads.upload(&site, 9_000), 200, "after {case}");
+            holds(&mut place, &uploads.acknowledged(before));
+            let (_, rows) = place.quota_and_rows();
+            assert_eq!(rows, place.files().len() as u64, "{case}");
+        }
+        let before = uploads.len();
+        // Comes and goes among many.
+        uploads.during(&site, UPLOADERS, 9_000, || {
+            uploads.wait_for(5);
+            shim.fail(call, part, errno.raw_os_error(), 10);
+            uploads.wait_for(20);
+        });
+        assert!(shim.heal() > 0, "{case} was never met among many");
+        uploads.take_refusals();
+        holds(&mut place, &uploads.acknowledged(before));
+    }
+    holds(&mut place, &uploads.acknowledged(0));
+    place.sweep_clears_what_was_left();
+}
+
+#[test]
+fn renames_that_fail() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        skip("failing renames", "strace is not installed");
+        return;
+    }
+    let site = endless().start();
+    let mut place = Place::of(&site);
+    let uploads = Uploads::default();
+    assert_eq!(uploads.upload(&site, 9_000), 200);
+    for errno in ["EIO", "ENOSPC", "EROFS", "EDQUOT"] {
+        let inject = format!("inject=renameat2:error={errno}");
+        let mut strace = Command::new("strace")
+            .args([
+                "-f",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=renameat2",
+                "-e",
+            ])
+            .arg(&inject)
+            .arg("-p")
+            .arg(site.responder_id().to_string())
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("strace starts");
+        if !traced(&site, &mut strace) {
+            skip("failing renames", "processes may not be traced here");
+            return;
+        }
+        for _ in 0..4 {
+            assert_eq!(uploads.upload(&site, 9_000), 500, "{errno}");
+        }
+        end(&mut strace);
+        for answer in uploads.take_refusals().keys() {
+            assert!(
+                [SAVE, STORAGE].contains(&answer.as_str()),
+                "{errno}: {answer}"
+            );
+        }
+        assert_eq!(place.spooled(), 0, "{errno}");
+        assert_eq!(uploads.upload(&site, 9_000), 200, "after {errno}");
+        holds(&mut place, &uploads.acknowledged(0));
+        let (_, rows) = place.quota_and_rows();
+        assert_eq!(rows, place.files().len() as u64, "{errno}");
+    }
+    place.sweep_clears_what_was_left();
+}
+
+/// Waits until every thread of the responder is traced; `false` if the tracer ended instead.
+pub(crate) fn traced(site: &Site, tracer: &mut std::process::Child) -> bool {
+    let tasks = format!("/proc/{}/task", site.responder_id());
+    until("the tracer", || {
+        if tracer.try_wait().expect("its state").is_some() {
+            return Some(false);
+        }
+        std::fs::read_dir(&tasks)
+            .expect("the responder")
+            .flatten()
+            .map(|task| std::fs::read_to_string(task.path().join("status")).unwrap_or_default())
+            .all(|status| !status.contains("TracerPid:\t0"))
+            .then_some(true)
+    })
+}
+
+/// The real limit, lowered below what a responder that runs has open, and raised again.
+#[test]
+fn descriptors_that_run_out() {
+    let site = endless_with_ends()
+        .expect("recv() failed")
+        .expect("upstream timed out")
+        .start();
+    let mut place = Place::of(&site);
+    let uploads = Uploads::default();
+    let pid = Pid::from_raw(site.responder_id().cast_signed());
+    let usual = getrlimit(Resource::Nofile);
+    let limit = |current| {
+        let limit = Rlimit {
+            current,
+            maximum: usual.maximum,
+        };
+        prlimit(pid, Resource::Nofile, limit).expect("the limit is set");
+    };
+    for round in 0..6 {
+        let before = uploads.len();
+        let open = std::fs::read_dir(format!("/proc/{}/fd", site.responder_id()))
+            .expect("the responder")
+            .count() as u64;
+        uploads.during(&site, UPLOADERS, 9_000, || {
+            uploads.wait_for(5);
+            limit(Some(open + round));
+            std::thread::sleep(std::time::Duration::from_millis(250));
+            limit(usual.current);
+            uploads.wait_for(20);
+        });
+        holds(&mut place, &uploads.acknowledged(before));
+    }
+    assert_eq!(uploads.upload(&site, 9_000), 200);
+    assert_eq!(place.spooled(), 0);
+    place.sweep_clears_what_was_left();
+}

@@ -1,0 +1,133 @@
+//! What the kernel is asked for before an upload is answered, as strace(1) sees it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::errors::traced;
+use crate::machine::end;
+use crate::skip;
+use crate::uploads::{Uploads, endless};
+
+/// A system call: the lines of the trace at which it began and ended.
+#[derive(Debug)]
+struct Call {
+    text: String,
+    began: usize,
+    ended: usize,
+}
+
+#[test]
+fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
+    let what = "the order of system calls";
+    if Command::new("strace").arg("-V").output().is_err() {
+        skip(what, "strace is not installed");
+        return;
+    }
+    let site = endless().start();
+    let uploads = Uploads::default();
+    // The day's directories are there, as they are for all but the first uploads of a day.
+    for _ in 0..4 {
+        assert_eq!(uploads.upload(&site, 20_000), 200);
+    }
+    let log = site.root.join("strace.log");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-s", "2000", "-e", "signal=none", "-e"])
+        .arg("trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg")
+        .arg("-o")
+        .arg(&log)
+        .arg("-p")
+        .arg(site.responder_id().to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    if !traced(&site, &mut strace) {
+        skip(what, "processes may not be traced here");
+        return;
+    }
+    assert_eq!(uploads.upload(&site, 20_000), 200);
+    end(&mut strace);
+    let trace = fs::read_to_string(&log).expect("a trace");
+    let calls = calls(&trace);
+    let find = |what: &str, is: &dyn Fn(&str) -> bool| {
+        let call = calls.iter().find(|call| is(&call.text));
+        call.unwrap_or_else(|| panic!("no {what} in\n{trace}"))
+    };
+    let syncs = |text: &str| text.starts_with("fsync(") || text.starts_with("fdatasync(");
+    let reply = find("reply", &|text| text.contains(r#"\"status\":\"success\""#));
+    let file = find("sync of the file", &|text| {
+        syncs(text) && text.contains("/.spool/")
+    });
+    let ledger = find("sync of the ledger", &|text| {
+        syncs(text) && text.contains("ledger.db-wal")
+    });
+    let name = find("rename", &|text| {
+        text.starts_with("rename") && text.contains("/.spool/")
+    });
+    let directory = find("sync of the directory", &|text| {
+        syncs(text) && text.contains("/docroot/p/")
+    });
+    let shown: BTreeMap<_, _> = [file, ledger, name, directory, reply]
+        .into_iter()
+        .map(|call| (call.ended, call.text.chars().take(160).collect::<String>()))
+        .collect();
+    eprintln!(
+        "one upload:\n{}",
+        shown.into_values().collect::<Vec<_>>().join("\n")
+    );
+    for (what, call) in [
+        ("file", file),
+        ("ledger", ledger),
+        ("name", name),
+        ("directory", directory),
+    ] {
+        assert!(
+            call.ended < reply.began,
+            "the {what} comes after the reply:\n{trace}"
+        );
+        assert!(call.text.ends_with("= 0"), "the {what}: {}", call.text);
+    }
+    // A name never stands for bytes or a row that may still be lost, and is itself on the disk only when its directory is.
+    assert!(
+        file.ended < name.began,
+        "the name came before the bytes:\n{trace}"
+    );
+    assert!(
+        ledger.ended < name.began,
+        "the name came before the row:\n{trace}"
+    );
+    assert!(
+        name.ended < directory.began,
+        "the directory came before the name:\n{trace}"
+    );
+}
+
+/// The calls of a trace with process ids in front. A call that another thread interrupted has its end on a later line.
+fn calls(trace: &str) -> Vec<Call> {
+    let mut begun: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    let mut calls = Vec::new();
+    for (line, text) in trace.lines().enumerate() {
+        let Some((thread, text)) = text.split_once(' ') else {
+            continue;
+        };
+        let text = text.trim();
+        if let Some(beginning) = text.strip_suffix("<unfinished ...>") {
+            begun.insert(thread, (line, beginning.trim_end().to_owned()));
+        } else if text.starts_with("<... ") {
+            let Some((began, beginning)) = begun.remove(thread) else {
+                continue;
+            };
+            let end = text.split_once("resumed>").map_or("", |(_, end)| end);
+            let text = beginning + end;
+            calls.push(Call {
+                text,
+                began,
+                ended: line,
+            });
+        } else {
+            let (began, ended, text) = (line, line, text.to_owned());
+            calls.push(Call { text, began, ended });
+        }
+    }
+    calls
+}

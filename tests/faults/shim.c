@@ -1,0 +1,105 @@
+/*
+ * Makes calls of a running program fail, as a disk that breaks would: preloaded by the dynamic linker (LD_PRELOAD, ld.so(8)).
+ *
+ * FAULTS_RULE names a file that holds nothing, or one rule: CALL PATH ERRNO TIMES. The CALL (sync, write, open) on a path that
+ * contains PATH then fails with ERRNO, so many TIMES. The file is read again at every call, so that a test can bring a fault and
+ * take it away while the program runs. Each failure adds a byte to the file FAULTS_RULE.hits, from which TIMES are counted and a test
+ * learns that the fault was met.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Raw calls: the shim must not meet its own faults. */
+static int raw_open(const char *path, int flags) {
+  return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
+}
+
+/* Whether this call fails now; errno is set then. */
+static int fails(const char *call, const char *path) {
+  const char *rule = getenv("FAULTS_RULE");
+  char text[256] = "", wanted[16], part[128], hits[512];
+  int number, times, file;
+  struct stat met = {0};
+  long length;
+
+  if (!rule || !path || (file = raw_open(rule, O_RDONLY)) < 0)
+    return 0;
+  length = syscall(SYS_read, file, text, sizeof text - 1);
+  syscall(SYS_close, file);
+  if (length <= 0 || sscanf(text, "%15s %127s %d %d", wanted, part, &number, &times) != 4)
+    return 0;
+  if (strcmp(wanted, call) != 0 || !strstr(path, part))
+    return 0;
+  snprintf(hits, sizeof hits, "%s.hits", rule);
+  if ((file = raw_open(hits, O_WRONLY | O_APPEND | O_CREAT)) < 0)
+    return 0;
+  fstat(file, &met);
+  if (met.st_size < times)
+    syscall(SYS_write, file, "x", 1);
+  syscall(SYS_close, file);
+  if (met.st_size >= times)
+    return 0;
+  errno = number;
+  return 1;
+}
+
+/* The same for a call on a descriptor. */
+static int fails_on(const char *call, int descriptor) {
+  char link[64], path[512];
+  long length;
+  int before = errno;
+
+  snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+  length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
+  if (length > 0) {
+    path[length] = 0;
+    if (fails(call, path))
+      return 1;
+  }
+  errno = before;
+  return 0;
+}
+
+#define NEXT(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+
+int fsync(int descriptor) {
+  return fails_on("sync", descriptor) ? -1 : NEXT(fsync)(descriptor);
+}
+
+int fdatasync(int descriptor) {
+  return fails_on("sync", descriptor) ? -1 : NEXT(fdatasync)(descriptor);
+}
+
+ssize_t write(int descriptor, const void *bytes, size_t length) {
+  return fails_on("write", descriptor) ? -1 : NEXT(write)(descriptor, bytes, length);
+}
+
+ssize_t pwrite64(int descriptor, const void *bytes, size_t length, off64_t at) {
+  return fails_on("write", descriptor) ? -1 : NEXT(pwrite64)(descriptor, bytes, length, at);
+}
+
+ssize_t pwrite(int descriptor, const void *bytes, size_t length, off_t at) {
+  return fails_on("write", descriptor) ? -1 : NEXT(pwrite)(descriptor, bytes, length, at);
+}
+
+/* The mode is read whether it was given or not, as the C library does. */
+#define OPEN(name)                                                                                                                     \
+  int name(const char *path, int flags, ...) {                                                                                         \
+    va_list rest;                                                                                                                      \
+    va_start(rest, flags);                                                                                                             \
+    mode_t mode = va_arg(rest, mode_t);                                                                                                \
+    va_end(rest);                                                                                                                      \
+    return fails("open", path) ? -1 : NEXT(name)(path, flags, mode);                                                                   \
+  }
+
+OPEN(open)
+OPEN(open64)

@@ -1,0 +1,69 @@
+//! Calls that fail on demand: builds `shim.c` and gives it its rules.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::plan::Plan;
+use crate::skip;
+
+/// What the calls of a responder may be made to do.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    library: PathBuf,
+    rule: PathBuf,
+    _directory: TempDir,
+}
+
+impl Shim {
+    /// Builds the library; `None`, with a line that says so, where there is no C compiler.
+    pub(crate) fn build(what: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let library = directory.path().join("shim.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shim.c");
+        let built = Command::new("cc")
+            .args([
+                "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
+            ])
+            .arg(&library)
+            .args([source, "-ldl"])
+            .output();
+        match built {
+            Err(error) => {
+                skip(what, &format!("there is no C compiler: {error}"));
+                return None;
+            }
+            Ok(output) => assert!(output.status.success(), "{output:?}"),
+        }
+        let rule = directory.path().join("rule");
+        fs::write(&rule, "").expect("written");
+        Some(Self {
+            library,
+            rule,
+            _directory: directory,
+        })
+    }
+
+    /// Has the responder of a site meet the faults.
+    pub(crate) fn preload(&self, plan: Plan) -> Plan {
+        plan.variable("LD_PRELOAD", &self.library)
+            .variable("FAULTS_RULE", &self.rule)
+    }
+
+    /// From now on this call (`sync`, `write` or `open`) fails on paths with this part, so many times.
+    pub(crate) fn fail(&self, call: &str, part: &str, errno: i32, times: u32) {
+        self.heal();
+        fs::write(&self.rule, format!("{call} {part} {errno} {times}")).expect("written");
+    }
+
+    /// Takes the fault away. Gives how often it was met.
+    pub(crate) fn heal(&self) -> u64 {
+        fs::write(&self.rule, "").expect("written");
+        let hits = self.rule.with_file_name("rule.hits");
+        let met = fs::metadata(&hits).map_or(0, |metadata| metadata.len());
+        let _ = fs::remove_file(hits);
+        met
+    }
+}
