@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use rustix::process::Signal;
-
 use crate::promise::{Place, holds};
 use crate::times;
-use crate::uploads::{Uploads, endless, endless_with_ends};
+use crate::uploads::{Uploads, endless};
 use crate::volume::Volume;
 
 /// Answers that the documentation has for a disk that takes nothing.
@@ -64,7 +62,7 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
     let Some(volume) = Volume::make("the disk guard", 32) else {
         return;
     };
-    let mut site = endless_with_ends()
+    let site = endless()
         .set("storage", "min_free = \"4MiB\"")
         .docroot(&volume.directory("docroot"))
         .ledger(&volume.directory("ledger"))
@@ -95,10 +93,6 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
             )
             .map(|updated| assert_eq!(updated, half))
             .expect("the rows are updated");
-        if responder == "has stopped" {
-            site.signal(Signal::TERM);
-            assert!(site.wait_for_end().success());
-        }
         volume.leave(0);
         assert_eq!(volume.free(), 0);
         let output = place.run(&["sweep", "--json"]);
@@ -115,7 +109,6 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
     }
     assert_eq!(place.files(), [""; 0]);
     volume.free_again();
-    site.start_responder();
     assert_eq!(uploads.upload(&site, 9_000), 200);
 }
 
