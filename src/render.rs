@@ -5,6 +5,7 @@
 
 mod docs;
 mod escape;
+mod highlight;
 mod nginx;
 mod pages;
 mod template;

@@ -2,7 +2,8 @@
 
 use super::DemoClient;
 use super::escape::Escaped;
-use super::pages::{Contact, host, mailto};
+use super::highlight::{Language, highlighted};
+use super::pages::{Contact, host_name, mailto};
 use super::template::Template;
 use crate::config::{ByteSize, Config};
 use crate::export::errors::documented;
@@ -13,43 +14,77 @@ use crate::store::path::content_type_of;
 /// Seconds that a client waits longer than the service itself does for a download.
 const CLIENT_MARGIN: u64 = 40;
 
-/// The programs of the page by their placeholder. They are files of their own, so that editors know their language.
-const EXAMPLES: [(&str, &str); 9] = [
+/// The code on the page by its placeholder. The pieces are files of their own, so that editors know their language.
+const EXAMPLES: [(&str, Language, &str); 14] = [
+    (
+        "QUICK",
+        Language::Shell,
+        include_str!("../../www/image/docs/examples/quick.sh"),
+    ),
     (
         "CURL_FILE",
+        Language::Shell,
         include_str!("../../www/image/docs/examples/curl-file.sh"),
     ),
     (
         "CURL_URL",
+        Language::Shell,
         include_str!("../../www/image/docs/examples/curl-url.sh"),
     ),
     (
         "JAVASCRIPT_FORM",
+        Language::Html,
         include_str!("../../www/image/docs/examples/javascript-form.html"),
     ),
     (
         "JAVASCRIPT_FILE",
+        Language::JavaScript,
         include_str!("../../www/image/docs/examples/javascript-file.js"),
     ),
     (
         "JAVASCRIPT_URL",
+        Language::JavaScript,
         include_str!("../../www/image/docs/examples/javascript-url.js"),
     ),
     (
         "PYTHON_FILE",
+        Language::Python,
         include_str!("../../www/image/docs/examples/python-file.py"),
     ),
     (
         "PYTHON_URL",
+        Language::Python,
         include_str!("../../www/image/docs/examples/python-url.py"),
     ),
     (
         "PHP_FILE",
+        Language::Php,
         include_str!("../../www/image/docs/examples/php-file.php"),
     ),
     (
         "PHP_URL",
+        Language::Php,
         include_str!("../../www/image/docs/examples/php-url.php"),
+    ),
+    (
+        "REPLY_DIRECT",
+        Language::Json,
+        include_str!("../../www/image/docs/examples/reply-direct.json"),
+    ),
+    (
+        "REPLY_VIEWER",
+        Language::Json,
+        include_str!("../../www/image/docs/examples/reply-viewer.json"),
+    ),
+    (
+        "LIMIT_HEADERS",
+        Language::Headers,
+        include_str!("../../www/image/docs/examples/limit-headers.txt"),
+    ),
+    (
+        "SHOW_IMAGE",
+        Language::Html,
+        include_str!("../../www/image/docs/examples/show-image.html"),
     ),
 ];
 
@@ -67,15 +102,21 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     let (try_id, try_token) = demo.map_or(("", ""), |client| (&client.id, &client.token));
     let durations = durations_of(&plans);
     let shortest = durations.first().map_or("", |duration| duration.code());
-    let shared = [
-        ("HOST", host(config)),
-        ("PUBLIC_URL", Escaped::html(config.site.public_url())),
-        ("CLIENT_ID", Escaped::html(id)),
-        ("CLIENT_TOKEN", Escaped::html(token)),
-        ("FIRST_DURATION", Escaped::html(shortest)),
-        ("DURATION_LIST", duration_list(&durations)),
-    ];
     let limit = plans.last().map_or(0, |plan| plan.daily_uploads);
+    // What stands in the text, and in the code as well.
+    let shared = [
+        ("HOST", host_name(config).to_owned()),
+        ("PUBLIC_URL", config.site.public_url().to_owned()),
+        ("CLIENT_ID", id.to_owned()),
+        ("CLIENT_TOKEN", token.to_owned()),
+        ("FIRST_DURATION", shortest.to_owned()),
+    ];
+    let code_only = [
+        ("DURATION_LIST", duration_list(&durations)),
+        ("LIMIT_EXAMPLE", limit.to_string()),
+        ("REMAINING_EXAMPLE", limit.saturating_sub(1).to_string()),
+    ];
+    let code_values: Vec<_> = shared.iter().chain(&code_only).collect();
     let download = config.fetch.timeout().as_secs();
     let types = ImageType::ALL.map(content_type_of);
     let own = [
@@ -105,11 +146,6 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
             "URL_TIMEOUT",
             Escaped::number(download.saturating_add(CLIENT_MARGIN)),
         ),
-        ("LIMIT_EXAMPLE", Escaped::number(limit)),
-        (
-            "REMAINING_EXAMPLE",
-            Escaped::number(limit.saturating_sub(1)),
-        ),
         (
             "REQUESTS_PER_SECOND",
             Escaped::number(config.limits.requests_per_second),
@@ -120,11 +156,26 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
             Escaped::number(config.limits.failed_attempts_per_minute),
         ),
     ];
-    let examples = EXAMPLES.map(|(name, text)| (name, example(text, &shared)));
-    // The list of durations stands in the examples alone.
-    let page_wide = shared.iter().filter(|(name, _)| *name != "DURATION_LIST");
-    let values: Vec<_> = page_wide.cloned().chain(own).chain(examples).collect();
+    let examples =
+        EXAMPLES.map(|(name, language, text)| (name, example(language, text, &code_values)));
     let has_kind = |kind| plans.iter().any(|plan| plan.url == kind);
+    let reply = if has_kind(UrlKind::Direct) {
+        "REPLY_DIRECT"
+    } else {
+        "REPLY_VIEWER"
+    };
+    let first_reply = examples
+        .iter()
+        .filter(|(name, _)| *name == reply)
+        .map(|(_, code)| ("REPLY", code.clone()));
+    let page_wide = shared
+        .iter()
+        .map(|(name, value)| (*name, Escaped::html(value)));
+    let values: Vec<_> = page_wide
+        .chain(own)
+        .chain(first_reply)
+        .chain(examples.iter().cloned())
+        .collect();
     Template {
         text: include_str!("../../www/image/docs/index.html"),
         values: &values,
@@ -145,21 +196,21 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     .fill()
 }
 
-/// A program as the page shows it. It is escaped before it is filled, because the values are escaped already.
-fn example(text: &str, shared: &[(&str, Escaped)]) -> Escaped {
-    let escaped = Escaped::html(text.trim_end());
-    let used: Vec<_> = shared
+/// A piece of code as the page shows it. It is filled first and escaped then, as a whole, so that a value is coloured with the code
+/// around it.
+fn example(language: Language, text: &str, values: &[&(&str, String)]) -> Escaped {
+    let used: Vec<_> = values
         .iter()
         .filter(|(name, _)| text.contains(&format!("@{name}@")))
-        .cloned()
+        .map(|(name, value)| (*name, Escaped::written(&**value)))
         .collect();
-    let filled = Template {
-        text: escaped.as_str(),
+    let code = Template {
+        text: text.trim_end(),
         values: &used,
         sections: &[],
     }
     .fill();
-    Escaped::written(filled)
+    highlighted(language, &code)
 }
 
 /// The durations that at least one plan has, shortest first.
@@ -187,7 +238,7 @@ fn plan_rows(plans: &[&Plan]) -> Escaped {
                 UrlKind::Direct => "the image itself",
             };
             format!(
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{target}</td></tr>",
+                "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}</th><td role=\"cell\" data-label=\"Uploads per day\">{}</td><td role=\"cell\" data-label=\"Largest file\">{}</td><td role=\"cell\" data-label=\"Kept for\">{}</td><td role=\"cell\" data-label=\"The reply links to\">{target}</td></tr>",
                 Escaped::html(&plan.name),
                 Escaped::grouped(plan.daily_uploads),
                 Escaped::html(&size_words(plan.max_file_size)),
@@ -218,16 +269,15 @@ fn duration_options(durations: &[StoreDuration]) -> Escaped {
 }
 
 /// The durations as the examples' comments list them: `'7D', '1M', or 'LTF'`.
-fn duration_list(durations: &[StoreDuration]) -> Escaped {
+fn duration_list(durations: &[StoreDuration]) -> String {
     let codes: Vec<_> = durations
         .iter()
         .map(|duration| format!("'{}'", duration.code()))
         .collect();
-    let list = match codes.as_slice() {
+    match codes.as_slice() {
         [first @ .., last] if first.len() > 1 => format!("{}, or {last}", first.join(", ")),
         few => few.join(" or "),
-    };
-    Escaped::html(&list)
+    }
 }
 
 /// The shortest and the longest duration: `for 7 days to ever`.
@@ -277,7 +327,8 @@ fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
         .iter()
         .map(|error| {
             format!(
-                "<tr role=\"row\"><td role=\"cell\">{}</td><td role=\"cell\"><code>{}</code></td><td role=\"cell\">{}</td><td role=\"cell\">{}</td></tr>",
+                "<tr role=\"row\"><td role=\"cell\"><span class=\"status {}\">{}</span></td><td role=\"cell\"><code>{}</code></td><td role=\"cell\">{}</td><td role=\"cell\">{}</td></tr>",
+                status_class(error.status),
                 error.status,
                 // Lines break between keys, not inside of words.
                 Escaped::html(&error.body.to_string()).as_str().replace(',', ",<wbr>"),
@@ -287,6 +338,15 @@ fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
         })
         .collect();
     Escaped::written(rows.join("\n"))
+}
+
+/// The class by which the style tells apart who has to act: the client, the client after a while, or this side.
+const fn status_class(status: u16) -> &'static str {
+    match status {
+        429 | 503 => "wait",
+        500.. => "ours",
+        _ => "yours",
+    }
 }
 
 const fn words(duration: StoreDuration) -> &'static str {

@@ -93,8 +93,12 @@ pub(super) fn mailto(address: &str) -> String {
     format!("mailto:{}", percent_encoded(address, b"@+"))
 }
 
+fn host(config: &Config) -> Escaped {
+    Escaped::html(host_name(config))
+}
+
 /// Name and port of the site, which is what people call it.
-pub(super) fn host(config: &Config) -> Escaped {
+pub(super) fn host_name(config: &Config) -> &str {
     let url = config.site.public_url();
-    Escaped::html(url.split_once("://").map_or(url, |(_, host)| host))
+    url.split_once("://").map_or(url, |(_, host)| host)
 }

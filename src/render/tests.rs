@@ -1,5 +1,7 @@
+mod documentation;
+
 use super::*;
-use crate::plan::{StoreDuration, UrlKind};
+use crate::plan::StoreDuration;
 use crate::store::path::ImagePath;
 
 fn config(toml: &str) -> Config {
@@ -289,53 +291,6 @@ fn pages_carry_no_inline_code_and_absolute_addresses_where_other_sites_read_them
 }
 
 #[test]
-fn the_plan_table_shows_the_plans() {
-    let toml = "[plans.3m]\n[plans.free]\n[plans.lifetime]\n[plans.tiny]\ndaily_uploads = 0\nmax_file_size = 1500\n\
-                durations = [\"LTF\"]\nurl = \"direct\"\n";
-    let text = docs(toml);
-    let rows: Vec<_> = text
-        .lines()
-        .filter(|line| {
-            line.ends_with("the viewer page</td></tr>")
-                || line.ends_with("the image itself</td></tr>")
-        })
-        .collect();
-    assert_eq!(
-        rows,
-        [
-            r#"<tr><th scope="row">tiny</th><td>0</td><td>1,500 bytes</td><td>lifetime</td><td>the image itself</td></tr>"#,
-            r#"<tr><th scope="row">free</th><td>50</td><td>2 MiB</td><td>7 days, 1 month</td><td>the viewer page</td></tr>"#,
-            r#"<tr><th scope="row">3m</th><td>1,000</td><td>5 MiB</td><td>7 days, 1 month, 3 months</td><td>the image itself</td></tr>"#,
-            r#"<tr><th scope="row">lifetime</th><td>3,000</td><td>10 MiB</td><td>7 days, 1 month, 3 months, lifetime</td><td>the image itself</td></tr>"#,
-        ]
-    );
-    assert_eq!(config(toml).plans["tiny"].url, UrlKind::Direct);
-}
-
-#[test]
-fn only_durations_that_a_plan_has_are_documented() {
-    let text = docs("[plans.free]\n");
-    assert!(text.contains("<code>7D</code> (7 days), <code>1M</code> (1 month), as far"));
-    assert!(!text.contains("<code>LTF</code>"));
-    assert!(docs("").contains("<code>LTF</code> (lifetime)"));
-}
-
-#[test]
-fn credentials_are_shown_in_a_demonstration_only() {
-    let text = docs("");
-    assert!(text.contains("YOUR_CLIENT_TOKEN") && !text.contains("demonstration"));
-    let mut options = options();
-    options.demo_client = Some(DemoClient {
-        id: "client_3m_plan".to_owned(),
-        token: "8b5d<&".to_owned(),
-    });
-    let text = file(&config(""), &options, "www/image/docs/index.html");
-    assert!(text.contains("client_3m_plan") && text.contains("demonstration"));
-    assert!(text.contains("8b5d&lt;&amp;") && !text.contains("8b5d<"));
-    assert!(!text.contains("YOUR_CLIENT"));
-}
-
-#[test]
 fn the_crontab_quotes_for_cron_and_shell() {
     let line = |options: &Options| {
         file(&config(""), options, "cron/corenexis-cdn")
@@ -394,81 +349,6 @@ fn the_pattern_of_images_names_what_image_paths_are_made_of() {
     assert!(text.contains(&format!(r#"location ~ "^/p/(?:l){pattern}\z""#)));
     let example: ImagePath = "mm/de31/AbCdEf.webp".parse().expect("an image path");
     assert_eq!(example.duration(), StoreDuration::Months3);
-}
-
-#[test]
-fn every_error_is_documented_with_its_own_text_and_advice() {
-    let text = docs("");
-    for body in [
-        r#"{"error":"Missing required parameters"}"#,
-        r#"{"error":"Provide either image or image_url, not both"}"#,
-        r#"{"error":"Invalid storage duration","allowed":["7D","1M"]}"#,
-        r#"{"error":"File too large","max_size":2097152}"#,
-        r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#,
-        r#"{"error":"Daily upload limit reached"}"#,
-        r#"{"error":"Too many failed attempts"}"#,
-        r#"{"error":"Failed to create directory"}"#,
-        r#"{"error":"Server busy"}"#,
-    ] {
-        let shown = Escaped::html(body).as_str().replace(',', ",<wbr>");
-        assert!(text.contains(&format!("<code>{shown}</code>")), "{body}");
-    }
-    let rows: Vec<_> = text
-        .lines()
-        .filter(|line| line.starts_with("<tr role=\"row\"><td"))
-        .collect();
-    assert_eq!(rows.len(), 21);
-    assert!(
-        rows.iter()
-            .all(|row| !row.contains("<td role=\"cell\"></td>"))
-    );
-    assert!(!docs("[limits]\nfailed_attempts_per_minute = 0\n").contains("Too many failed"));
-}
-
-#[test]
-fn examples_are_shown_as_written_with_the_values_of_this_site() {
-    let mut options = options();
-    options.demo_client = Some(DemoClient {
-        id: "client_3m_plan".to_owned(),
-        token: "8b5d24c7e3af9d87156a40b1c3e92f67".to_owned(),
-    });
-    let text = file(&config(""), &options, "www/image/docs/index.html");
-    for (id, line) in [
-        (
-            "curl-file",
-            "-F &quot;image=@/path/to/your/image.jpg&quot; \\",
-        ),
-        (
-            "curl-url",
-            "-F &quot;image_url=https://example.com/image.jpg&quot; \\",
-        ),
-        ("javascript-form", "&lt;form id=&quot;uploadForm&quot;&gt;"),
-        (
-            "javascript-file",
-            "formData.append(&#39;client_id&#39;, &#39;client_3m_plan&#39;);",
-        ),
-        (
-            "javascript-url",
-            "fetch(&#39;https://cdn.example.com/image/v2/&#39;, {",
-        ),
-        (
-            "python-file",
-            "client_token=&quot;8b5d24c7e3af9d87156a40b1c3e92f67&quot;,",
-        ),
-        ("python-url", "requests.post(url, data=data, timeout=60)"),
-        ("php-file", "&#39;image&#39; =&gt; new CURLFile($filePath)"),
-        (
-            "php-url",
-            "Storage duration (&#39;7D&#39;, &#39;1M&#39;, &#39;3M&#39;, or &#39;LTF&#39;)",
-        ),
-    ] {
-        let block = text
-            .split_once(&format!("id=\"{id}\">"))
-            .and_then(|(_, rest)| rest.split_once("</code>"))
-            .map(|(block, _)| block)
-            .expect(id);
-        assert!(block.contains(line), "{id}: {block}");
-    }
 }
 
 #[test]

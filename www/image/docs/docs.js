@@ -1,5 +1,5 @@
-// The page is complete without this file. It adds copy buttons, colours in the code, tabs in place of stacked languages, a mark in the
-// contents, and a reply in place for the form, which posts by itself otherwise.
+// The page is complete without this file. It adds copy buttons, tabs in place of stacked languages, a mark in the contents,
+// and a reply in place for the form, which posts by itself otherwise.
 "use strict";
 
 (() => {
@@ -9,6 +9,10 @@
     element.append(...children);
     return element;
   };
+
+  const said = make("p", { className: "said" });
+  said.setAttribute("role", "status");
+  document.body.append(said);
 
   // ---- Copying -------------------------------------------------------------------------------------------------------------
 
@@ -22,12 +26,10 @@
     if (!copied) throw new Error("refused");
   };
 
-  const said = make("p", { className: "said" });
-  said.setAttribute("role", "status");
-  document.body.append(said);
-
   for (const block of all(".code")) {
+    const caption = block.querySelector("figcaption");
     const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
+    button.setAttribute("aria-label", `Copy: ${caption.textContent}`);
     button.addEventListener("click", async () => {
       try {
         await copy(block.querySelector("code"));
@@ -35,45 +37,17 @@
         said.textContent = "Copied to the clipboard";
       } catch {
         button.textContent = "Not allowed";
+        said.textContent = "Copying is not allowed here";
       }
+      button.classList.toggle("done", button.textContent === "Copied");
       setTimeout(() => {
         button.textContent = "Copy";
+        button.classList.remove("done");
         said.textContent = "";
       }, 2000);
     });
     block.append(button);
   }
-
-  // ---- Colours -------------------------------------------------------------------------------------------------------------
-
-  const string = String.raw`"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\\n])*'`;
-  const words = (list) => String.raw`\b(?:${list})\b`;
-  const slashes = String.raw`\/\*[^]*?\*\/|(?<!:)\/\/[^\n]*`;
-  const grammars = {
-    sh: ["(?<![^\\s])#[^\\n]*", string, words("curl|chmod|mkdir|cat") + String.raw`|(?<=\s)-{1,2}\w[\w-]*`],
-    js: [slashes, string, words("async|await|function|const|return|try|catch|if|else|new")],
-    py: [String.raw`"""[^]*?"""|#[^\n]*`, "f?(?:" + string + ")", words("import|def|return|if|else|in|with|as")],
-    php: [slashes, string, words("function|return|if|else|elseif|echo|new|isset") + String.raw`|<\?php`],
-    html: ["<!--[^]*?-->", string, String.raw`<\/?\w+|>`],
-    json: ["$^", String.raw`"(?:\\.|[^"\\])*"(?!\s*:)`, String.raw`"(?:\\.|[^"\\])*"(?=\s*:)`],
-  };
-
-  const colour = (code) => {
-    const grammar = grammars[code.className];
-    if (!grammar) return;
-    const pattern = new RegExp(grammar.map((part) => `(${part})`).join("|"), "g");
-    const text = code.textContent;
-    const parts = [];
-    let end = 0;
-    for (const match of text.matchAll(pattern)) {
-      const kind = ["comment", "string", "word"][match.slice(1).findIndex((part) => part !== undefined)];
-      parts.push(text.slice(end, match.index), make("span", { className: kind, textContent: match[0] }));
-      end = match.index + match[0].length;
-    }
-    code.replaceChildren(...parts, text.slice(end));
-  };
-
-  all("pre code").forEach(colour);
 
   // ---- Tabs: the pattern of the ARIA Authoring Practices Guide. A language chosen in one group is chosen in all. ----------
 
@@ -144,34 +118,48 @@
   // ---- The mark in the contents --------------------------------------------------------------------------------------------
 
   const links = new Map(all("nav a").map((link) => [link.hash.slice(1), link]));
-  const list = document.querySelector("nav ul");
+  const strip = document.querySelector("nav");
   const mark = (id) => {
     for (const [name, link] of links) {
       if (name !== id) {
         link.removeAttribute("aria-current");
       } else if (!link.hasAttribute("aria-current")) {
         link.setAttribute("aria-current", "true");
-        list.scrollTo({ left: link.offsetLeft - list.clientWidth / 2 + link.offsetWidth / 2 });
+        // Only one of the two scrolls: a strip on phones, a column on screens that are low.
+        strip.scrollTo({
+          left: link.offsetLeft - strip.clientWidth / 2 + link.offsetWidth / 2,
+          top: link.offsetTop - strip.clientHeight / 2,
+        });
       }
     }
   };
   const sections = all("main > section");
+  // The last sections cannot reach the top of the window. There, the one that was asked for counts.
+  let asked = null;
   const follow = () => {
     const at_end = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
     const reached = sections.filter((section) => section.getBoundingClientRect().top < 140);
-    mark((at_end ? sections : reached).at(-1)?.id ?? sections[0].id);
+    const last = asked && asked.getBoundingClientRect().top >= 0 ? asked : sections.at(-1);
+    mark((at_end ? last : reached.at(-1) ?? sections[0]).id);
   };
+  const follow_address = () => {
+    asked = sections.find((section) => section.id === location.hash.slice(1));
+    follow();
+  };
+  addEventListener("hashchange", follow_address);
+  for (const moved of ["wheel", "touchmove", "keydown"]) addEventListener(moved, () => { asked = null; }, { passive: true });
   addEventListener("scroll", follow, { passive: true });
-  follow();
+  follow_address();
 
   // ---- The form ------------------------------------------------------------------------------------------------------------
 
   const form = document.querySelector(".try");
-  const button = form.querySelector("button");
+  const [button, cancel] = all("button", form);
   const progress = form.querySelector("progress");
   const output = form.querySelector("output");
   const reply = document.querySelector(".reply");
   const result = reply.querySelector(".result");
+  const picture = reply.querySelector(".picture");
   const file = form.elements.image;
   const url = form.elements.image_url;
 
@@ -190,6 +178,9 @@
     const link = stored ? [make("a", { href: answer.url, textContent: answer.url })] : [answer.error ?? "No JSON came back"];
     const badge = make("span", { className: stored ? "status good" : "status bad", textContent: request.status });
     result.replaceChildren(badge, " ", ...link);
+    // The page may show images of its own site alone, and public_url may be another name of it.
+    const here = stored && new URL(answer.url, location).origin === location.origin;
+    picture.replaceChildren(...(here ? [make("img", { src: answer.url, alt: "The image that was stored" })] : []));
     reply.querySelector("code").textContent =
       `HTTP ${request.status} ${request.statusText}\n${request.getAllResponseHeaders().trim().replaceAll("\r", "")}\n\n${request.responseText}`;
     output.textContent = `${stored ? "Stored" : "Refused"} after ${(milliseconds / 1000).toFixed(1)} s`;
@@ -205,23 +196,28 @@
     else if (file.files.length) body.append("image", file.files[0]);
     // fetch() cannot tell how much was sent.
     const request = new XMLHttpRequest();
-    const end = () => {
+    const end = (text) => {
       button.disabled = false;
+      cancel.hidden = true;
       progress.hidden = true;
+      output.textContent = text;
     };
     request.upload.addEventListener("progress", ({ loaded, total }) => {
       progress.value = loaded / total;
       output.textContent = loaded < total ? `${Math.floor((loaded / total) * 100)} % sent` : "Waiting for the reply";
     });
     request.addEventListener("load", () => {
-      end();
+      end("");
       show(request, performance.now() - began);
     });
     request.addEventListener("error", () => {
-      end();
-      output.textContent = "No reply came. Is the connection up?";
+      // A server that refuses a body early may close the connection while the browser still sends.
+      end("No reply came. Is the connection up, and the file small enough?");
     });
+    request.addEventListener("abort", () => end("Cancelled"));
+    cancel.onclick = () => request.abort();
     button.disabled = true;
+    cancel.hidden = false;
     progress.value = 0;
     progress.hidden = false;
     reply.hidden = true;
