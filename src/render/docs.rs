@@ -156,26 +156,12 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
             Escaped::number(config.limits.failed_attempts_per_minute),
         ),
     ];
-    let examples =
-        EXAMPLES.map(|(name, language, text)| (name, example(language, text, &code_values)));
     let has_kind = |kind| plans.iter().any(|plan| plan.url == kind);
-    let reply = if has_kind(UrlKind::Direct) {
-        "REPLY_DIRECT"
-    } else {
-        "REPLY_VIEWER"
-    };
-    let first_reply = examples
-        .iter()
-        .filter(|(name, _)| *name == reply)
-        .map(|(_, code)| ("REPLY", code.clone()));
     let page_wide = shared
         .iter()
         .map(|(name, value)| (*name, Escaped::html(value)));
-    let values: Vec<_> = page_wide
-        .chain(own)
-        .chain(first_reply)
-        .chain(examples.iter().cloned())
-        .collect();
+    let code = examples(&code_values, has_kind(UrlKind::Direct));
+    let values: Vec<_> = page_wide.chain(own).chain(code).collect();
     Template {
         text: include_str!("../../www/image/docs/index.html"),
         values: &values,
@@ -194,6 +180,23 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ],
     }
     .fill()
+}
+
+/// The code of the page by its placeholder; `REPLY` is what most plans answer with.
+fn examples(values: &[&(&str, String)], has_direct_links: bool) -> Vec<(&'static str, Escaped)> {
+    let mut examples: Vec<_> = EXAMPLES
+        .iter()
+        .map(|&(name, language, text)| (name, example(language, text, values)))
+        .collect();
+    let reply = if has_direct_links {
+        "REPLY_DIRECT"
+    } else {
+        "REPLY_VIEWER"
+    };
+    let first = examples.iter().find(|(name, _)| *name == reply);
+    let first = first.map(|(_, code)| ("REPLY", code.clone()));
+    examples.extend(first);
+    examples
 }
 
 /// A piece of code as the page shows it. It is filled first and escaped then, as a whole, so that a value is coloured with the code
