@@ -267,6 +267,7 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
             max_size: plan.max_file_size,
         }
         .into()),
+        Err(FetchError::Busy) => Err(Refusal::ServerBusy.into()),
         Err(FetchError::Failed(cause)) => {
             trace.cause = Some(cause);
             Err(Refusal::DownloadFailed.into())

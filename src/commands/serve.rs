@@ -136,7 +136,7 @@ fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
         clock,
         Box::new(metrics.batch_observer()),
     )?;
-    let fetcher = Fetcher::new(&config.fetch)?;
+    let fetcher = Fetcher::new(&config.fetch, config.server.max_connections)?;
     for allowed in &config.fetch.allow {
         event("fetch_allowed")
             .field("address", allowed)

@@ -35,6 +35,9 @@ pub enum FetchError {
     /// The server announced or sent more than was asked for.
     #[error("larger than the limit")]
     TooLarge,
+    /// As many downloads run or wait as may do so. Nothing was connected to.
+    #[error("too many downloads at once")]
+    Busy,
     /// Anything else between here and there. The text is for the log only: told to a client it would map the network.
     #[error("{0}")]
     Failed(String),
@@ -75,23 +78,28 @@ impl From<ureq::Error> for FetchError {
 pub struct Fetcher {
     agent: Agent,
     rules: Arc<Rules>,
+    /// For downloads that run.
     places: Places,
+    /// For downloads that run or wait. Each holds a connection of the responder, and a few hostile servers could fill them all with
+    /// requests that wait for one another: half of the connections are left to those who send a file.
+    room: Places,
     timeout: Duration,
 }
 
 impl Fetcher {
-    /// A fetcher that obeys `[fetch]`. Nothing is connected to yet.
+    /// A fetcher that obeys `[fetch]`, for a responder with so many connections. Nothing is connected to yet.
     ///
     /// # Errors
     /// The addresses of this host's interfaces cannot be read, without which no download can be judged. A service manager that
     /// forbids `AF_NETLINK` sockets is a likely cause.
-    pub fn new(settings: &config::Fetch) -> io::Result<Self> {
+    pub fn new(settings: &config::Fetch, max_connections: usize) -> io::Result<Self> {
         agent::own_addresses()?;
         let rules = Arc::new(Rules::new(&settings.ports, &settings.allow));
         Ok(Self {
             agent: agent::new(Arc::clone(&rules), settings.max_concurrent),
             rules,
             places: Places::new(settings.max_concurrent),
+            room: Places::new(settings.max_concurrent.max(max_connections / 2)),
             timeout: settings.timeout(),
         })
     }
@@ -110,6 +118,9 @@ impl Fetcher {
     ) -> Result<u64, FetchError> {
         let deadline = Instant::now() + self.timeout;
         let mut target = self.with_open_port(Target::parse(url)?)?;
+        let Some(_room) = self.room.take(Instant::now()) else {
+            return Err(FetchError::Busy);
+        };
         let Some(_place) = self.places.take(deadline) else {
             return Err(FetchError::failed(&"no place for another download"));
         };

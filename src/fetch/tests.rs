@@ -69,8 +69,14 @@ fn read_head(stream: &TcpStream) -> io::Result<String> {
 }
 
 fn fetcher(settings: &str) -> Fetcher {
+    fetcher_of(settings, 256)
+}
+
+/// Of a responder with so many connections.
+fn fetcher_of(settings: &str, connections: usize) -> Fetcher {
     let text = format!("[site]\npublic_url = \"http://x\"\n[fetch]\n{settings}");
-    Fetcher::new(&Config::from_toml(&text).expect("settings").fetch).expect("the interfaces")
+    let config = Config::from_toml(&text).expect("settings");
+    Fetcher::new(&config.fetch, connections).expect("the interfaces")
 }
 
 fn allowing(servers: &[&Server], settings: &str) -> Fetcher {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::images::PNG;
 use crate::origin::{Canary, FAILED, Origin, by_url, for_ever, redirect, silence, whole};
-use crate::site::{NOTHING, Site};
+use crate::site::{NOTHING, Site, until};
 
 /// A site that may reach the origin, and every address by its rules at the canary's port too.
 fn site(origin: &Origin, canary: &Canary, timeout: &str) -> Site {
@@ -366,4 +366,42 @@ fn a_body_without_end_is_cut_at_the_plans_limit() {
         assert_eq!((reply.status, reply.text()), (400, expected), "{target}");
     }
     assert_eq!(site.holdings(), NOTHING);
+}
+
+#[test]
+fn regression_downloads_that_wait_took_every_connection() {
+    let canary = Canary::new();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| silence(stream));
+    let fetch = settings(&origin, &canary, "3s");
+    let site = Site::plan()
+        .set("server", "max_connections = 8")
+        .set("fetch", &format!("{fetch}\nmax_concurrent = 2"))
+        .start();
+    let url = origin.url("/x.png");
+    thread::scope(|scope| {
+        let downloads: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| by_url(&site, "3m", &url)))
+            .collect();
+        until("the refusals", || {
+            let over = downloads.iter().filter(|download| download.is_finished());
+            (over.count() >= 12).then_some(())
+        });
+        // The hostile server holds the other four; whoever sends a file is served all the time.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            assert_eq!(site.upload("lifetime", "7D", PNG).status, 200);
+        }
+        let replies: Vec<_> = downloads
+            .into_iter()
+            .map(|download| download.join().expect("a reply"))
+            .collect();
+        let busy = replies.iter().filter(|reply| reply.status == 503);
+        for reply in busy.clone() {
+            assert_eq!(reply.text(), r#"{"error":"Server busy"}"#);
+            assert_eq!(reply.header("Retry-After"), Some("1"));
+        }
+        assert_eq!(busy.count(), 12, "{replies:?}");
+        let failed = replies.iter().filter(|reply| reply.text() == FAILED);
+        assert_eq!(failed.count(), 4, "{replies:?}");
+    });
 }

@@ -105,3 +105,31 @@ fn waiting_for_a_place_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
     assert!(server.paths().is_empty());
     drop(place);
 }
+
+#[test]
+fn downloads_that_wait_leave_half_of_the_connections() {
+    let server = Server::new(|_, stream| silence(stream));
+    let settings = format!(
+        "allow = [\"{}\"]\ntimeout = \"2s\"\nmax_concurrent = 1",
+        server.address
+    );
+    let fetcher = fetcher_of(&settings, 6);
+    let url = server.url("/");
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let downloads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| get(&fetcher, &url, PLENTY)))
+            .collect();
+        let join = |download: thread::ScopedJoinHandle<'_, _>| download.join().expect("no panic");
+        downloads.into_iter().map(join).collect()
+    });
+    let busy = outcomes
+        .iter()
+        .filter(|outcome| matches!(outcome, Err((FetchError::Busy, _))))
+        .count();
+    // One ran and two waited.
+    assert_eq!(busy, 5, "{outcomes:?}");
+    // Their room is free again, and one place is enough for every configuration.
+    assert!(cause(get(&fetcher, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
+    let smallest = fetcher_of("", 1);
+    assert!(cause(get(&smallest, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
+}
