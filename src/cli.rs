@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use time::Date;
 use time::macros::format_description;
 
 use crate::config::{Listen, duration_of};
+use crate::plan::StoreDuration;
 
 /// The configuration that is read when none is named.
 pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
@@ -195,6 +196,11 @@ pub enum ClientCommand {
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
     },
+    /// Print a client's settings for a program that uploads
+    ///
+    /// The ledger keeps digests of tokens only, so the token has to be given: in a file, on standard input, or typed. It is compared with
+    /// the ledger first.
+    Export(ExportArguments),
     /// Refuse a client's uploads until it is enabled
     Disable {
         /// Its id
@@ -213,6 +219,60 @@ pub enum ClientCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// `client export …`
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  corenexis-cdn client export shop --format env -o ~/.config/corenexis-upload.env     asks for the token
+  corenexis-cdn client export shop --format sharex --token-file shop.token > shop.sxcu
+  corenexis-cdn client export shop --format picgo --rotate --overlap 1d -o picgo.json
+
+Formats:
+  env      variables for a shell, and the settings of corenexis-upload (/image/docs/corenexis-upload of your site)
+  postman  a collection to import into Postman, or to run with newman
+  sharex   a custom uploader: open the file, named NAME.sxcu, by a double click
+  picgo    ~/.picgo/config.json for the plugin web-uploader
+  upic     a host to import into uPic")]
+pub struct ExportArguments {
+    /// Its id
+    pub id: String,
+    /// The program that the settings are for
+    #[arg(long, value_enum)]
+    pub format: ExportFormat,
+    /// The file that holds the client's token (- for standard input)
+    #[arg(long, value_name = "FILE", conflicts_with = "rotate")]
+    pub token_file: Option<PathBuf>,
+    /// Give the client a new token and export that
+    #[arg(long)]
+    pub rotate: bool,
+    /// With --rotate: how long the old token still works: a number followed by s, m, h or d; not at all by default
+    #[arg(long, value_name = "DURATION", value_parser = duration_of, requires = "rotate")]
+    pub overlap: Option<std::time::Duration>,
+    /// How long images are kept: 7D, 1M, 3M or LTF, as far as the plan has it; its shortest by default
+    #[arg(long, value_name = "CODE")]
+    pub duration: Option<StoreDuration>,
+    /// Write to this file, which only you can read, instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Replace the file if there is one
+    #[arg(long, requires = "output")]
+    pub force: bool,
+}
+
+/// A program that uploads, by the format of its settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Variables for a shell, and for `corenexis-upload`.
+    Env,
+    /// Postman and `newman`.
+    Postman,
+    /// `ShareX`.
+    Sharex,
+    /// `PicGo` with its plugin `web-uploader`.
+    Picgo,
+    /// `uPic`.
+    Upic,
 }
 
 /// `image …`; an image is named by its path, its direct URL or its viewer URL.

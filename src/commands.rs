@@ -5,6 +5,7 @@
 mod backup;
 mod client;
 mod doctor;
+mod export;
 mod image;
 mod render;
 mod serve;

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::config::Config;
-use crate::export::clients::{self, Credentials};
+use crate::export::{Sender, clients, host, openapi, postman, shortest_duration};
 use escape::Escaped;
 use template::Template;
 
@@ -91,29 +91,29 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
             docs::documentation(config, options.demo_client.as_ref()),
         ),
     ];
-    let credentials = options
-        .demo_client
-        .as_ref()
-        .map_or_else(Credentials::default, |demo| Credentials {
-            client_id: &demo.id,
-            client_token: &demo.token,
-        });
+    let sender = options.demo_client.as_ref().map_or_else(
+        || Sender::anybody(config),
+        |demo| Sender::of_demo(config, &demo.id, &demo.token),
+    );
     for (path, export) in [
         (
+            "www/image/docs/openapi.json",
+            openapi::document(config, sender),
+        ),
+        (
             "www/image/docs/corenexis-cdn.postman_collection.json",
-            clients::postman(config, credentials),
+            postman::collection(config, sender),
         ),
         (
             "www/image/docs/corenexis-cdn.sxcu",
-            clients::sharex(config, credentials),
+            clients::sharex(config, sender),
         ),
-        (
-            "www/image/docs/picgo.json",
-            clients::picgo(config, credentials),
-        ),
+        ("www/image/docs/picgo.json", clients::picgo(config, sender)),
+        ("www/image/docs/upic.json", clients::upic(config, sender)),
     ] {
         files.push(filled(path, format!("{export:#}\n")));
     }
+    files.push(filled("www/image/docs/corenexis-upload", uploader(config)));
     files.extend(pages::STATIC.map(|(path, text)| Rendered {
         path,
         contents: Cow::Borrowed(text.as_bytes()),
@@ -136,6 +136,23 @@ fn filled(path: &'static str, contents: String) -> Rendered {
         contents: Cow::Owned(contents.into_bytes()),
         mode: 0o644,
     }
+}
+
+/// The uploader for a shell. It names no client: who runs it does, in a file of theirs.
+fn uploader(config: &Config) -> String {
+    Template {
+        text: include_str!("../www/image/docs/corenexis-upload"),
+        values: &[
+            ("PUBLIC_URL", Escaped::shell_word(config.site.public_url())),
+            ("HOST", Escaped::written(host(config))),
+            (
+                "DURATION",
+                Escaped::written(shortest_duration(config).code()),
+            ),
+        ],
+        sections: &[],
+    }
+    .fill()
 }
 
 fn crontab(options: &Options) -> String {

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
+use super::export::export;
 use super::{
     Failure, confirm, instant, open_operators_ledger, print, print_fields, print_json, table,
 };
@@ -32,23 +34,12 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
             token_file,
         } => {
             let token = make_token(token_file.as_deref())?;
-            let overlap = overlap.map_or(0, |overlap| {
-                i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX)
-            });
-            let old_tokens_end = now.unix_timestamp().saturating_add(overlap);
-            found(
-                &id,
-                ledger.rotate_token(&id, token.digest(), old_tokens_end, now)?,
-            )?;
-            match overlap {
-                0 => eprintln!("The old token of {id} has ended."),
-                _ => eprintln!(
-                    "The old token of {id} works until {}.",
-                    instant(old_tokens_end)
-                ),
-            }
+            let end = end_of_old_tokens(overlap, now);
+            found(&id, ledger.rotate_token(&id, token.digest(), end, now)?)?;
+            say_when_old_tokens_end(&id, overlap, end);
             print_token(&id, &token)
         }
+        ClientCommand::Export(arguments) => export(config, &ledger, &arguments, now),
         ClientCommand::Disable { id } => {
             found(&id, ledger.set_disabled(&id, true, now)?)?;
             eprintln!("{id} is disabled: its uploads are refused, its images stay.");
@@ -63,7 +54,23 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
     }
 }
 
-fn found(id: &str, found: bool) -> Result<(), Failure> {
+/// When tokens that are replaced now end, in Unix seconds.
+pub(super) fn end_of_old_tokens(overlap: Option<Duration>, now: UtcDateTime) -> i64 {
+    let overlap = overlap.map_or(0, |overlap| {
+        i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX)
+    });
+    now.unix_timestamp().saturating_add(overlap)
+}
+
+pub(super) fn say_when_old_tokens_end(id: &str, overlap: Option<Duration>, end: i64) {
+    if overlap.is_none_or(|overlap| overlap.is_zero()) {
+        eprintln!("The old token of {id} has ended.");
+    } else {
+        eprintln!("The old token of {id} works until {}.", instant(end));
+    }
+}
+
+pub(super) fn found(id: &str, found: bool) -> Result<(), Failure> {
     if found {
         Ok(())
     } else {

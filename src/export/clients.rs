@@ -1,52 +1,13 @@
-//! Settings of programs that people upload with: a Postman collection, a ShareX uploader and a PicGo configuration.
+//! Settings of programs that people upload with: ShareX, PicGo, uPic, and the environment of scripts.
 
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::api::ROOT;
+use super::{Sender, endpoint, host};
 use crate::config::Config;
-use crate::error::Refusal;
-use crate::plan::StoreDuration;
-
-/// Who uploads; placeholders where the files are for everybody.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Credentials<'a> {
-    pub(crate) client_id: &'a str,
-    pub(crate) client_token: &'a str,
-}
-
-impl Default for Credentials<'_> {
-    fn default() -> Self {
-        Self {
-            client_id: "YOUR_CLIENT_ID",
-            client_token: "YOUR_CLIENT_TOKEN",
-        }
-    }
-}
-
-fn endpoint(config: &Config) -> String {
-    format!("{}{ROOT}/", config.site.public_url())
-}
-
-fn host(config: &Config) -> &str {
-    let url = config.site.public_url();
-    url.split_once("://").map_or(url, |(_, host)| host)
-}
-
-/// The shortest duration of any plan: what most clients may ask for.
-fn duration(config: &Config) -> &'static str {
-    let durations = config
-        .plans
-        .values()
-        .filter_map(|plan| plan.durations.first());
-    durations
-        .min()
-        .copied()
-        .unwrap_or(StoreDuration::Days7)
-        .code()
-}
 
 /// A ShareX custom uploader (ShareX 13.7.1 and later, `.sxcu`).
-pub(crate) fn sharex(config: &Config, credentials: Credentials<'_>) -> Value {
+pub(crate) fn sharex(config: &Config, sender: Sender<'_>) -> Value {
     json!({
         "Version": "14.1.0",
         "Name": host(config),
@@ -55,9 +16,9 @@ pub(crate) fn sharex(config: &Config, credentials: Credentials<'_>) -> Value {
         "RequestURL": endpoint(config),
         "Body": "MultipartFormData",
         "Arguments": {
-            "client_id": credentials.client_id,
-            "client_token": credentials.client_token,
-            "store_duration": duration(config),
+            "client_id": sharex_text(sender.client_id),
+            "client_token": sharex_text(sender.client_token),
+            "store_duration": sender.duration.code(),
         },
         "FileFormName": "image",
         "URL": "{json:url}",
@@ -65,12 +26,24 @@ pub(crate) fn sharex(config: &Config, credentials: Credentials<'_>) -> Value {
     })
 }
 
+/// Text that ShareX sends as it is: in its syntax since 13.7.1, braces call functions and a backslash takes a meaning away.
+fn sharex_text(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '{' | '}' | '|' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
 /// A PicGo configuration for its plugin `web-uploader`, whose own values are JSON inside strings.
-pub(crate) fn picgo(config: &Config, credentials: Credentials<'_>) -> Value {
+pub(crate) fn picgo(config: &Config, sender: Sender<'_>) -> Value {
     let body = json!({
-        "client_id": credentials.client_id,
-        "client_token": credentials.client_token,
-        "store_duration": duration(config),
+        "client_id": sender.client_id,
+        "client_token": sender.client_token,
+        "store_duration": sender.duration.code(),
     });
     json!({
         "picBed": {
@@ -88,136 +61,126 @@ pub(crate) fn picgo(config: &Config, credentials: Credentials<'_>) -> Value {
     })
 }
 
-/// A Postman collection (format 2.1): the documented requests, the refusals that need no image, and tests for each.
-pub(crate) fn postman(config: &Config, credentials: Credentials<'_>) -> Value {
-    let success = [
-        "pm.test('stored', () => pm.response.to.have.status(200));",
-        "const reply = pm.response.json();",
-        "pm.test('says where the image is', () => pm.expect(reply.url).to.match(/^https?:/));",
-        "pm.test('says how long it stays', () => pm.expect(reply.expires_at).to.be.a('string'));",
-    ];
-    let all = [ID, TOKEN, DURATION];
-    let refusals = [
-        ("No duration", vec![ID, TOKEN], Refusal::MissingParameters),
-        (
-            "Unknown client",
-            vec![("client_id", "nobody"), TOKEN, DURATION],
-            Refusal::InvalidClientId,
-        ),
-        (
-            "Wrong token",
-            vec![ID, ("client_token", "wrong"), DURATION],
-            Refusal::InvalidClientToken,
-        ),
-        ("No image", all.to_vec(), Refusal::MissingParameters),
-        (
-            "An address inside a network",
-            [&all[..], &[("image_url", "http://127.0.0.1/")]].concat(),
-            Refusal::DownloadFailed,
-        ),
-    ];
-    let mut file = form(&all);
-    file.push(json!({ "key": "image", "type": "file", "src": [] }));
-    let mut requests = vec![
-        request("Upload a file", &file, &success.map(str::to_owned)),
-        request(
-            "Upload from a URL",
-            &form(&[&all[..], &[("image_url", "{{image_url}}")]].concat()),
-            &success.map(str::to_owned),
-        ),
-    ];
-    requests.extend(refusals.map(|(name, fields, refusal)| {
-        let status = refusal.status();
-        let message = refusal.message();
-        let tests = [
-            format!("pm.test('status {status}', () => pm.response.to.have.status({status}));"),
-            format!("pm.test('{message}', () => pm.expect(pm.response.json().error).to.eql('{message}'));"),
-        ];
-        request(name, &form(&fields), &tests)
-    }));
-    let variable = |key: &str, value: &str| json!({ "key": key, "value": value });
-    json!({
-        "info": {
-            "name": format!("{} image upload", host(config)),
-            "schema": "https://schema.getpostman.com/json/collection/v2.1.0/collection.json",
-        },
-        "item": requests,
-        "variable": [
-            variable("base_url", config.site.public_url()),
-            variable("client_id", credentials.client_id),
-            variable("client_token", credentials.client_token),
-            variable("store_duration", duration(config)),
-            variable("image_url", "https://example.com/image.jpg"),
-        ],
-    })
+/// A custom host for uPic, as its *Import* reads it: a list of strings, each a host as JSON, whose own values are JSON inside strings.
+pub(crate) fn upic(config: &Config, sender: Sender<'_>) -> Value {
+    let field = |key: &str, value: &str| json!({ "key": key, "value": value });
+    let fields = json!([
+        field("client_id", sender.client_id),
+        field("client_token", sender.client_token),
+        field("store_duration", sender.duration.code()),
+    ]);
+    let data = json!({
+        "url": endpoint(config),
+        "method": "POST",
+        "field": "image",
+        "bodys": fields.to_string(),
+        "headers": "[]",
+        "resultPath": "[\"url\"]",
+        "domain": "",
+        "saveKeyPath": "",
+        "suffix": "",
+        "useBase64": false,
+    });
+    let custom_host = json!({
+        "id": upic_id(config),
+        "name": host(config),
+        "type": "custom",
+        "data": data.to_string(),
+    });
+    json!([custom_host.to_string()])
 }
 
-const ID: (&str, &str) = ("client_id", "{{client_id}}");
-const TOKEN: (&str, &str) = ("client_token", "{{client_token}}");
-const DURATION: (&str, &str) = ("store_duration", "{{store_duration}}");
-
-fn form(fields: &[(&str, &str)]) -> Vec<Value> {
-    let text = |(key, value): &(&str, &str)| json!({ "key": key, "value": value, "type": "text" });
-    fields.iter().map(text).collect()
+/// uPic tells its hosts apart by a number in a string. The same site has the same one, so that a later import replaces the first.
+fn upic_id(config: &Config) -> String {
+    let digest = Sha256::digest(endpoint(config));
+    let number = digest
+        .iter()
+        .take(4)
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    (1_000_000_000 + number).to_string()
 }
 
-fn request(name: &str, form: &[Value], tests: &[String]) -> Value {
-    json!({
-        "name": name,
-        "request": {
-            "method": "POST",
-            "header": [],
-            "body": { "mode": "formdata", "formdata": form },
-            "url": format!("{{{{base_url}}}}{ROOT}/"),
-        },
-        "event": [{ "listen": "test", "script": { "type": "text/javascript", "exec": tests } }],
-    })
+/// Variables for a shell to source, and the configuration of `corenexis-upload`.
+pub(crate) fn environment(config: &Config, sender: Sender<'_>) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    format!(
+        "CORENEXIS_URL={}\nCORENEXIS_CLIENT_ID={}\nCORENEXIS_CLIENT_TOKEN={}\nCORENEXIS_STORE_DURATION={}\n",
+        quoted(config.site.public_url()),
+        quoted(sender.client_id),
+        quoted(sender.client_token),
+        sender.duration.code()
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::StoreDuration;
+
+    const HOSTILE: Sender<'_> = Sender {
+        client_id: "a",
+        client_token: r#"q"uo'te\{json:x}|$(id)`"#,
+        duration: StoreDuration::Month1,
+    };
 
     fn config() -> Config {
         Config::from_toml("[site]\npublic_url = \"https://cdn.example.com\"").expect("valid")
     }
 
+    fn inner(value: &Value) -> Value {
+        serde_json::from_str(value.as_str().expect("a string")).expect("JSON inside")
+    }
+
     #[test]
     fn picgo_reads_its_fields_from_a_string() {
-        let hostile = Credentials {
-            client_id: "a",
-            client_token: "quote\"and\\slash",
-        };
-        let picgo = picgo(&config(), hostile);
-        let body = picgo["picBed"]["web-uploader"]["customBody"]
-            .as_str()
-            .expect("a string");
-        let body: Value = serde_json::from_str(body).expect("JSON inside");
-        assert_eq!(body["client_token"], "quote\"and\\slash");
-        assert_eq!(body["store_duration"], "7D");
+        let picgo = picgo(&config(), HOSTILE);
+        let body = inner(&picgo["picBed"]["web-uploader"]["customBody"]);
+        assert_eq!(body["client_token"], HOSTILE.client_token);
+        assert_eq!(body["store_duration"], "1M");
     }
 
     #[test]
     fn sharex_names_the_field_and_the_reply() {
-        let sharex = sharex(&config(), Credentials::default());
+        let sharex = sharex(&config(), Sender::anybody(&config()));
         assert_eq!(sharex["RequestURL"], "https://cdn.example.com/image/v2/");
         assert_eq!(sharex["FileFormName"], "image");
         assert_eq!(sharex["URL"], "{json:url}");
+        assert_eq!(sharex["Arguments"]["store_duration"], "7D");
     }
 
     #[test]
-    fn every_postman_request_is_tested() {
-        let postman = postman(&config(), Credentials::default());
-        let requests = postman["item"].as_array().expect("requests");
-        assert_eq!(requests.len(), 7);
-        for request in requests {
-            assert_eq!(request["request"]["url"], "{{base_url}}/image/v2/");
-            assert!(
-                !request["event"][0]["script"]["exec"]
-                    .as_array()
-                    .expect("tests")
-                    .is_empty()
-            );
-        }
+    fn sharex_calls_no_function_that_a_token_names() {
+        let sharex = sharex(&config(), HOSTILE);
+        assert_eq!(
+            sharex["Arguments"]["client_token"],
+            r#"q"uo'te\\\{json:x\}\|$(id)`"#
+        );
+    }
+
+    #[test]
+    fn upic_reads_a_list_of_strings_with_strings_inside() {
+        let upic = upic(&config(), HOSTILE);
+        let host = inner(&upic[0]);
+        assert_eq!(host["type"], "custom");
+        assert_eq!(host["name"], "cdn.example.com");
+        let data = inner(&host["data"]);
+        assert_eq!(data["url"], "https://cdn.example.com/image/v2/");
+        assert_eq!(data["field"], "image");
+        assert_eq!(inner(&data["resultPath"]), json!(["url"]));
+        let fields = inner(&data["bodys"]);
+        assert_eq!(
+            fields[1],
+            json!({ "key": "client_token", "value": HOSTILE.client_token })
+        );
+    }
+
+    #[test]
+    fn the_environment_is_quoted_for_a_shell() {
+        let environment = environment(&config(), HOSTILE);
+        assert_eq!(
+            environment,
+            "CORENEXIS_URL='https://cdn.example.com'\nCORENEXIS_CLIENT_ID='a'\n\
+             CORENEXIS_CLIENT_TOKEN='q\"uo'\\''te\\{json:x}|$(id)`'\nCORENEXIS_STORE_DURATION=1M\n"
+        );
     }
 }

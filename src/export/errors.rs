@@ -165,3 +165,74 @@ fn of_the_server() -> [Documented; 5] {
         ),
     ]
 }
+
+/// What nginx itself refuses before the responder sees it, besides the errors that it shares with the responder.
+pub(crate) fn of_the_web_server() -> Vec<Documented> {
+    let again = "Try again a little later, waiting longer each time";
+    [
+        (
+            403,
+            "Forbidden",
+            "The site does not let your address in",
+            "Write to support",
+        ),
+        (
+            408,
+            "Request timed out",
+            "The request did not arrive in time",
+            again,
+        ),
+        (
+            414,
+            "URI too long",
+            "The address of the request is too long",
+            "Send the parameters in the body",
+        ),
+        (
+            431,
+            "Request header too large",
+            "The headers of the request are too large",
+            "Send fewer cookies and other headers",
+        ),
+        (
+            501,
+            "Not implemented",
+            "The body is encoded in a way that is not known",
+            "Send it as it is, or chunked",
+        ),
+        (502, "Bad gateway", "The service is being restarted", again),
+        (
+            504,
+            "Gateway timeout",
+            "The service did not answer in time",
+            again,
+        ),
+        (
+            505,
+            "HTTP version not supported",
+            "A version of HTTP that is not known",
+            "Use HTTP/1.1 or HTTP/2",
+        ),
+    ]
+    .map(|(status, error, when, advice)| Documented {
+        status,
+        body: json!({ "error": error }),
+        when,
+        advice,
+    })
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_web_server_says_what_is_documented() {
+        let nginx = include_str!("../../nginx/corenexis-cdn.http.conf");
+        for error in of_the_web_server() {
+            let line = format!("/image/.error/{} '{}';", error.status, error.body);
+            assert!(nginx.contains(&line), "{line}");
+        }
+    }
+}

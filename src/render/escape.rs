@@ -61,11 +61,15 @@ impl Escaped {
         Self(escaped)
     }
 
+    /// A word of a shell command.
+    pub(super) fn shell_word(text: &str) -> Self {
+        Self(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+
     /// A word of a shell command inside a line of a crontab, where cron reads `%` as the end of the line. The text must have no
     /// control characters: a crontab has no notation for a line break.
     pub(super) fn cron_word(text: &str) -> Self {
-        let quoted = text.replace('\'', r"'\''").replace('%', r"\%");
-        Self(format!("'{quoted}'"))
+        Self(Self::shell_word(text).0.replace('%', r"\%"))
     }
 }
 
