@@ -106,12 +106,12 @@ impl Api {
             }
             .into()),
             (b"/health", b"GET" | b"HEAD") => Ok(self.health()),
-            (b"/health", b"OPTIONS") => Ok(Response::preflight(READ_METHODS)),
             // Others learn nothing, not even that there are metrics.
             (b"/metrics", _) if !is_among(&self.config.server.metrics_allow, params) => {
                 Err(Refusal::NotFound.into())
             }
             (b"/metrics", b"GET" | b"HEAD") => Ok(self.metrics()),
+            (b"/health" | b"/metrics", b"OPTIONS") => Ok(Response::preflight(READ_METHODS)),
             (b"/health" | b"/metrics", _) => Err(Refusal::MethodNotAllowed {
                 allow: READ_METHODS,
             }

@@ -7,6 +7,7 @@ use super::replies::{self, Call, header_references};
 use crate::config::Config;
 use crate::export::{Sender, plans_by_size};
 use crate::fetch::url::MAX_URL;
+use crate::form::MAX_FIELDS;
 use crate::image::ImageType;
 use crate::metrics;
 use crate::plan::StoreDuration;
@@ -213,6 +214,11 @@ pub(super) fn schemas(config: &Config, sender: Sender<'_>) -> Map<String, Value>
         "description": "The URL of an image, which the server downloads; public addresses only",
         "examples": ["https://example.com/image.jpg"],
     });
+    // What a form sends for a field that was left empty counts as absent.
+    let image_url_or_none = json!({
+        "type": "string", "pattern": "^(https?://.*)?$", "maxLength": MAX_URL,
+        "description": image_url["description"], "examples": image_url["examples"],
+    });
     let image = json!({
         "type": "string", "format": "binary", "contentMediaType": "application/octet-stream",
         "description": format!("The file, of at most {} bytes or what the plan allows", config.largest_file()),
@@ -222,12 +228,14 @@ pub(super) fn schemas(config: &Config, sender: Sender<'_>) -> Map<String, Value>
     let form = json!({
         "type": "object",
         "required": required,
-        "properties": merged(credentials.clone(), json!({ "image": image, "image_url": image_url })),
+        "maxProperties": MAX_FIELDS,
+        "properties": merged(credentials.clone(), json!({ "image": image, "image_url": image_url_or_none })),
         "oneOf": [{ "required": ["image"] }, { "required": ["image_url"] }],
     });
     let by_url = json!({
         "type": "object",
         "required": with_url,
+        "maxProperties": MAX_FIELDS,
         "properties": merged(credentials, json!({ "image_url": image_url })),
     });
     named([
