@@ -123,7 +123,9 @@ impl Api {
     fn metrics(&self) -> Response {
         let present = Present {
             free_bytes: self.store.free_bytes().ok(),
+            free_files: self.store.free_files().ok().flatten(),
             last_sweep: self.ledger.noted_time(Event::Swept).ok().flatten(),
+            swept: self.ledger.swept().ok(),
         };
         Response::text(metrics::MEDIA_TYPE, self.metrics.encode(present))
     }
@@ -134,7 +136,7 @@ impl Api {
             let result = error.unwrap_or(metrics::STORED);
             self.metrics.count_upload(plan, result, trace.size, took);
             for (stage, took) in trace.stages.taken() {
-                self.metrics.observe_stage(stage.name(), took);
+                self.metrics.observe_stage(stage, took);
             }
         }
     }

@@ -7,10 +7,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use time::UtcDateTime;
-use time::macros::format_description;
 
 /// The file of this process's log; standard error where none was set.
 static FILE: OnceLock<LogFile> = OnceLock::new();
@@ -38,26 +37,27 @@ pub fn reopen(now: UtcDateTime) {
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
-    file: RwLock<File>,
+    file: RwLock<Arc<File>>,
 }
 
 impl LogFile {
     fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            file: RwLock::new(append_to(path)?),
+            file: RwLock::new(Arc::new(append_to(path)?)),
         })
     }
 
     fn reopen(&self) -> io::Result<()> {
         let file = append_to(&self.path)?;
-        *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
+        *self.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file);
         Ok(())
     }
 
-    /// One write, so that lines of several threads do not mix: the kernel appends each in one piece.
+    /// One write, so that lines of several threads do not mix: the kernel appends each in one piece. No lock is held meanwhile, so a
+    /// slow disk delays nobody who has nothing to write.
     fn write(&self, line: &[u8]) -> io::Result<()> {
-        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        let file = Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner));
         (&*file).write_all(line)
     }
 }
@@ -79,26 +79,27 @@ impl Line {
     /// Begins a line at `now`; `event` says what happened.
     pub fn new(now: UtcDateTime, event: &str) -> Self {
         let mut line = Self(String::with_capacity(256));
-        let time = now.format(format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-        ));
-        let _ = write!(line.0, "time={} event={event}", time.unwrap_or_default());
+        let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
+        let (hour, minute, second) = now.time().as_hms();
+        let millisecond = now.millisecond();
+        // Writing to a string does not fail.
+        let _ = write!(
+            line.0,
+            "time={year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z event={event}"
+        );
         line
     }
 
     /// Adds a field, quoted where it needs to be.
     #[must_use]
     pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
-        let value = value.to_string();
-        let plain = !value.is_empty()
-            && value
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='));
-        let _ = if plain {
-            write!(self.0, " {key}={value}")
-        } else {
-            write!(self.0, " {key}={value:?}")
-        };
+        let _ = write!(self.0, " {key}=");
+        let begin = self.0.len();
+        let _ = write!(self.0, "{value}");
+        if !is_plain(&self.0[begin..]) {
+            let value = self.0.split_off(begin);
+            let _ = write!(self.0, "{value:?}");
+        }
         self
     }
 
@@ -117,9 +118,28 @@ impl Line {
         let line = self.0.as_bytes();
         let _ = match FILE.get() {
             Some(file) => file.write(line),
-            None => io::stderr().lock().write_all(line),
+            None => write_whole(line),
         };
     }
+}
+
+/// Whether a value needs no quotes.
+fn is_plain(value: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+    !value.is_empty() && value.bytes().all(plain)
+}
+
+/// To standard error, past the lock that the library holds over each write there: a thread that waits for a slow reader of the log must
+/// not make the others wait in a queue of our own.
+fn write_whole(mut line: &[u8]) -> io::Result<()> {
+    while !line.is_empty() {
+        match rustix::io::write(rustix::stdio::stderr(), line) {
+            Ok(written) => line = &line[written..],
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

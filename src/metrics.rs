@@ -1,10 +1,12 @@
 //! Metrics in the OpenMetrics text format, which Prometheus reads
 //! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //!
-//! They count what this process did since it started. Labels have few values, all of them ours: plans of the configuration,
+//! They count what this process did since it started; what sweeps did is read from the ledger. Labels have few values, all of them ours: plans of the configuration,
 //! documented error texts, stages.
 
-use std::sync::atomic::AtomicU64;
+mod process;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -14,6 +16,13 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::api::Stage;
+use crate::ledger::Swept;
+use process::Process;
+
+/// What sweeps delete.
+const KINDS: [&str; 4] = ["expired", "abandoned", "withdrawn", "orphaned"];
 
 /// The media type of [`Metrics::encode`].
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -33,8 +42,13 @@ struct Plan {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Stage {
+struct StageLabel {
     stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,8 +61,12 @@ struct Outcome {
 pub struct Present {
     /// Bytes that may still be written to the docroot.
     pub free_bytes: Option<u64>,
+    /// Files that may still be made there; `None` where their number is not limited.
+    pub free_files: Option<u64>,
     /// When a sweep ran to its end, in Unix seconds.
     pub last_sweep: Option<i64>,
+    /// What sweeps have deleted.
+    pub swept: Option<Swept>,
 }
 
 /// Counters of one process, shared by its threads.
@@ -57,12 +75,18 @@ pub struct Metrics {
     registry: Registry,
     uploads: Family<Upload, Counter>,
     bytes: Family<Plan, Counter>,
-    durations: Family<Outcome, Histogram>,
-    stages: Family<Stage, Histogram>,
+    /// Of uploads that were refused, and that were stored.
+    durations: [Histogram; 2],
+    /// By the number of the stage.
+    stages: [Histogram; Stage::ALL.len()],
     batches: Histogram,
     connections: Gauge,
     free_bytes: Gauge<u64, AtomicU64>,
+    free_files: Gauge<u64, AtomicU64>,
     last_sweep: Gauge,
+    swept: [Counter; KINDS.len()],
+    swept_bytes: Counter,
+    process: Process,
 }
 
 impl Default for Metrics {
@@ -74,24 +98,58 @@ impl Default for Metrics {
 impl Metrics {
     /// All of them at zero.
     pub fn new() -> Self {
-        let mut metrics = Self {
-            registry: Registry::with_prefix("corenexis_cdn"),
+        let durations_by_outcome = Family::new_with_constructor(durations as fn() -> Histogram);
+        let durations_by_stage = Family::new_with_constructor(durations as fn() -> Histogram);
+        let swept = Family::<Kind, Counter>::default();
+        // Each is there from the start, and found without a search when it is needed.
+        let metrics = Self {
+            registry: Registry::default(),
             uploads: Family::default(),
             bytes: Family::default(),
-            durations: Family::new_with_constructor(durations),
-            stages: Family::new_with_constructor(durations),
+            durations: ["false", "true"].map(|stored| {
+                let outcome = Outcome { stored };
+                durations_by_outcome.get_or_create(&outcome).clone()
+            }),
+            stages: Stage::ALL.map(|stage| {
+                let stage = StageLabel {
+                    stage: stage.name(),
+                };
+                durations_by_stage.get_or_create(&stage).clone()
+            }),
             // 1 to 256, the largest batch.
             batches: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             connections: Gauge::default(),
             free_bytes: Gauge::default(),
+            free_files: Gauge::default(),
             last_sweep: Gauge::default(),
+            swept: KINDS.map(|kind| swept.get_or_create(&Kind { kind }).clone()),
+            swept_bytes: Counter::default(),
+            process: Process::new(),
         };
-        metrics.register();
-        metrics
+        metrics.registered(durations_by_outcome, durations_by_stage, swept)
     }
 
-    fn register(&mut self) {
-        let registry = &mut self.registry;
+    fn registered(
+        mut self,
+        durations: Family<Outcome, Histogram, fn() -> Histogram>,
+        stages: Family<StageLabel, Histogram, fn() -> Histogram>,
+        swept: Family<Kind, Counter>,
+    ) -> Self {
+        let mut root = std::mem::take(&mut self.registry);
+        self.process.register(&mut root);
+        let registry = root.sub_registry_with_prefix("corenexis_cdn");
+        self.register_uploads(registry, durations, stages);
+        self.register_state(registry, swept);
+        self.registry = root;
+        self
+    }
+
+    fn register_uploads(
+        &self,
+        registry: &mut Registry,
+        durations: Family<Outcome, Histogram, fn() -> Histogram>,
+        stages: Family<StageLabel, Histogram, fn() -> Histogram>,
+    ) {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program that runs", version);
         registry.register(
@@ -109,13 +167,13 @@ impl Metrics {
             "upload_duration",
             "From the first byte of an upload to its reply",
             Unit::Seconds,
-            self.durations.clone(),
+            durations,
         );
         registry.register_with_unit(
             "upload_stage_duration",
             "The stages of an upload",
             Unit::Seconds,
-            self.stages.clone(),
+            stages,
         );
         registry.register(
             "batch_size",
@@ -127,17 +185,36 @@ impl Metrics {
             "Connections that are open",
             self.connections.clone(),
         );
+    }
+
+    fn register_state(&self, registry: &mut Registry, swept: Family<Kind, Counter>) {
         registry.register_with_unit(
             "docroot_free",
             "Space left on the docroot's file system",
             Unit::Bytes,
             self.free_bytes.clone(),
         );
+        registry.register(
+            "docroot_free_inodes",
+            "Files that can still be made on the docroot's file system; 0 too where their number is not limited",
+            self.free_files.clone(),
+        );
         registry.register_with_unit(
             "last_sweep_timestamp",
             "When a sweep ran to its end, in Unix time; 0 if none did",
             Unit::Seconds,
             self.last_sweep.clone(),
+        );
+        registry.register(
+            "swept",
+            "What sweeps deleted since the ledger was made: expired images, abandoned uploads, withdrawn rows, orphaned files",
+            swept,
+        );
+        registry.register_with_unit(
+            "swept",
+            "Bytes of the expired images that sweeps deleted since the ledger was made",
+            Unit::Bytes,
+            self.swept_bytes.clone(),
         );
     }
 
@@ -155,17 +232,12 @@ impl Metrics {
             self.bytes.get_or_create(&plan).inc_by(size);
         }
         self.uploads.get_or_create(&Upload { plan, result }).inc();
-        let stored = if result == STORED { "true" } else { "false" };
-        self.durations
-            .get_or_create(&Outcome { stored })
-            .observe(took.as_secs_f64());
+        self.durations[usize::from(result == STORED)].observe(took.as_secs_f64());
     }
 
     /// Notes how long a stage of an upload took.
-    pub fn observe_stage(&self, stage: &'static str, took: Duration) {
-        self.stages
-            .get_or_create(&Stage { stage })
-            .observe(took.as_secs_f64());
+    pub(crate) fn observe_stage(&self, stage: Stage, took: Duration) {
+        self.stages[stage as usize].observe(took.as_secs_f64());
     }
 
     /// What notes the sizes of batches.
@@ -188,7 +260,23 @@ impl Metrics {
     /// All metrics as text.
     pub fn encode(&self, present: Present) -> String {
         self.free_bytes.set(present.free_bytes.unwrap_or(0));
+        self.free_files.set(present.free_files.unwrap_or(0));
         self.last_sweep.set(present.last_sweep.unwrap_or(0));
+        if let Some(swept) = present.swept {
+            let counts = [
+                swept.expired,
+                swept.abandoned,
+                swept.withdrawn,
+                swept.orphaned,
+            ];
+            for (counter, count) in self.swept.iter().zip(counts) {
+                counter.inner().store(count, Ordering::Relaxed);
+            }
+            self.swept_bytes
+                .inner()
+                .store(swept.bytes, Ordering::Relaxed);
+        }
+        self.process.look();
         let mut text = String::with_capacity(8 * 1024);
         // Writing to a string does not fail.
         let _ = text::encode(&mut text, &self.registry);
@@ -211,14 +299,22 @@ mod tests {
         metrics.count_upload("3m", STORED, Some(9_183), Duration::from_millis(3));
         metrics.count_upload("3m", STORED, Some(1_000), Duration::from_millis(3));
         metrics.count_upload("", "Invalid client ID", None, Duration::from_secs(40));
-        metrics.observe_stage("commit", Duration::from_millis(2));
+        metrics.observe_stage(Stage::Commit, Duration::from_millis(2));
         metrics.batch_observer()(3);
         metrics.connection_began();
         metrics.connection_began();
         metrics.connection_ended();
         let text = metrics.encode(Present {
             free_bytes: Some(u64::MAX),
+            free_files: Some(17),
             last_sweep: None,
+            swept: Some(Swept {
+                expired: 5,
+                bytes: 5_000,
+                abandoned: 1,
+                withdrawn: 2,
+                orphaned: 3,
+            }),
         });
         for line in [
             "corenexis_cdn_uploads_total{plan=\"3m\",result=\"stored\"} 2",
@@ -233,7 +329,17 @@ mod tests {
             "corenexis_cdn_batch_size_bucket{le=\"4.0\"} 1",
             "corenexis_cdn_connections 1",
             "corenexis_cdn_docroot_free_bytes 18446744073709551615",
+            "corenexis_cdn_docroot_free_inodes 17",
             "corenexis_cdn_last_sweep_timestamp_seconds 0",
+            "corenexis_cdn_swept_total{kind=\"expired\"} 5",
+            "corenexis_cdn_swept_total{kind=\"orphaned\"} 3",
+            "corenexis_cdn_swept_bytes_total 5000",
+            concat!(
+                "corenexis_cdn_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
+            "# TYPE process_start_time_seconds gauge",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}\n\n{text}");

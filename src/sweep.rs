@@ -8,7 +8,7 @@ use std::io;
 
 use time::UtcDateTime;
 
-use crate::ledger::{Event, Expired, ImageFilter, Ledger, LedgerError};
+use crate::ledger::{Event, Expired, ImageFilter, Ledger, LedgerError, Swept};
 use crate::plan::{DAY_SECONDS, StoreDuration};
 use crate::store::Store;
 use crate::store::path::{DayName, ImagePath, class_of};
@@ -44,6 +44,19 @@ pub struct Report {
     pub failed: u64,
 }
 
+impl Report {
+    /// What the ledger adds up.
+    const fn swept(&self) -> Swept {
+        Swept {
+            expired: self.expired,
+            bytes: self.bytes,
+            abandoned: self.abandoned,
+            withdrawn: self.withdrawn,
+            orphaned: self.orphaned,
+        }
+    }
+}
+
 /// Why a sweep could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum SweepError {
@@ -73,19 +86,32 @@ impl Sweep<'_> {
     /// Sweeps.
     pub fn run(&self) -> Result<Report, SweepError> {
         let mut report = Report::default();
-        self.delete_expired(&mut report)?;
+        let outcome = self.sweep(&mut report);
+        // What was deleted before a failure counts, too.
+        let counted = if self.dry_run || report.swept() == Swept::default() {
+            Ok(())
+        } else {
+            self.ledger.add_swept(report.swept())
+        };
+        outcome?;
+        counted?;
+        Ok(report)
+    }
+
+    fn sweep(&self, report: &mut Report) -> Result<(), SweepError> {
+        self.delete_expired(report)?;
         report.abandoned = self
             .store
             .delete_abandoned(self.now.unix_timestamp() - ABANDONED_AFTER, self.dry_run)?;
         let recent: Vec<_> = self.recent_directories().collect();
         for directory in &recent {
-            self.reconcile(directory, &mut report)?;
+            self.reconcile(directory, report)?;
         }
         if !self.dry_run {
             report.directories = self.store.delete_empty_directories(&recent)?;
             self.ledger.note_time(Event::Swept, self.now)?;
         }
-        Ok(report)
+        Ok(())
     }
 
     fn delete_expired(&self, report: &mut Report) -> Result<(), SweepError> {

@@ -44,6 +44,20 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// What the log calls its time.
+    const fn field(self) -> &'static str {
+        match self {
+            Self::Form => "form_ms",
+            Self::Auth => "auth_ms",
+            Self::Fetch => "fetch_ms",
+            Self::Image => "image_ms",
+            Self::Sync => "sync_ms",
+            Self::Commit => "commit_ms",
+        }
+    }
+}
+
 /// How long each stage took. The one that was entered last goes on until the next, or the end of the request.
 #[derive(Debug, Default)]
 pub(crate) struct Stages {
@@ -85,7 +99,7 @@ impl Stages {
     /// Adds a field for each stage.
     pub(crate) fn log(&self, line: Line) -> Line {
         self.taken().fold(line, |line, (stage, taken)| {
-            line.field(&format!("{}_ms", stage.name()), Milliseconds(taken))
+            line.field(stage.field(), Milliseconds(taken))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use time::macros::utc_datetime;
 use time::{Duration, UtcDateTime};
 
-use super::{ClientKey, Event, FoundImage, ImageFilter, Ledger, NewImage, Verdict};
+use super::{ClientKey, Event, FoundImage, ImageFilter, Ledger, NewImage, Swept, Verdict};
 use crate::auth::TokenDigest;
 use crate::image::ImageType;
 use crate::plan::StoreDuration;
@@ -25,6 +25,7 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     found_images_are_adopted_without_quota(&open());
     usage_is_by_day_and_outlives_its_client(&open());
     times_are_noted(&open());
+    swept_images_are_added_up(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 
@@ -418,6 +419,25 @@ fn times_are_noted(ledger: &dyn Ledger) {
             Ok(Some(now.unix_timestamp()))
         );
     }
+}
+
+fn swept_images_are_added_up(ledger: &dyn Ledger) {
+    assert_eq!(ledger.swept(), Ok(Swept::default()));
+    let swept = Swept {
+        expired: 1,
+        bytes: 1 << 40,
+        abandoned: 2,
+        withdrawn: 3,
+        orphaned: 4,
+    };
+    ledger.add_swept(swept).expect("written");
+    assert_eq!(ledger.swept(), Ok(swept));
+    ledger.add_swept(swept).expect("written");
+    let twice = ledger.swept().expect("readable");
+    assert_eq!(
+        (twice.expired, twice.bytes, twice.orphaned),
+        (2, 1 << 41, 8)
+    );
 }
 
 fn many_threads_store_exactly_the_limit<L: Ledger + 'static>(ledger: &Arc<L>) {

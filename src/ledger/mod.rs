@@ -260,6 +260,27 @@ pub trait Ledger: Send + Sync {
 
     /// When it was done last, in Unix seconds; `None` if never.
     fn noted_time(&self, event: Event) -> Result<Option<i64>, LedgerError>;
+
+    /// Adds to what sweeps have deleted.
+    fn add_swept(&self, swept: Swept) -> Result<(), LedgerError>;
+
+    /// What sweeps have deleted since the ledger was made.
+    fn swept(&self) -> Result<Swept, LedgerError>;
+}
+
+/// What sweeps deleted. Each is a process of its own, so the ledger adds up what they did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Images whose life had ended.
+    pub expired: u64,
+    /// Bytes that they took.
+    pub bytes: u64,
+    /// Uploads that were begun and never finished.
+    pub abandoned: u64,
+    /// Rows that never got their files.
+    pub withdrawn: u64,
+    /// Files that no row knew.
+    pub orphaned: u64,
 }
 
 /// Something whose last time the ledger keeps.

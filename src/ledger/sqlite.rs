@@ -21,7 +21,7 @@ use time::{Date, UtcDateTime};
 
 use super::{
     Account, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    NewImage, UsageRow, Verdict, day_number,
+    NewImage, Swept, UsageRow, Verdict, day_number,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -208,6 +208,41 @@ impl Ledger for SqliteLedger {
                 .optional()
         })
     }
+
+    fn add_swept(&self, mut swept: Swept) -> Result<(), LedgerError> {
+        self.write(|connection| {
+            let mut add = connection.prepare_cached(
+                "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            )?;
+            for (name, number) in swept_counters(&mut swept) {
+                add.execute((name, *number))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn swept(&self) -> Result<Swept, LedgerError> {
+        self.read(|connection| {
+            let mut swept = Swept::default();
+            let mut query = connection
+                .prepare_cached("SELECT coalesce(max(value), 0) FROM meta WHERE name = ?1")?;
+            for (name, number) in swept_counters(&mut swept) {
+                *number = query.query_row([name], |row| row.get(0))?;
+            }
+            Ok(swept)
+        })
+    }
+}
+
+/// The counters of [`Swept`] by their names.
+fn swept_counters(swept: &mut Swept) -> [(&'static str, &mut u64); 5] {
+    [
+        ("swept_expired", &mut swept.expired),
+        ("swept_bytes", &mut swept.bytes),
+        ("swept_abandoned", &mut swept.abandoned),
+        ("swept_withdrawn", &mut swept.withdrawn),
+        ("swept_orphaned", &mut swept.orphaned),
+    ]
 }
 
 fn note_time(connection: &Connection, event: Event, at: UtcDateTime) -> rusqlite::Result<()> {

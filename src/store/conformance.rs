@@ -25,6 +25,7 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     empty_directories_are_deleted(&open());
     directories_may_vanish_at_any_time(&open());
     assert!(open().free_bytes().expect("known") > 0);
+    assert_ne!(open().free_files().expect("known"), Some(0));
 }
 
 fn path(duration: StoreDuration, day: Date) -> ImagePath {

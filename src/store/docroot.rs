@@ -222,6 +222,11 @@ impl Store for Docroot {
         Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
     }
 
+    fn free_files(&self) -> io::Result<Option<u64>> {
+        let usage = rustix::fs::statvfs(&self.root)?;
+        Ok((usage.f_files > 0).then_some(usage.f_favail))
+    }
+
     fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>> {
         let entries = entries(&self.root.join(IMAGE_ROOT).join(directory))?;
         // What is not named like an image was not put there by this program, and is left alone.

@@ -63,6 +63,9 @@ pub trait Store: Send + Sync {
     /// Bytes that may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
 
+    /// Files that may still be made; `None` where their number is not limited.
+    fn free_files(&self) -> io::Result<Option<u64>>;
+
     /// The images that lie in the directory of a class and a day, such as `d/ap5`, in no order; none if there is no such
     /// directory.
     fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>>;

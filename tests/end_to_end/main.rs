@@ -18,6 +18,7 @@ mod images;
 mod limits;
 mod machine;
 mod names;
+mod observing;
 mod order;
 mod origin;
 mod plan;

@@ -52,6 +52,7 @@ pub(crate) struct Plan {
     pub(crate) nginx: String,
     pub(crate) launch: Launch,
     pub(crate) tcp: bool,
+    pub(crate) log_file: bool,
     pub(crate) clock: Option<String>,
     pub(crate) environment: Vec<(&'static str, OsString)>,
     pub(crate) docroot: Option<PathBuf>,
@@ -82,6 +83,12 @@ impl Plan {
     /// nginx reaches the responder over TCP.
     pub(crate) fn tcp(mut self) -> Self {
         self.tcp = true;
+        self
+    }
+
+    /// The responder writes its log to a file by its name.
+    pub(crate) fn log_file(mut self) -> Self {
+        self.log_file = true;
         self
     }
 

@@ -79,6 +79,7 @@ impl Site {
             nginx: String::new(),
             launch: Launch::Plain,
             tcp: false,
+            log_file: false,
             clock: None,
             environment: Vec::new(),
             docroot: None,
@@ -239,6 +240,13 @@ impl Site {
             }
         };
         command.arg("--config").arg(self.config()).arg("serve");
+        let log = self.root.join("responder.log");
+        let messages = if self.plan.log_file {
+            command.arg("--log-file").arg(&log);
+            self.root.join("responder.err")
+        } else {
+            log
+        };
         command.envs(self.plan.environment.iter().cloned());
         command.stdin(match self.plan.launch {
             Launch::StandardInput | Launch::SocketActivation => {
@@ -257,7 +265,7 @@ impl Site {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
-            .open(self.root.join("responder.log"))
+            .open(messages)
             .expect("a log");
         let started = self.responder_log().matches("event=listening").count();
         let mut responder = command.stderr(log).spawn().expect("the responder starts");
