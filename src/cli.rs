@@ -143,8 +143,8 @@ pub enum Command {
     /// changes nothing. Run it as root to have everything looked at; for others it says what it could not see. Ends with 1 if a check
     /// failed, and with 0 if there is nothing but warnings.
     Doctor(DoctorArguments),
-    /// Write the nginx files, pages and cron line that follow from the configuration
-    Render(RenderArguments),
+    /// Write the nginx files, pages, units and cron line that follow from the configuration
+    Render(Box<RenderArguments>),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  corenexis-cdn completions bash > /etc/bash_completion.d/corenexis-cdn"
@@ -340,6 +340,30 @@ pub struct RenderArguments {
     /// The account that owns docroot and ledger, and runs the sweep
     #[arg(long, value_name = "NAME", default_value = "corenexis-cdn")]
     pub user: String,
+    /// Where this program will lie, if not where it is
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Where the configuration will lie, if not where it is
+    #[arg(long, value_name = "FILE")]
+    pub config_path: Option<PathBuf>,
+    /// The group of the nginx workers, which may connect to the responder's socket
+    #[arg(long, value_name = "NAME", default_value = "www-data")]
+    pub nginx_group: String,
+    /// Write a server block of its own too, with this server_name
+    #[arg(long, value_name = "NAME", requires = "snippet")]
+    pub site: Option<String>,
+    /// Where that server block listens, as nginx writes it; may be given again
+    #[arg(long, value_name = "LISTEN", requires = "site", default_value = "80")]
+    pub site_listen: Vec<String>,
+    /// Where the file for the server context will lie, which that server block includes
+    #[arg(long, value_name = "FILE", requires = "site")]
+    pub snippet: Option<PathBuf>,
+    /// Write the nginx files for a responder that fcgiwrap starts for each request, and that listens there
+    #[arg(long, value_name = "ADDRESS", requires = "cgi_script")]
+    pub cgi_wrapper: Option<Listen>,
+    /// The script that fcgiwrap starts: service/corenexis-cdn.cgi of what is written
+    #[arg(long, value_name = "FILE", requires = "cgi_wrapper")]
+    pub cgi_script: Option<PathBuf>,
     /// Write a whole nginx.conf too, for an nginx of its own that listens there
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub nginx_listen: Option<SocketAddr>,

@@ -1,4 +1,4 @@
-//! The files that nginx and cron read and that browsers see, made from the configuration.
+//! The files that nginx, cron and the service manager read and that browsers see, made from the configuration.
 //!
 //! The templates are part of the binary. They lie in `nginx/`, `www/` and `cron/` of the source tree and are readable as they are;
 //! [`render`] puts the values of one installation into them. Pure: whoever calls writes the files.
@@ -8,12 +8,13 @@ mod escape;
 mod highlight;
 mod nginx;
 mod pages;
+mod service;
 mod template;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use crate::config::Config;
+use crate::config::{Config, Listen};
 use crate::export::{Sender, clients, host, openapi, postman, shortest_duration};
 use escape::Escaped;
 use template::Template;
@@ -38,6 +39,12 @@ pub struct Options {
     pub config_file: String,
     /// The account that owns docroot and ledger, and runs the sweep.
     pub user: String,
+    /// The group of the nginx workers, which may connect to the responder's socket.
+    pub nginx_group: String,
+    /// Set when the images get a server block of their own.
+    pub site: Option<Site>,
+    /// Set when fcgiwrap is to start the responder for each request.
+    pub cgi: Option<Cgi>,
     /// Set when nginx is to run as an instance of its own instead of inside the host's.
     pub own_nginx: Option<OwnNginx>,
     /// The credentials that the documentation shows; placeholders without. For demonstrations only: everybody reads them.
@@ -51,6 +58,26 @@ pub struct OwnNginx {
     pub listen: SocketAddr,
     /// The account of its worker processes when root starts it; `None` where it is started without privileges.
     pub worker_user: Option<String>,
+}
+
+/// A server block inside the host's nginx, for a name that no site of the host has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Site {
+    /// Its `server_name`.
+    pub name: String,
+    /// Its `listen` directives: ports and addresses.
+    pub listen: Vec<String>,
+    /// Where the file for the server context will lie.
+    pub snippet: String,
+}
+
+/// A CGI host: fcgiwrap.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cgi {
+    /// Where it listens.
+    pub wrapper: Listen,
+    /// The script that it starts.
+    pub script: String,
 }
 
 /// A client whose token is no secret.
@@ -78,12 +105,14 @@ pub struct InvalidOption {
 pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, InvalidOption> {
     options.check()?;
     let mut files = vec![
-        filled("nginx/corenexis-cdn.http.conf", nginx::http_conf(config)),
+        filled(
+            "nginx/corenexis-cdn.http.conf",
+            nginx::http_conf(config, options.cgi.as_ref()),
+        ),
         filled(
             "nginx/corenexis-cdn.server.conf",
-            nginx::server_conf(config),
+            nginx::server_conf(config, options.cgi.as_ref()),
         ),
-        filled("cron/corenexis-cdn", crontab(options)),
         filled("www/view/page.html", pages::viewer(config)),
         filled("www/view/404.html", pages::missing(config)),
         filled(
@@ -119,6 +148,13 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         contents: Cow::Borrowed(text.as_bytes()),
         mode: 0o644,
     }));
+    files.extend(service::files(config, options));
+    if let Some(site) = &options.site {
+        files.push(filled(
+            "nginx/corenexis-cdn.site.conf",
+            nginx::site_conf(site),
+        ));
+    }
     if let Some(own) = &options.own_nginx {
         files.push(filled("nginx/nginx.conf", nginx::own_conf(own)));
     }
@@ -127,7 +163,10 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
 
 /// The nginx files for the http and the server context, which follow from the configuration alone.
 pub fn nginx_files(config: &Config) -> [String; 2] {
-    [nginx::http_conf(config), nginx::server_conf(config)]
+    [
+        nginx::http_conf(config, None),
+        nginx::server_conf(config, None),
+    ]
 }
 
 fn filled(path: &'static str, contents: String) -> Rendered {
@@ -155,25 +194,23 @@ fn uploader(config: &Config) -> String {
     .fill()
 }
 
-fn crontab(options: &Options) -> String {
-    Template {
-        text: include_str!("../cron/corenexis-cdn"),
-        values: &[
-            ("USER", Escaped::written(&*options.user)),
-            ("BINARY", Escaped::cron_word(&options.binary)),
-            ("CONFIG_FILE", Escaped::cron_word(&options.config_file)),
-        ],
-        sections: &[],
-    }
-    .fill()
-}
-
 impl Options {
     fn check(&self) -> Result<(), InvalidOption> {
         for (name, value) in [
             ("path of the program", &self.binary),
             ("path of config.toml", &self.config_file),
-        ] {
+        ]
+        .into_iter()
+        .chain(
+            self.site
+                .iter()
+                .map(|site| ("path of the snippet", &site.snippet)),
+        )
+        .chain(
+            self.cgi
+                .iter()
+                .map(|cgi| ("path of the CGI script", &cgi.script)),
+        ) {
             ensure(
                 value.starts_with('/') && !value.contains(char::is_control),
                 name,
@@ -187,6 +224,7 @@ impl Options {
             .and_then(|own| own.worker_user.as_ref());
         for (name, value) in [
             ("user", Some(&self.user)),
+            ("group of the nginx workers", Some(&self.nginx_group)),
             ("user of the nginx workers", worker_user),
         ] {
             let Some(value) = value else { continue };
@@ -197,8 +235,31 @@ impl Options {
                 "expected a name of letters, digits, - _ and .",
             )?;
         }
+        let Some(site) = &self.site else {
+            return Ok(());
+        };
+        ensure(
+            is_made_of(&site.name, b".-_"),
+            "name of the site",
+            &site.name,
+            "expected a host name such as cdn.example.com",
+        )?;
+        for listen in &site.listen {
+            ensure(
+                is_made_of(listen, b".:[]*"),
+                "listen of the site",
+                listen,
+                "expected a port, or an address and a port, as nginx writes them",
+            )?;
+        }
         Ok(())
     }
+}
+
+/// Whether the text can stand in an nginx directive unquoted: letters, digits and `also`, not empty.
+fn is_made_of(text: &str, also: &[u8]) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || also.contains(&byte);
+    !text.is_empty() && text.bytes().all(legal)
 }
 
 /// A crontab and nginx have no quoting for account names, so only the portable ones pass (POSIX.1-2017, section 3.437).

@@ -9,7 +9,7 @@ use super::client::read_token;
 use super::{Failure, print};
 use crate::cli::RenderArguments;
 use crate::config::Config;
-use crate::render::{DemoClient, Options, OwnNginx, Rendered, render as render_files};
+use crate::render::{Cgi, DemoClient, Options, OwnNginx, Rendered, Site, render as render_files};
 
 /// Writes the files below the directory and prints the path of each.
 pub(super) fn render(
@@ -47,10 +47,34 @@ fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, F
         listen,
         worker_user: arguments.nginx_worker_user.clone(),
     });
+    let site = match (&arguments.site, &arguments.snippet) {
+        (Some(name), Some(snippet)) => Some(Site {
+            name: name.clone(),
+            listen: arguments.site_listen.clone(),
+            snippet: text_of(snippet)?,
+        }),
+        _ => None,
+    };
+    let cgi = match (&arguments.cgi_wrapper, &arguments.cgi_script) {
+        (Some(wrapper), Some(script)) => Some(Cgi {
+            wrapper: wrapper.clone(),
+            script: text_of(script)?,
+        }),
+        _ => None,
+    };
     Ok(Options {
-        binary: text_of(&std::env::current_exe()?)?,
-        config_file: text_of(&fs::canonicalize(config_file)?)?,
+        binary: match &arguments.binary {
+            Some(binary) => text_of(binary)?,
+            None => text_of(&std::env::current_exe()?)?,
+        },
+        config_file: match &arguments.config_path {
+            Some(path) => text_of(path)?,
+            None => text_of(&fs::canonicalize(config_file)?)?,
+        },
         user: arguments.user.clone(),
+        nginx_group: arguments.nginx_group.clone(),
+        site,
+        cgi,
         own_nginx,
         demo_client,
     })

@@ -61,9 +61,35 @@ impl Escaped {
         Self(escaped)
     }
 
-    /// A word of a shell command.
+    /// A word of a shell command. The text must have no control characters.
     pub(super) fn shell_word(text: &str) -> Self {
         Self(format!("'{}'", text.replace('\'', r"'\''")))
+    }
+
+    /// The value of a setting of a systemd unit, where `%` begins a specifier (systemd.unit(5)). The text must have no control
+    /// characters.
+    pub(super) fn unit_text(text: &str) -> Self {
+        Self(text.replace('%', "%%"))
+    }
+
+    /// A word of a command or list of a systemd unit (systemd.service(5), "Command lines"), where `$` begins a variable too. The text
+    /// must have no control characters.
+    pub(super) fn unit_word(text: &str) -> Self {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+,:@=-".contains(&byte);
+        if text.bytes().all(plain) {
+            return Self(text.to_owned());
+        }
+        let escaped = text
+            .replace('\\', r"\\")
+            .replace('"', "\\\"")
+            .replace('%', "%%")
+            .replace('$', "$$");
+        Self(format!("\"{escaped}\""))
+    }
+
+    /// A path in double quotes for logrotate, which has no escape for one inside. The text must have no control characters.
+    pub(super) fn quoted(text: &str) -> Self {
+        Self(format!("\"{}\"", text.replace('"', "?")))
     }
 
     /// A word of a shell command inside a line of a crontab, where cron reads `%` as the end of the line. The text must have no

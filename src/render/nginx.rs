@@ -2,9 +2,9 @@
 
 use time::{Date, Month};
 
-use super::OwnNginx;
 use super::escape::Escaped;
 use super::template::Template;
+use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::image::ImageType;
@@ -17,8 +17,8 @@ const FORM_OVERHEAD: u64 = 64 << 10;
 /// Seconds that nginx waits longer than a download may take: for checking, storing and a busy disk.
 const REPLY_MARGIN: u64 = 15;
 
-pub(super) fn http_conf(config: &Config) -> String {
-    let server = match &config.server.listen {
+pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
+    let server = match cgi.map_or(&config.server.listen, |cgi| &cgi.wrapper) {
         Listen::Unix(path) => Escaped::nginx_literal(&format!("unix:{}", path.display())),
         Listen::Tcp(address) => Escaped::nginx_literal(&address.to_string()),
     };
@@ -61,6 +61,8 @@ pub(super) fn http_conf(config: &Config) -> String {
             ("ERROR_INTERNAL", Escaped::nginx(internal)),
         ],
         sections: &[
+            ("KEPT", cgi.is_none()),
+            ("CGI", cgi.is_some()),
             ("LIMIT", is_limited(config)),
             (
                 "DOLLAR",
@@ -71,7 +73,8 @@ pub(super) fn http_conf(config: &Config) -> String {
     .fill()
 }
 
-pub(super) fn server_conf(config: &Config) -> String {
+pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
+    let script = cgi.map_or("", |cgi| &cgi.script);
     let burst = match config.limits.burst {
         0 => String::new(),
         burst => format!(" burst={burst} nodelay"),
@@ -91,6 +94,7 @@ pub(super) fn server_conf(config: &Config) -> String {
                 "READ_TIMEOUT",
                 Escaped::number(config.fetch.timeout().as_secs() + REPLY_MARGIN),
             ),
+            ("CGI_SCRIPT", Escaped::nginx(script)),
             ("LIMIT_BURST", Escaped::written(burst)),
             (
                 "EXPIRING_IMAGE",
@@ -101,7 +105,11 @@ pub(super) fn server_conf(config: &Config) -> String {
                 image_pattern(|duration| duration == StoreDuration::Lifetime),
             ),
         ],
-        sections: &[("LIMIT", is_limited(config))],
+        sections: &[
+            ("KEPT", cgi.is_none()),
+            ("CGI", cgi.is_some()),
+            ("LIMIT", is_limited(config)),
+        ],
     }
     .fill()
 }
@@ -117,6 +125,24 @@ pub(super) fn own_conf(own: &OwnNginx) -> String {
             ),
         ],
         sections: &[("USER", own.worker_user.is_some())],
+    }
+    .fill()
+}
+
+pub(super) fn site_conf(site: &Site) -> String {
+    let listen: Vec<_> = site
+        .listen
+        .iter()
+        .map(|listen| format!("    listen {listen};"))
+        .collect();
+    Template {
+        text: include_str!("../../nginx/corenexis-cdn.site.conf"),
+        values: &[
+            ("LISTEN", Escaped::written(listen.join("\n"))),
+            ("SERVER_NAME", Escaped::written(&*site.name)),
+            ("SNIPPET", Escaped::nginx_literal(&site.snippet)),
+        ],
+        sections: &[],
     }
     .fill()
 }

@@ -19,6 +19,9 @@ fn options() -> Options {
         binary: "/usr/local/bin/corenexis-cdn".to_owned(),
         config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
         user: "corenexis-cdn".to_owned(),
+        nginx_group: "www-data".to_owned(),
+        site: None,
+        cgi: None,
         own_nginx: Some(OwnNginx {
             listen: "127.0.0.1:8080".parse().expect("an address"),
             worker_user: None,
@@ -82,9 +85,20 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                 paths,
                 [
                     "cron/corenexis-cdn",
+                    "cron/corenexis-cdn.crontab",
+                    "cron/corenexis-cdn.logrotate",
+                    "cron/corenexis-cdn.periodic",
                     "nginx/corenexis-cdn.http.conf",
                     "nginx/corenexis-cdn.server.conf",
                     "nginx/nginx.conf",
+                    "service/corenexis-cdn-sweep.service",
+                    "service/corenexis-cdn-sweep.timer",
+                    "service/corenexis-cdn.cgi",
+                    "service/corenexis-cdn.init",
+                    "service/corenexis-cdn.openrc",
+                    "service/corenexis-cdn.service",
+                    "service/corenexis-cdn.socket",
+                    "service/corenexis-cdn.user",
                     "www/image/docs/corenexis-cdn.postman_collection.json",
                     "www/image/docs/corenexis-cdn.sxcu",
                     "www/image/docs/corenexis-upload",
@@ -102,7 +116,12 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                 ]
             );
             for file in files {
-                assert_eq!(file.mode, 0o644, "{}", file.path);
+                let mode = if !file.path.starts_with("www/") && file.contents.starts_with(b"#!") {
+                    0o755
+                } else {
+                    0o644
+                };
+                assert_eq!(file.mode, mode, "{}", file.path);
                 let text = String::from_utf8(file.contents.into_owned()).expect("text");
                 for (position, _) in text.match_indices('@') {
                     let name: String = text[position + 1..]
@@ -291,31 +310,6 @@ fn pages_carry_no_inline_code_and_absolute_addresses_where_other_sites_read_them
             "{line}"
         );
     }
-}
-
-#[test]
-fn the_crontab_quotes_for_cron_and_shell() {
-    let line = |options: &Options| {
-        file(&config(""), options, "cron/corenexis-cdn")
-            .lines()
-            .last()
-            .map(str::to_owned)
-    };
-    let end = r#"sweep 2>&1) || [ $? -eq 75 ] || echo "$output""#;
-    assert_eq!(
-        line(&options()),
-        Some(format!(
-            "*/10 * * * * corenexis-cdn output=$('/usr/local/bin/corenexis-cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
-        ))
-    );
-    let mut special = options();
-    special.binary = "/opt/it's 100% $(x)/cdn".to_owned();
-    assert_eq!(
-        line(&special),
-        Some(format!(
-            r"*/10 * * * * corenexis-cdn output=$('/opt/it'\''s 100\% $(x)/cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
-        ))
-    );
 }
 
 #[test]

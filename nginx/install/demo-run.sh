@@ -1,0 +1,221 @@
+# shellcheck shell=sh
+# The two processes of the demo, its check, and what it prints.
+
+# start LOG COMMAND... runs it in the background and sets $started. In a session of its own, where the terminal's Ctrl-C does not reach
+# it: this script ends the two processes in their order.
+start() {
+  start_log=$1
+  shift
+  if have setsid; then
+    setsid "$@" >>"$start_log" 2>&1 </dev/null &
+  else
+    "$@" >>"$start_log" 2>&1 </dev/null &
+  fi
+  started=$!
+  echo "$started" >>"$state/run/children"
+}
+
+start_responder() {
+  case $listen in
+  unix:/*) socket=${listen#unix:} ;;
+  *) socket='' ;;
+  esac
+  # One that is there was left behind by a responder that was killed; the lock says that none runs.
+  [ ! -S "$socket" ] || rm -f -- "$socket"
+  start "$responder_log" "$bin" --config "$config" serve
+  responder_pid=$started
+  [ -n "$socket" ] || return 0
+  # nginx would log each request that finds no socket as an error.
+  deadline=$(($(date +%s) + HEALTHY_WITHIN))
+  until [ -S "$socket" ] || [ "$(date +%s)" -ge "$deadline" ]; do
+    responder_runs || exit 1
+    nap
+  done
+}
+
+start_nginx() {
+  # An nginx before 1.19.5 has no -e and complains on standard error until it has read its configuration.
+  set -- -p "$state/nginx" -c "$nginx_conf"
+  if nginx -h 2>&1 | grep -q -- '-e filename'; then
+    set -- "$@" -e "$nginx_log"
+  fi
+  set -- "$@" -g 'daemon off;'
+  nginx "$@" -t >"$state/nginx/logs/test.log" 2>&1 || {
+    say "nginx refuses the rendered configuration:"
+    show "$state/nginx/logs/test.log"
+    exit 1
+  }
+  start "$nginx_log" nginx "$@"
+  nginx_pid=$started
+}
+
+wait_until_healthy() {
+  deadline=$(($(date +%s) + HEALTHY_WITHIN))
+  until failure=$(local_curl --fail --output /dev/null --max-time 2 "$url/image/v2/health" 2>&1); do
+    still_running || exit 1
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      say "The demo did not become healthy within $HEALTHY_WITHIN seconds: $failure"
+      show_logs
+      exit 1
+    fi
+    nap
+  done
+  # Somebody else's server may have taken the port in between, and then nginx has ended.
+  still_running || exit 1
+}
+
+# The next three say why a process does not live any more.
+still_running() {
+  responder_runs && nginx_runs
+}
+
+responder_runs() {
+  if ! kill -0 "$responder_pid" 2>/dev/null; then
+    gone=$responder_pid responder_pid=''
+    say_ended 'The responder' "$gone" "$responder_log"
+    return 1
+  fi
+}
+
+nginx_runs() {
+  if ! kill -0 "$nginx_pid" 2>/dev/null; then
+    gone=$nginx_pid nginx_pid=''
+    say_ended nginx "$gone" "$nginx_log"
+    return 1
+  fi
+}
+
+# say_ended NAME PID LOG
+say_ended() {
+  status=0
+  wait "$2" 2>/dev/null || status=$?
+  if [ "$status" -gt 128 ]; then
+    say "$1 was ended by signal $((status - 128)). The end of its log, $3:"
+  else
+    say "$1 ended by itself with status $status. The end of its log, $3:"
+  fi
+  show "$3"
+}
+
+show_logs() {
+  for log in "$responder_log" "$nginx_log"; do
+    say "The end of $log:"
+    show "$log"
+  done
+}
+
+# end PID SECONDS asks once more, firmly, when a process that was asked to end has not done so in time.
+end() {
+  deadline=$(($(date +%s) + $2))
+  while kill -0 "$1" 2>/dev/null; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then
+      say "Process $1 did not end within $2 seconds: killing it"
+      kill -KILL "$1" 2>/dev/null || true
+      break
+    fi
+    nap
+  done
+  wait "$1" 2>/dev/null || true
+}
+
+# nginx first, so that nothing new arrives while the responder finishes what it has.
+clean_up() {
+  status=$?
+  trap '' INT TERM HUP
+  trap - EXIT
+  set +e
+  rm -f -- "$state/demo.env" "$state/demo.env.new"
+  if [ -n "$nginx_pid" ]; then
+    kill -QUIT "$nginx_pid" 2>/dev/null
+    end "$nginx_pid" 10
+  fi
+  if [ -n "$responder_pid" ]; then
+    kill -TERM "$responder_pid" 2>/dev/null
+    end "$responder_pid" 15
+  fi
+  rm -f -- "$lock" "$state/run/children"
+  exit "$status"
+}
+
+# A demo that runs was asked to end and does: 0. One that was still starting has not done what it was asked to.
+end_by_signal() {
+  say ""
+  if [ -n "$running" ]; then
+    say "Ending the demo."
+    exit 0
+  fi
+  exit "$1"
+}
+
+# ---------------------------------------------------------------- the check, and what is printed
+
+# The documented call, with a file whose name needs no quoting wherever this tree lies.
+check_upload() {
+  answer=$(cd -- "$here/tests/samples" && local_curl --max-time 60 -X POST \
+    -F "client_id=client_3m_plan" \
+    -F "client_token=$DEMO_TOKEN" \
+    -F "store_duration=7D" \
+    -F "image=@$SAMPLE" \
+    "$url/image/v2/") || check_failed "the upload got no answer"
+  image=$(printf '%s\n' "$answer" | sed -n 's/.*"url":"\([^"]*\)".*/\1/p')
+  case $image in
+  "$url"/p/*) ;;
+  *) check_failed "the upload was answered with: $answer" ;;
+  esac
+  local_curl --fail --max-time 60 --output "$state/run/fetched" "$image" || check_failed "cannot fetch $image back"
+  cmp -- "$here/tests/samples/$SAMPLE" "$state/run/fetched" >&2 || check_failed "$image is not the file that was uploaded"
+  rm -f -- "$state/run/fetched"
+  printf '%s\n' "$answer"
+}
+
+check_failed() {
+  still_running || exit 1
+  say "install.sh: $1"
+  show_logs
+  exit 1
+}
+
+print_addresses() {
+  cat <<ADDRESSES
+
+image    $image
+viewer   $url/view/?img=${image#"$url/p/"}
+docs     $url/image/docs/
+clients  $(quote "$state/demo.env")
+
+curl -X POST -F "client_id=client_3m_plan" -F "client_token=$DEMO_TOKEN" -F "store_duration=7D" -F $(quote "image=@$(curl_file "$here/tests/samples/$SAMPLE")") $url/image/v2/
+
+ADDRESSES
+}
+
+# Prints $1 as a file name for curl's -F, to which a comma and a semicolon mean something.
+curl_file() {
+  case $1 in
+  *[,\;\"]*) printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')" ;;
+  *) printf '%s' "$1" ;;
+  esac
+}
+
+# For programs that want to use the demo: there once it is ready, gone when it has ended. It holds tokens.
+write_env() {
+  (
+    umask 077
+    while read -r name value; do
+      printf '%s=%s\n' "$name" "$(quote "$value")"
+    done >"$state/demo.env.new" <<ENV
+CDN_URL $url
+CDN_BIN $bin
+CDN_CONFIG $config
+CDN_DOCROOT $docroot
+CDN_PID $responder_pid
+CDN_NGINX_PID $nginx_pid
+CDN_FREE_ID client_free_plan
+CDN_FREE_TOKEN $(cat -- "$tokens/client_free_plan")
+CDN_3M_ID client_3m_plan
+CDN_3M_TOKEN $DEMO_TOKEN
+CDN_LIFETIME_ID client_lifetime_plan
+CDN_LIFETIME_TOKEN $(cat -- "$tokens/client_lifetime_plan")
+ENV
+  )
+  mv -- "$state/demo.env.new" "$state/demo.env"
+}

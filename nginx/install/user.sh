@@ -1,0 +1,274 @@
+# shellcheck shell=sh
+# An installation in a home directory, without root: install_for_user is all of it, top to bottom. The responder listens on a socket of
+# its own for an nginx of its own, or, with --no-nginx, on a port for the nginx of the host's administrator.
+
+install_for_user() {
+  set_user_places
+  make_temporary
+  recover
+  # Neither system accounts nor panels, nor what else only root can change.
+  panel=none site=own reads_anew=''
+  need_user_programs
+  get_binary
+  choose_user_config
+  : >"$tmp/wanted"
+  write_user_config
+  render_for_user
+  want_user_files
+  compare_files
+  find_user_renewal
+  if is_same && has_crontab; then
+    say "corenexis-cdn is installed here as it should be: nothing to do."
+    check_health
+    return
+  fi
+  print_plan
+  if [ -n "$dry_run" ]; then
+    say "This was a dry run: nothing was written."
+    return
+  fi
+  confirm
+
+  begin
+  chmod -- 700 "$config_directory" "$record"
+  make_user_directories
+  place_config
+  place_files
+  test_own_nginx
+  start_supervisor
+  enter_crontab
+  if can_probe; then
+    smoke_test
+  fi
+  finish
+  conclude_for_user
+}
+
+set_user_places() {
+  manager=user
+  ACCOUNT=$(id -un)
+  root_owner=''
+  [ -n "${HOME:-}" ] || err "HOME is not set: this installs into your home directory"
+  case $HOME in
+  *[[:cntrl:]]* | *\$*) err "the path of your home directory holds a character that nginx cannot serve from: $HOME" ;;
+  esac
+  : "${prefix:=$HOME/.local}"
+  config_directory=${XDG_CONFIG_HOME:-$HOME/.config}/corenexis-cdn
+  config=$config_directory/config.toml
+  record=$config_directory/install
+  data=${XDG_DATA_HOME:-$HOME/.local/share}/corenexis-cdn
+}
+
+need_user_programs() {
+  missing=''
+  [ -n "$no_nginx" ] || need_cmd nginx nginx
+  need_cmd curl curl
+  [ -x "$here/dist/corenexis-cdn" ] || need_cmd cc gcc
+  [ -z "$missing" ] || install_packages "$missing"
+  [ -x "$here/dist/corenexis-cdn" ] || need_rust
+}
+
+choose_user_config() {
+  if [ -e "$config" ]; then
+    config_source=$config
+    public_url=$(config_value site public_url)
+    return
+  fi
+  config_source=$tmp/config.toml
+  if [ -n "$no_nginx" ]; then
+    [ -n "$domain" ] || usage_error "with --user --no-nginx, --domain NAME says whose site of the host's nginx the images belong to"
+    public_url=https://$domain
+    : "${port:=9000}"
+  else
+    : "${port:=8080}"
+    is_free "$port" || err "port $port is in use: choose another with --port"
+    # Without a name it is for this machine alone.
+    public_url=http://${domain:-127.0.0.1}:$port
+  fi
+}
+
+write_user_config() {
+  if [ ! -e "$config" ]; then
+    title="corenexis-cdn of $ACCOUNT" apply="After a change run install.sh --user again."
+    listen=unix:$data/run/cdn.sock docroot=$data/docroot ledger=$data/ledger.db min_free=256MiB limits='10 40 10' log=''
+    if [ -n "$no_nginx" ]; then
+      # The nginx of somebody else cannot reach a socket of this account.
+      listen=tcp:127.0.0.1:$port
+    elif [ "${#data}" -gt $((SOCKET_PATH_MAX - 17)) ]; then
+      err "the path $data/run/cdn.sock is too long for a socket: set XDG_DATA_HOME to a shorter one"
+    fi
+    config_text >"$config_source"
+  fi
+  docroot=$(config_value storage docroot "$config_source")
+  ledger=$(config_value ledger path "$config_source")
+  log=$(config_value server log "$config_source")
+  listen=$(config_value server listen "$config_source")
+  case $listen in
+  tcp:*) no_nginx=1 ;;
+  esac
+  probe_to='' probe_url=$public_url
+  if [ -z "$no_nginx" ]; then
+    # The port is the one of the configuration from the second time on.
+    host=${public_url#*://}
+    port=${host##*:}
+    case $port in *[!0-9]* | '') err "[site] public_url = \"$public_url\" in $config has no port for the nginx of your own: add one" ;; esac
+    own_listen=0.0.0.0:$port
+    case $host in 127.0.0.1:*) own_listen=$host ;; esac
+    probe_url=http://127.0.0.1:$port
+  fi
+}
+
+render_for_user() {
+  set -- --binary "$prefix/bin/corenexis-cdn" --config-path "$config" --user "$ACCOUNT"
+  [ -n "$no_nginx" ] || set -- "$@" --nginx-listen "$own_listen"
+  # The files for a responder that fcgiwrap starts, for hosts that let no process stay.
+  {
+    "$bin" --config "$config_source" render "$tmp/rendered" "$@" &&
+      "$bin" --config "$config_source" render "$tmp/cgi" "$@" \
+        --cgi-wrapper unix:/run/fcgiwrap.socket --cgi-script "$data/corenexis-cdn.cgi"
+  } >/dev/null ||
+    err "the files cannot be made from $config_source: the line above says why"
+}
+
+want_user_files() {
+  want "$bin" "$prefix/bin/corenexis-cdn" 755 ''
+  for file in $(cd -- "$tmp/rendered/www" && find . -type f | sort); do
+    want "$tmp/rendered/www/${file#./}" "$docroot/${file#./}" 644 ''
+  done
+  [ -n "$no_nginx" ] || want "$tmp/rendered/nginx/nginx.conf" "$data/nginx/conf/nginx.conf" 644 ''
+  for file in corenexis-cdn.http.conf corenexis-cdn.server.conf; do
+    want "$tmp/rendered/nginx/$file" "$data/nginx/conf/$file" 644 ''
+    want "$tmp/cgi/nginx/$file" "$data/nginx/fcgiwrap/$file" 644 ''
+  done
+  want "$tmp/rendered/service/corenexis-cdn.user" "$data/corenexis-cdn-user" 755 ''
+  want "$tmp/rendered/service/corenexis-cdn.cgi" "$data/corenexis-cdn.cgi" 755 ''
+}
+
+find_user_renewal() {
+  renew=''
+  # Pages are read by nginx itself; anything else is for a process to read again.
+  if changes "$prefix/*" || changes "$data/nginx/conf/*" || [ "$(recorded "$config" 2)" != "$(checksum "$config_source")" ]; then
+    renew=1
+  fi
+}
+
+make_user_directories() {
+  make_directory "$data" 755 ''
+  make_directory "$(dirname -- "$ledger")" 700 '' remove-tree
+  make_directory "$docroot" 755 '' remove-tree
+  for directory in run logs nginx nginx/logs nginx/run nginx/conf; do
+    make_directory "$data/$directory" 755 '' remove-tree
+  done
+}
+
+test_own_nginx() {
+  [ -z "$no_nginx" ] || return 0
+  # An nginx before 1.19.5 has no -e and complains on standard error until it has read its configuration.
+  set -- -p "$data/nginx" -c "$data/nginx/conf/nginx.conf"
+  if nginx -h 2>&1 | grep -q -- '-e filename'; then
+    set -- "$@" -e "$data/nginx/logs/error.log"
+  fi
+  nginx "$@" -t >"$tmp/nginx.said" 2>&1 || {
+    show "$tmp/nginx.said"
+    err "nginx refuses the rendered configuration: the lines above say why"
+  }
+}
+
+start_supervisor() {
+  [ -z "$no_service" ] || return 0
+  if ! service_runs; then
+    say "Starting the responder"
+    journal stop-service
+    "$data/corenexis-cdn-user" start || err "the responder could not be started: $data/logs/responder.log says why"
+  elif [ -n "$renew" ]; then
+    say "Renewing the responder"
+    journal renew-service
+    "$data/corenexis-cdn-user" restart || err "the responder could not be renewed: $data/logs/responder.log says why"
+  fi
+}
+
+stop_supervisor() {
+  [ ! -x "$data/corenexis-cdn-user" ] || "$data/corenexis-cdn-user" stop
+}
+
+# ---------------------------------------------------------------- crontab
+
+# The lines that are to be in the crontab.
+crontab_lines() {
+  [ -n "$no_service" ] || printf '@reboot %s start %s\n' "$(cron_word "$data/corenexis-cdn-user")" "$MARK"
+  [ -n "$no_cron" ] || sed "s/\$/ $MARK/" "$tmp/rendered/cron/corenexis-cdn.crontab"
+}
+
+# cron reads a percent sign as the end of the line.
+cron_word() {
+  quote "$1" | sed 's/%/\\%/g'
+}
+
+wants_crontab() {
+  [ -z "$no_service" ] || [ -z "$no_cron" ]
+}
+
+has_crontab() {
+  wants_crontab || return 0
+  have crontab || return 0
+  crontab_lines >"$tmp/lines"
+  crontab -l 2>/dev/null | grep -F -- "$MARK" | cmp -s - "$tmp/lines"
+}
+
+enter_crontab() {
+  wants_crontab && ! has_crontab || return 0
+  if ! have crontab; then
+    say "This host has no crontab command. Have these lines run by what it has instead:"
+    crontab_lines >&2
+    return
+  fi
+  crontab_lines >"$tmp/lines"
+  if crontab -l >"$record/undo/crontab" 2>/dev/null; then
+    journal restore-crontab '' "$record/undo/crontab"
+  else
+    journal restore-crontab
+    : >"$record/undo/crontab"
+  fi
+  {
+    grep -vF -- "$MARK" "$record/undo/crontab" || true
+    cat -- "$tmp/lines"
+  } >"$tmp/crontab"
+  crontab "$tmp/crontab" || err "the crontab was not accepted: the line above says why; --no-cron --no-service do without"
+}
+
+# restore_crontab [FILE]
+restore_crontab() {
+  if [ -n "$1" ]; then
+    crontab "$1"
+  else
+    crontab -r 2>/dev/null
+  fi
+}
+
+leave_crontab() {
+  have crontab && crontab -l >"$record/undo/crontab" 2>/dev/null && grep -qF -- "$MARK" "$record/undo/crontab" || return 0
+  journal restore-crontab '' "$record/undo/crontab"
+  if grep -vF -- "$MARK" "$record/undo/crontab" >"$tmp/crontab"; then
+    crontab "$tmp/crontab"
+  else
+    crontab -r
+  fi
+}
+
+# ---------------------------------------------------------------- what is left to say
+
+conclude_for_user() {
+  say ""
+  say "corenexis-cdn is installed: $public_url"
+  if [ -n "$no_nginx" ]; then
+    say "For the administrator of the host's nginx, whose workers have to be able to read $docroot:"
+    say "  include $data/nginx/conf/corenexis-cdn.http.conf; inside http { }"
+    say "  include $data/nginx/conf/corenexis-cdn.server.conf; inside the server { } of the site"
+    say "Where no process may stay, fcgiwrap can start the responder for each request: then those in $data/nginx/fcgiwrap instead,"
+    say "and fcgiwrap has to run as $ACCOUNT."
+  fi
+  [ -z "$no_service" ] || say "Left to do: run '$data/corenexis-cdn-user start'"
+  add_test_client
+  ! "$prefix/bin/corenexis-cdn" doctor --help >/dev/null 2>&1 || run_doctor
+  say "A client that may upload:  $(cdn_by_hand) client add shop --plan 3m"
+}

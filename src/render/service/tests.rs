@@ -1,0 +1,123 @@
+use super::*;
+use crate::render::render;
+
+fn config(toml: &str) -> Config {
+    Config::from_toml(&format!(
+        "[site]\npublic_url = \"https://cdn.example.com\"\n{toml}"
+    ))
+    .expect("a valid configuration")
+}
+
+fn options() -> Options {
+    Options {
+        binary: "/usr/local/bin/corenexis-cdn".to_owned(),
+        config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
+        user: "corenexis-cdn".to_owned(),
+        nginx_group: "www-data".to_owned(),
+        site: None,
+        cgi: None,
+        own_nginx: None,
+        demo_client: None,
+    }
+}
+
+fn file(toml: &str, options: &Options, path: &str) -> String {
+    let files = render(&config(toml), options).expect("valid options");
+    let file = files.into_iter().find(|file| file.path == path);
+    String::from_utf8(file.expect(path).contents.into_owned()).expect("text")
+}
+
+#[test]
+fn the_units_name_what_the_configuration_says() {
+    let socket = file("", &options(), "service/corenexis-cdn.socket");
+    for line in [
+        "ListenStream=/run/corenexis-cdn.sock",
+        "SocketUser=corenexis-cdn",
+        "SocketGroup=www-data",
+    ] {
+        assert!(socket.lines().any(|found| found == line), "{line}");
+    }
+    let service = file("", &options(), "service/corenexis-cdn.service");
+    for line in [
+        "ExecStart=/usr/local/bin/corenexis-cdn --config /etc/corenexis-cdn/config.toml serve",
+        "ReadWritePaths=/var/www/corenexis-cdn /var/lib/corenexis-cdn",
+        "ProtectHome=yes",
+    ] {
+        assert!(service.lines().any(|found| found == line), "{line}");
+    }
+}
+
+#[test]
+fn a_port_has_no_owner() {
+    let toml = "[server]\nlisten = \"tcp:127.0.0.1:9000\"\n";
+    let socket = file(toml, &options(), "service/corenexis-cdn.socket");
+    assert!(socket.contains("ListenStream=127.0.0.1:9000\n") && !socket.contains("SocketUser"));
+    let script = file(toml, &options(), "service/corenexis-cdn.init");
+    assert!(script.contains("spawn-fcgi -a 127.0.0.1 -p 9000 ") && !script.contains("SOCKET"));
+}
+
+#[test]
+fn paths_in_homes_stay_visible_to_the_service() {
+    let toml =
+        "[server]\nlog = \"/srv/100% logs/cdn.log\"\n[storage]\ndocroot = \"/home/shop/web\"\n";
+    let service = file(toml, &options(), "service/corenexis-cdn.service");
+    assert!(!service.contains("ProtectHome"));
+    let line = "ReadWritePaths=/home/shop/web /var/lib/corenexis-cdn \"/srv/100%% logs\"\n";
+    assert!(service.contains(line), "{service}");
+    let rotation = file(toml, &options(), "cron/corenexis-cdn.logrotate");
+    assert!(rotation.contains("\n\"/srv/100% logs/cdn.log\" {\n"));
+}
+
+#[test]
+fn scripts_quote_their_paths() {
+    let mut special = options();
+    special.binary = "/opt/it's $HOME/cdn".to_owned();
+    for path in [
+        "service/corenexis-cdn.init",
+        "service/corenexis-cdn.openrc",
+        "service/corenexis-cdn.user",
+        "service/corenexis-cdn.cgi",
+        "cron/corenexis-cdn.periodic",
+    ] {
+        let script = file("", &special, path);
+        assert!(script.contains(r"'/opt/it'\''s $HOME/cdn'"), "{path}");
+    }
+    let unit = file("", &special, "service/corenexis-cdn.service");
+    assert!(unit.contains("ExecStart=\"/opt/it's $$HOME/cdn\" --config "));
+}
+
+#[test]
+fn the_sweeps_cron_lines_are_the_same_but_for_the_account() {
+    let system = file("", &options(), "cron/corenexis-cdn");
+    let own = file("", &options(), "cron/corenexis-cdn.crontab");
+    let (_, command) = own.split_once("* * * * ").expect("a line");
+    assert!(command.starts_with("output=$(flock -n '/etc/corenexis-cdn/config.toml' "));
+    assert!(system.ends_with(command));
+}
+
+#[test]
+fn the_crontab_quotes_for_cron_and_shell() {
+    let line = |options: &Options| {
+        file("", options, "cron/corenexis-cdn")
+            .lines()
+            .last()
+            .map(str::to_owned)
+    };
+    let begin = "*/10 * * * * corenexis-cdn { [ -d /run/systemd/system ] && [ -e /etc/systemd/system/timers.target.wants/corenexis-cdn-sweep.timer ]; } \
+        || output=$(flock -n '/etc/corenexis-cdn/config.toml'";
+    let end = r#"sweep 2>&1) || [ $? -eq 75 ] || [ -z "$output" ] || echo "$output""#;
+    assert_eq!(
+        line(&options()),
+        Some(format!(
+            "{begin} '/usr/local/bin/corenexis-cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
+        ))
+    );
+    let mut special = options();
+    special.binary = "/opt/it's 100% $(x)/cdn".to_owned();
+    assert_eq!(
+        line(&special),
+        Some(format!(
+            r"{begin} '/opt/it'\''s 100\% $(x)/cdn' --config '/etc/corenexis-cdn/config.toml' {end}"
+        ))
+    );
+}
