@@ -22,7 +22,9 @@ use crate::metrics::{self, Metrics, Present};
 use crate::random;
 use crate::response::Response;
 use crate::store::Store;
+use crate::store::path::ImagePath;
 use crate::upload;
+use crate::view::{self, Part};
 use trace::Milliseconds;
 pub(crate) use trace::{Stage, Trace};
 
@@ -45,8 +47,11 @@ pub struct Api {
 }
 
 impl Api {
-    /// Answers one request and logs it.
+    /// Answers one request and logs it, unless it is a part of a page that nginx logs already.
     pub fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
+        if let Some(part) = params.get(view::PART) {
+            return self.part_of_viewer(part, params);
+        }
         let began = Instant::now();
         let mut trace = Trace::default();
         let request_id = request_id(params);
@@ -118,6 +123,19 @@ impl Api {
             .into()),
             _ => Err(Refusal::NotFound.into()),
         }
+    }
+
+    /// A part of the viewer page; empty when there is nothing to say, for which the page has words of its own.
+    fn part_of_viewer(&self, part: &[u8], params: &Params) -> Response {
+        let path = params.get(view::IMAGE).and_then(|path| {
+            let path = str::from_utf8(path).ok()?;
+            path.parse::<ImagePath>().ok()
+        });
+        let image = path.and_then(|path| self.ledger.image(&path).ok().flatten());
+        let html = image
+            .zip(Part::named(part))
+            .map(|(image, part)| part.html(&image, (self.clock)()));
+        Response::text(view::MEDIA_TYPE, html.unwrap_or_default())
     }
 
     fn metrics(&self) -> Response {

@@ -20,7 +20,7 @@
 //! response   the documented JSON
 //! ```
 //!
-//! `sweep` deletes what has expired, `render` writes the files of nginx and cron, `doctor` says whether an installation works, `commands` is
+//! `view` tells the viewer page what the ledger knows of an image, `sweep` deletes what has expired, `render` writes the files of nginx and cron, `doctor` says whether an installation works, `commands` is
 //! the command line over all of it.
 //!
 //! # What always holds
@@ -59,3 +59,4 @@ pub mod store;
 pub mod sweep;
 mod upload;
 pub mod verify;
+mod view;

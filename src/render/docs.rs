@@ -10,6 +10,7 @@ use crate::export::errors::documented;
 use crate::image::ImageType;
 use crate::plan::{Plan, StoreDuration, UrlKind};
 use crate::store::path::content_type_of;
+use crate::view::format_name;
 
 /// Seconds that a client waits longer than the service itself does for a download.
 const CLIENT_MARGIN: u64 = 40;
@@ -314,12 +315,7 @@ fn never_note(durations: &[StoreDuration]) -> Escaped {
 
 /// The names of the image types, as people say them.
 fn formats() -> String {
-    let names = ImageType::ALL.map(|image_type| match image_type {
-        ImageType::Jpeg => "JPEG",
-        ImageType::Png => "PNG",
-        ImageType::Gif => "GIF",
-        ImageType::WebP => "WebP",
-    });
+    let names = ImageType::ALL.map(format_name);
     let [first @ .., last] = names;
     format!("{} and {last}", first.join(", "))
 }

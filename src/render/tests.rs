@@ -178,7 +178,8 @@ fn nginx_waits_longer_than_a_download_may_take() {
             &server("[fetch]\ntimeout = \"2m\"\n"),
             "fastcgi_read_timeout"
         ),
-        ["fastcgi_read_timeout 135s;"]
+        ["fastcgi_read_timeout 135s;", "fastcgi_read_timeout 2s;"],
+        "the second is for the viewer, which downloads nothing"
     );
 }
 
@@ -269,7 +270,7 @@ fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
     assert!(view.contains(r#"<a href="https://example.com/report?a=1&amp;b=&quot;2&quot;""#));
     let hostile = "<!--# include virtual=\"/x\" --><script>'&";
     for text in pages(hostile) {
-        assert!(!text.contains("<!--# include"));
+        assert!(!text.contains("virtual=\"/x\""));
         assert!(!text.contains("<script>"));
         assert!(
             text.contains("&lt;!--# include virtual=&quot;/x&quot; --&gt;&lt;script&gt;&#39;&amp;")

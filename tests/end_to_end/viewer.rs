@@ -2,7 +2,7 @@
 
 use crate::http::{self, Reply};
 use crate::images::PNG;
-use crate::site::{Site, path_of};
+use crate::site::{Launch, Site, path_of};
 
 /// An address has two replies. nginx adds a `Vary` of its own for compression.
 const VARY: &str = "Accept, Sec-Fetch-Dest";
@@ -43,10 +43,81 @@ fn an_image_has_a_page() {
             assert!(page.contains(&piece), "{piece} is not in {page}");
         }
         assert!(!page.contains("<!--#"), "an include was left: {page}");
+        for fact in [
+            "<meta property=\"og:image:width\" content=\"160\">",
+            "<dt>Dimensions</dt><dd>160 × 160</dd>",
+            "<dt>Format</dt><dd>PNG</dd>",
+            "<dt>Size</dt><dd>8 KiB</dd>",
+            &format!("<time datetime=\"{}\">", expires_at(&site, path)),
+        ] {
+            assert_eq!(page.matches(fact).count(), 1, "{fact} in {page}");
+        }
         for asset in ["/view/view.css", "/view/view.js", "/view/icon.svg"] {
             assert!(page.contains(asset), "{asset}");
             assert_eq!(site.get(asset).status, 200, "{asset}");
         }
+    }
+}
+
+/// The last day of an image, as the ledger has it.
+fn expires_at(site: &Site, path: &str) -> String {
+    site.ledger()
+        .query_row(
+            "SELECT date(expires_at - 1, 'unixepoch') FROM image WHERE path = ?1",
+            [path],
+            |row| row.get(0),
+        )
+        .expect("a row")
+}
+
+#[test]
+fn a_lasting_image_says_so() {
+    let site = Site::start();
+    let path = site.store("lifetime", "LTF", PNG);
+    let reply = site.get(&format!("/view/?img={path}"));
+    let page = reply.text();
+    assert!(page.contains("<dd>Kept for good</dd>"), "{page}");
+    assert!(!page.contains("<dt>Expires</dt>"), "{page}");
+}
+
+/// The page is nginx's own: without a responder, or a row, it says what the address says.
+#[test]
+fn an_image_has_a_page_when_nobody_knows_more_of_it() {
+    for launch in [Launch::Plain, Launch::Absent] {
+        let site = Site::plan()
+            .launch(launch)
+            .expect("while connecting to upstream")
+            .start();
+        let path = "d/ap5/AbCdEfGhIj.png";
+        let file = site.file(path);
+        std::fs::create_dir_all(file.parent().expect("a directory")).expect("a directory");
+        std::fs::write(&file, PNG).expect("a file");
+        let reply = site.get(&format!("/view/?img={path}"));
+        assert_eq!(reply.status, 200);
+        let page = reply.text();
+        for piece in [
+            &format!("<img id=\"image\" src=\"/p/{path}\""),
+            "<dt>Format</dt><dd>PNG</dd>",
+            "<dt>Availability</dt><dd>Kept for 7 days</dd>",
+            "</html>",
+        ] {
+            assert!(page.contains(piece), "{piece} is not in {page}");
+        }
+        assert!(!page.contains("<!--#"), "an include was left: {page}");
+        assert!(!page.contains("og:image:width"), "{page}");
+    }
+}
+
+/// What nginx includes is not for others to ask for.
+#[test]
+fn the_parts_of_the_page_are_not_served_by_themselves() {
+    let site = Site::start();
+    let path = site.store("free", "7D", PNG);
+    for target in [
+        format!("/view/.part.html?part=facts&img={path}"),
+        "/view/page.html".to_owned(),
+    ] {
+        assert_eq!(site.get(&target).status, 404, "{target}");
     }
 }
 

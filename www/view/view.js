@@ -1,5 +1,5 @@
-// The page is complete without this file. It adds buttons that copy and share, full size in place, and what the browser learns about
-// the image by itself.
+// The page is complete without this file. It adds buttons that copy and share, full size in place, and, when the page could not be told
+// about the image, what the browser learns by itself.
 "use strict";
 
 (() => {
@@ -10,19 +10,17 @@
   // ---- Copying and sharing -------------------------------------------------------------------------------------------------
 
   const copy = async (field) => {
-    field.select();
     // Pages without https have no navigator.clipboard.
-    if (navigator.clipboard) {
-      await navigator.clipboard.writeText(field.value);
-    } else if (!document.execCommand("copy")) {
-      throw new Error("refused");
-    }
+    if (navigator.clipboard) return navigator.clipboard.writeText(field.value);
+    field.select();
+    if (!document.execCommand("copy")) throw new Error("refused");
   };
 
   for (const button of document.querySelectorAll("[data-copy]")) {
     const field = by_id(button.dataset.copy);
+    const name = button.textContent;
     button.hidden = false;
-    button.setAttribute("aria-label", "Copy " + field.labels[0].textContent);
+    if (name === "Copy") button.setAttribute("aria-label", "Copy: " + field.labels[0].textContent);
     button.addEventListener("click", async () => {
       try {
         await copy(field);
@@ -31,10 +29,11 @@
         said.textContent = "Copied to the clipboard";
       } catch {
         // The text is selected, so the keyboard can still copy it.
+        field.select();
         button.textContent = "Ctrl+C";
       }
       setTimeout(() => {
-        button.textContent = "Copy";
+        button.textContent = name;
         button.classList.remove("done");
         said.textContent = "";
       }, 2000);
@@ -132,6 +131,8 @@
 
   const describe = async () => {
     mark();
+    // The page says it all already, unless nobody answered nginx.
+    if (!by_id("size")) return;
     if (image.naturalWidth) fill("dimensions", image.naturalWidth + " × " + image.naturalHeight);
     const reply = await fetch(image.src, { method: "HEAD" });
     if (!reply.ok) return;
@@ -142,7 +143,7 @@
     const left = expires - Date.now();
     if (left > 0) {
       const day = new Date(expires - 1000).toLocaleDateString("en-GB", { dateStyle: "long", timeZone: "UTC" });
-      fill("expiry", `${day}, ${distance(left)}`, "Until " + new Date(expires).toUTCString());
+      fill("expiry", `${day}, ${distance(left)}`);
       by_id("expiry").querySelector("dt").textContent = "Expires";
     }
   };
