@@ -8,8 +8,21 @@ use std::process::Command;
 
 use crate::process::{output, program};
 
-/// Enough for what one round stores, and small enough to be written in a few seconds.
-const IMAGE_SIZE: u64 = 4 << 30;
+/// What a run needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// Of the file system that is made for it.
+    pub bytes: u64,
+    pub bytes_per_file: u64,
+}
+
+impl Space {
+    /// Enough for what one round stores, and small enough to be written in a few seconds.
+    pub const ROUND: Self = Self {
+        bytes: 4 << 30,
+        bytes_per_file: 16 << 10,
+    };
+}
 
 /// Left on the host's own file system after the image was made.
 const SPARE: u64 = 2 << 30;
@@ -43,7 +56,7 @@ pub struct Disk {
 impl Disk {
     /// A directory below `chosen`, on the file system that is there. Without a choice: on a journaled ext4 of its own below
     /// `fallback` where this process may mount one, else below `fallback` itself.
-    pub fn prepare(chosen: Option<&Path>, fallback: &Path) -> io::Result<Self> {
+    pub fn prepare(chosen: Option<&Path>, fallback: &Path, space: Space) -> io::Result<Self> {
         let base = chosen.unwrap_or(fallback);
         fs::create_dir_all(base)?;
         let root = base
@@ -58,7 +71,7 @@ impl Disk {
             warnings: Vec::new(),
         };
         if chosen.is_none() {
-            match disk.mount_image() {
+            match disk.mount_image(space) {
                 Ok(()) => return Ok(disk),
                 Err(error) => disk
                     .warnings
@@ -74,7 +87,7 @@ impl Disk {
     }
 
     /// Makes an ext4 in a file and mounts it with direct I/O, so that the host's page cache does not stand between.
-    fn mount_image(&mut self) -> io::Result<()> {
+    fn mount_image(&mut self, space: Space) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Err(io::Error::other("only root may mount one"));
         }
@@ -83,20 +96,29 @@ impl Disk {
         };
         let (mkfs, losetup, mount) = (tool("mkfs.ext4")?, tool("losetup")?, tool("mount")?);
         let usage = rustix::fs::statvfs(&self.root)?;
-        if usage.f_bavail * usage.f_frsize < IMAGE_SIZE + SPARE {
-            return Err(io::Error::other("too little space"));
+        if usage.f_bavail * usage.f_frsize < space.bytes + SPARE {
+            return Err(io::Error::other(format!(
+                "it takes {} GiB, and {} GiB have to stay free",
+                space.bytes >> 30,
+                SPARE >> 30
+            )));
         }
         let image = self.root.join("ext4.img");
         // Written in full: blocks that the host's file system has to allocate first would slow down whoever touches them first.
         let mut file = File::create(&image)?;
         let zeros = vec![0; MIB];
-        for _ in 0..IMAGE_SIZE / MIB as u64 {
+        for _ in 0..space.bytes / MIB as u64 {
             file.write_all(&zeros)?;
         }
         file.sync_all()?;
         drop(file);
         let now = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
-        output(Command::new(mkfs).args(["-q", "-E", now]).arg(&image))?;
+        let files = space.bytes_per_file.to_string();
+        output(
+            Command::new(mkfs)
+                .args(["-q", "-E", now, "-i", &files])
+                .arg(&image),
+        )?;
         let device = output(
             Command::new(&losetup)
                 .args(["--find", "--show", "--direct-io=on"])

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::disk::{files, settle};
+use crate::disk::files;
 use crate::http::{Client, Reply};
 use crate::picture::{Picture, SERIAL};
 use crate::process::{cpu_time, machine_cpu_time, own_cpu_time};
@@ -198,8 +198,7 @@ fn verify(target: &Target, picture: &Picture, tally: &Tally) -> io::Result<()> {
             tally.latencies.len()
         )));
     }
-    stored.iter().try_for_each(fs::remove_file)?;
-    settle(&target.store)
+    target.empty()
 }
 
 /// Uploads `count` pictures and leaves them there; gives their paths.

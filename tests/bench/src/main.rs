@@ -2,8 +2,10 @@
 
 mod chart;
 mod disk;
+mod fastcgi;
 mod floors;
 mod goals;
+mod growth;
 mod http;
 mod load;
 mod options;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use disk::Disk;
+use disk::{Disk, Space};
 use floors::Floor;
 use load::{Round, STOP};
 use options::{Options, USAGE};
@@ -80,7 +82,12 @@ fn exit(outcome: io::Result<()>) -> ExitCode {
 fn run(options: &Options) -> io::Result<()> {
     stop_on_signals()?;
     let state = std::path::absolute(&options.state)?;
-    let disk = Disk::prepare(options.directory.as_deref(), &state)?;
+    let space = if options.growth {
+        options.scale.space()
+    } else {
+        Space::ROUND
+    };
+    let disk = Disk::prepare(options.directory.as_deref(), &state, space)?;
     let mut report = Report {
         disk: disk.description.clone(),
         warnings: disk.warnings.clone(),
@@ -96,6 +103,11 @@ fn run(options: &Options) -> io::Result<()> {
         php: &options.php,
         own: &own,
     };
+    if options.growth {
+        allow_many_files();
+        report.growth = Some(growth::run(&workshop, options)?);
+        return write(&report, options, &state.join("growth.json"));
+    }
     let targets = start(&workshop, options, &mut report)?;
     measure_uploads(&targets, options, &mut report)?;
     if options.floors {
@@ -105,17 +117,30 @@ fn run(options: &Options) -> io::Result<()> {
     if options.floors {
         measure_floors(disk.path(), options, &mut report)?;
     }
+    write(&report, options, &state.join("figures.json"))
+}
+
+fn write(report: &Report, options: &Options, json: &Path) -> io::Result<()> {
     print!("{}", report.table());
-    let json = options
-        .json
-        .clone()
-        .unwrap_or_else(|| state.join("figures.json"));
-    fs::write(&json, format!("{:#}\n", report.json()))?;
+    let json = options.json.as_deref().unwrap_or(json);
+    fs::write(json, format!("{:#}\n", report.json()))?;
     if let Some(file) = &options.svg {
-        fs::write(file, chart::svg(&report))?;
+        fs::write(file, chart::svg(report))?;
     }
     println!("\nfigures: {}", json.display());
     Ok(())
+}
+
+/// A thousand connections are more than the usual limit on open files. Processes that are started from here inherit it.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Where that is not allowed, the connections that fail say so.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 /// SIGINT and the like end the run in order, so that no server, mount or file stays behind.

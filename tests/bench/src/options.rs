@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::growth::Scale;
+
 pub const USAGE: &str = "usage: tests/bench/run [OPTIONS]
 
 Measures this project and its alternatives, each behind an nginx of its own, in interleaved rounds, and prints medians, ratios and
@@ -9,6 +11,7 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
 
   --brief              the durable and the relaxed project at 20 KiB over 16 and 64 connections: rates, CPU and goals in a minute
   --quick              20 KiB and 500 KiB over 16 connections, two short rounds
+  --growth             a ledger of 10 million images, a docroot and a sweep of a million, start, memory: minutes, and 10 GiB of disk
   --smoke              whether all of it works: half a second of everything at 20 KiB over 4 connections, debug builds
   --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
   --json FILE          write the figures there (default: target/bench/figures.json)
@@ -18,6 +21,7 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
   --connections N,…    connections (default: 1,16,64)
   --rounds N           rounds of each measurement, whose median counts (default: 3)
   --seconds S          length of a round (default: 3)
+  --rows N, --files N  another scale of --growth
   --no-floors          leave out the loops without a server";
 
 pub struct Options {
@@ -33,6 +37,8 @@ pub struct Options {
     pub rounds: usize,
     pub seconds: f64,
     pub floors: bool,
+    pub growth: bool,
+    pub scale: Scale,
 }
 
 impl Options {
@@ -51,6 +57,8 @@ impl Options {
             rounds: 3,
             seconds: 3.0,
             floors: true,
+            growth: false,
+            scale: Scale::FULL,
         };
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
@@ -80,6 +88,9 @@ impl Options {
                     options.rounds = 1;
                     options.seconds = 0.5;
                 }
+                "--growth" => options.growth = true,
+                "--rows" => options.scale.rows = numbers(&value()?, 1_000..=100_000_000)?[0] as u64,
+                "--files" => options.scale.files = numbers(&value()?, 1_000..=2_800_000)?[0] as u64,
                 "--no-floors" => options.floors = false,
                 "--binary" => options.binary = value()?.into(),
                 "--php" => options.php = value()?.into(),

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,9 +50,14 @@ impl Server {
                     self.last_words()
                 )));
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(1));
         }
         Ok(())
+    }
+
+    /// Its status, if it has ended.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     pub fn pid(&self) -> u32 {
@@ -201,8 +206,22 @@ fn seconds(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Bytes of memory that a process has now (`VmRSS`) or has had at most (`VmHWM`), shared pages included (proc(5), `status`).
-pub fn resident(pid: u32, line: &str) -> Option<u64> {
+/// Bytes of a process that are in memory, shared pages included (proc(5), `status`).
+pub fn resident(pid: u32) -> io::Result<u64> {
+    status_line(pid, "VmRSS").ok_or_else(|| io::Error::other("no VmRSS in /proc"))
+}
+
+/// The most that there were since its start, or since [`forget_peak`].
+pub fn peak_resident(pid: u32) -> io::Result<u64> {
+    status_line(pid, "VmHWM").ok_or_else(|| io::Error::other("no VmHWM in /proc"))
+}
+
+/// Begins with a new peak (proc(5), `clear_refs`).
+pub fn forget_peak(pid: u32) -> io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
+fn status_line(pid: u32, line: &str) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let value = text.lines().find_map(|found| found.strip_prefix(line))?;
     let kibibytes: u64 = value

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::goals;
 use crate::load::Round;
+use crate::{goals, growth};
 
 /// The medians of one target at one size and number of connections.
 pub struct Measurement {
@@ -42,6 +42,22 @@ impl Measurement {
             rates: rounds.iter().map(|round| round.rate).collect(),
         }
     }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "target": self.target,
+            "label": self.label,
+            "bytes": self.size,
+            "connections": self.connections,
+            "per_second": self.median.rate,
+            "p50_ms": self.median.p50,
+            "p99_ms": self.median.p99,
+            "cpu_ms": self.median.cpu,
+            "cpu_ms_of_load": self.median.load_cpu,
+            "cpu_of_others": self.median.others,
+            "per_second_of_rounds": self.rates,
+        })
+    }
 }
 
 /// Operations a second of a loop without a server.
@@ -60,6 +76,7 @@ pub struct Report {
     pub uploads: Vec<Measurement>,
     pub downloads: Vec<Measurement>,
     pub floors: Vec<FloorRate>,
+    pub growth: Option<growth::Report>,
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -111,8 +128,10 @@ impl Report {
         for skipped in &self.skipped {
             let _ = writeln!(out, "skipped: {skipped}");
         }
-        out += "CPU is that of the servers, nginx included, for each request; (load) that of this program, which runs on the same\n\
+        if !self.uploads.is_empty() {
+            out += "CPU is that of the servers, nginx included, for each request; (load) that of this program, which runs on the same\n\
                 cores; others is the share of the machine that went to the kernel's own threads and to strangers.\n";
+        }
         for (size, connections) in self.settings() {
             let _ = writeln!(
                 out,
@@ -184,37 +203,26 @@ impl Report {
                 );
             }
         }
+        if let Some(growth) = &self.growth {
+            out += &growth.table();
+        }
         out += &goals::of(self).table();
         out
     }
 
     pub fn json(&self) -> Value {
-        let measurement = |found: &Measurement| {
-            json!({
-                "target": found.target,
-                "label": found.label,
-                "bytes": found.size,
-                "connections": found.connections,
-                "per_second": found.median.rate,
-                "p50_ms": found.median.p50,
-                "p99_ms": found.median.p99,
-                "cpu_ms": found.median.cpu,
-                "cpu_ms_of_load": found.median.load_cpu,
-                "cpu_of_others": found.median.others,
-                "per_second_of_rounds": found.rates,
-            })
-        };
         json!({
             "disk": self.disk,
             "cores": self.cores,
             "warnings": self.warnings,
             "skipped": self.skipped,
-            "uploads": self.uploads.iter().map(measurement).collect::<Vec<_>>(),
-            "downloads": self.downloads.iter().map(measurement).collect::<Vec<_>>(),
+            "uploads": self.uploads.iter().map(Measurement::json).collect::<Vec<_>>(),
+            "downloads": self.downloads.iter().map(Measurement::json).collect::<Vec<_>>(),
             "floors": self.floors.iter().map(|floor| json!({
                 "floor": floor.key, "label": floor.label, "per_second": floor.rate,
             })).collect::<Vec<_>>(),
             "goals": goals::of(self).json(),
+            "growth": self.growth.as_ref().map(growth::Report::json),
         })
     }
 }

@@ -3,17 +3,14 @@
 //! `corenexis-bench responder SOCKET DIRECTORY [--sync]`. With `--sync` a reply is sent when file and directory entry are on disk.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-const BEGIN_REQUEST: u8 = 1;
-const END_REQUEST: u8 = 3;
-const STDIN: u8 = 5;
-const STDOUT: u8 = 6;
+use crate::fastcgi::{BEGIN_REQUEST, END_REQUEST, Header, STDIN, STDOUT, record, skip};
 
 /// Holds a request of 20 KiB whole.
 const BUFFER: usize = 64 * 1024;
@@ -117,36 +114,4 @@ fn skip_to_body(source: &mut BufReader<&UnixStream>) -> io::Result<u16> {
             return Ok(begin.id);
         }
     }
-}
-
-struct Header {
-    kind: u8,
-    id: u16,
-    content: usize,
-    padding: usize,
-}
-
-impl Header {
-    fn read(source: &mut impl Read) -> io::Result<Self> {
-        let mut bytes = [0; 8];
-        source.read_exact(&mut bytes)?;
-        Ok(Self {
-            kind: bytes[1],
-            id: u16::from_be_bytes([bytes[2], bytes[3]]),
-            content: usize::from(u16::from_be_bytes([bytes[4], bytes[5]])),
-            padding: usize::from(bytes[6]),
-        })
-    }
-}
-
-fn skip(source: &mut impl BufRead, bytes: usize) -> io::Result<()> {
-    io::copy(&mut source.take(bytes as u64), &mut io::sink()).map(drop)
-}
-
-fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
-    let [id_high, id_low] = id.to_be_bytes();
-    let [high, low] = (content.len() as u16).to_be_bytes();
-    let mut bytes = vec![1, kind, id_high, id_low, high, low, 0, 0];
-    bytes.extend_from_slice(content);
-    bytes
 }

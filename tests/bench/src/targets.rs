@@ -12,12 +12,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::disk::{files, settle};
 use crate::picture::SERIAL;
 use crate::process::Server;
 
 pub const CLIENT: &str = "bench";
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
 const BOUNDARY: &str = "----corenexisbench7f3a9c";
+pub const CONTENT_TYPE: &str = "multipart/form-data; boundary=----corenexisbench7f3a9c";
 
 /// What all targets name a stored picture with.
 const EXTENSION: &str = ".png";
@@ -85,32 +87,14 @@ impl Target {
         let host = self.address;
         match self.protocol {
             Protocol::Contract => {
-                let mut form = String::new();
-                for (name, value) in [
-                    ("client_id", CLIENT),
-                    ("client_token", TOKEN),
-                    ("store_duration", "1M"),
-                ] {
-                    let _ = write!(
-                        form,
-                        "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
-                    );
-                }
-                let _ = write!(
-                    form,
-                    "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"photo.png\"\r\n\
-                     Content-Type: image/png\r\n\r\n"
-                );
-                let after = format!("\r\n--{BOUNDARY}--\r\n");
-                let length = form.len() + size + after.len();
+                let form = Self::form();
+                let length = form.before.len() + size + form.after.len();
                 let head = format!(
-                    "POST /image/v2/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n\
-                     Content-Length: {length}\r\n\r\n"
+                    "POST /image/v2/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {length}\r\n\r\n"
                 );
                 Envelope {
-                    before: (head + &form).into_bytes(),
-                    after: after.into_bytes(),
-                    serial: None,
+                    before: [head.into_bytes(), form.before].concat(),
+                    ..form
                 }
             }
             Protocol::Put | Protocol::Raw => {
@@ -130,6 +114,38 @@ impl Target {
                 }
             }
         }
+    }
+
+    /// The fields of the form around a picture, without a request around them.
+    pub fn form() -> Envelope {
+        let mut form = String::new();
+        for (name, value) in [
+            ("client_id", CLIENT),
+            ("client_token", TOKEN),
+            ("store_duration", "1M"),
+        ] {
+            let _ = write!(
+                form,
+                "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+            );
+        }
+        let _ = write!(
+            form,
+            "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"image\"; filename=\"photo.png\"\r\n\
+             Content-Type: image/png\r\n\r\n"
+        );
+        Envelope {
+            before: form.into_bytes(),
+            after: format!("\r\n--{BOUNDARY}--\r\n").into_bytes(),
+            serial: None,
+        }
+    }
+
+    /// Deletes what is stored.
+    pub fn empty(&self) -> io::Result<()> {
+        let stored = files(&self.store)?;
+        stored.iter().try_for_each(fs::remove_file)?;
+        settle(&self.store)
     }
 
     /// The path of the stored file that a reply names; `None` for a reply that is not the right one.

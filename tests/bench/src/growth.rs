@@ -1,0 +1,205 @@
+//! Growth: what a large ledger, a large docroot, a large sweep and many connections cost.
+
+mod memory;
+mod report;
+mod rows;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::disk::{Space, settle};
+use crate::load::{self, Round};
+use crate::options::Options;
+use crate::picture::Picture;
+use crate::process::{Server, cpu_time, output};
+use crate::report::{Measurement, median};
+use crate::targets::own::{MAX_CONNECTIONS, Site};
+use crate::targets::{Target, Workshop};
+use memory::Memory;
+pub use report::Report;
+
+/// What this run makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Scale {
+    pub rows: u64,
+    pub files: u64,
+}
+
+impl Scale {
+    pub const FULL: Self = Self {
+        rows: 10_000_000,
+        files: 1_000_000,
+    };
+
+    /// A block for each file, about 130 bytes for each row, and room for the uploads.
+    pub const fn space(self) -> Space {
+        Space {
+            bytes: (4 << 30) + self.files * 5_000 + self.rows * 130,
+            bytes_per_file: 4096,
+        }
+    }
+}
+
+/// How long the responder took until it listened.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Starts {
+    pub empty: Duration,
+    pub grown: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// What it says it did.
+    pub said: String,
+    pub took: Duration,
+    pub cpu: Duration,
+    /// Bytes in memory, at most.
+    pub peak: u64,
+    /// Files a second of the plain loop, before and after.
+    pub loops: [f64; 2],
+}
+
+/// Starts of which the median counts.
+const STARTS: usize = 5;
+
+const CONNECTIONS: usize = 16;
+
+pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
+    let scale = options.scale;
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_err(io::Error::other)?;
+    let now = now.as_secs().cast_signed();
+    let empty = workshop.site("empty", "full", MAX_CONNECTIONS)?;
+    let grown = workshop.site("grown", "full", MAX_CONNECTIONS)?;
+    eprintln!("{} rows …", scale.rows);
+    let expired = rows::expired(scale.files, now);
+    let mut days = rows::living(scale.rows.saturating_sub(scale.files), now);
+    days.extend(rows::expired(scale.files, now));
+    rows::insert(&grown.ledger(), &days, now).map_err(io::Error::other)?;
+    let ledger_bytes = fs::metadata(grown.ledger())?.len();
+    eprintln!("{} files …", scale.files);
+    rows::make_files(&grown.docroot().join("p"), &expired)?;
+    settle(workshop.disk)?;
+
+    eprintln!("start …");
+    let starts = Starts {
+        empty: start_time(&empty)?,
+        grown: start_time(&grown)?,
+    };
+    eprintln!("uploads …");
+    let uploads = uploads([&empty, &grown], options)?;
+    eprintln!("sweep …");
+    let sweep = sweep(&grown, scale.files, workshop.disk)?;
+    eprintln!("memory …");
+    let memory: Memory = memory::measure(workshop, options.seconds)?;
+    Ok(Report {
+        scale,
+        ledger_bytes,
+        starts,
+        uploads,
+        sweep,
+        memory,
+    })
+}
+
+fn start_time(site: &Site) -> io::Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..STARTS {
+        let (responder, took) = site.start_responder()?;
+        drop(responder);
+        times.push(took.as_secs_f64());
+    }
+    Ok(Duration::from_secs_f64(median(times)))
+}
+
+/// The same uploads into both ledgers, in turn.
+fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]> {
+    let mut targets = Vec::new();
+    for site in sites {
+        let (responder, _) = site.start_responder()?;
+        let mut target = site.behind_nginx(responder)?;
+        // Uploads of the benchmark are for a month. What lies beside them stays.
+        target.store = target.store.join("m");
+        fs::create_dir_all(&target.store)?;
+        targets.push(target);
+    }
+    let picture = Picture::of_size(20 * 1024);
+    let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
+    let upload = |target: &Target| load::upload(target, &picture, CONNECTIONS, options.seconds);
+    for target in &targets {
+        upload(target)?;
+    }
+    for round in 0..options.rounds * 2 {
+        for at in [round % 2, (round + 1) % 2] {
+            rounds[at].push(upload(&targets[at])?);
+        }
+    }
+    let names = [("empty", "an empty ledger"), ("grown", "the large one")];
+    let size = picture.bytes().len();
+    Ok([0, 1].map(|at| Measurement::new(names[at], size, CONNECTIONS, &rounds[at])))
+}
+
+/// The sweep between two halves of the plain loop over as many files.
+fn sweep(site: &Site, files: u64, disk: &Path) -> io::Result<Sweep> {
+    let before = unlink_loop(disk, files / 2)?;
+    let began = Instant::now();
+    let log = site.home.join("sweep.log");
+    let mut child = Server::start(site.command().args(["sweep", "--json"]), &log)?;
+    let (mut peak, mut cpu) = (0, Duration::ZERO);
+    let took = loop {
+        // The last look comes too early by one interval at most; a process that has ended has no memory to look at.
+        peak = crate::process::peak_resident(child.pid())
+            .unwrap_or(0)
+            .max(peak);
+        cpu = cpu_time(&[child.pid()]).max(cpu);
+        if let Some(status) = child.ended()? {
+            let took = began.elapsed();
+            if !status.success() {
+                return Err(io::Error::other(format!("sweep: {}", child.last_words())));
+            }
+            break took;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let said = child.last_words();
+    let expected = format!(r#""expired":{files},"#);
+    if !said.contains(&expected) {
+        return Err(io::Error::other(format!(
+            "sweep: not {expected} but {said}"
+        )));
+    }
+    let left = output(
+        Command::new("find")
+            .arg(site.docroot().join("p/d"))
+            .args(["-type", "f"]),
+    )?;
+    if !left.is_empty() {
+        return Err(io::Error::other("the sweep left files behind"));
+    }
+    settle(disk)?;
+    let after = unlink_loop(disk, files - files / 2)?;
+    Ok(Sweep {
+        said,
+        took,
+        cpu,
+        peak,
+        loops: [before, after],
+    })
+}
+
+/// Files a second of a loop that does nothing but unlink, over files like those of the sweep and in the same order.
+fn unlink_loop(disk: &Path, files: u64) -> io::Result<f64> {
+    let root = disk.join("unlinked");
+    let paths = rows::make_files(&root, &rows::expired(files, 0))?;
+    settle(disk)?;
+    let began = Instant::now();
+    paths.iter().try_for_each(fs::remove_file)?;
+    let took = began.elapsed();
+    fs::remove_dir_all(&root)?;
+    settle(disk)?;
+    Ok(files as f64 / took.as_secs_f64())
+}
