@@ -179,6 +179,8 @@ pub enum Fault {
         /// Bytes free now.
         free: u64,
     },
+    /// The ledger cannot grow: its file system is full.
+    LedgerFull(String),
     /// The ledger could not be read or written, or anything else.
     Internal(String),
 }
@@ -207,7 +209,7 @@ impl Fault {
         match self {
             Self::CreateDirectory(_) => "Failed to create directory",
             Self::SaveImage(_) => "Failed to save image",
-            Self::InsufficientStorage { .. } => "Insufficient storage",
+            Self::InsufficientStorage { .. } | Self::LedgerFull(_) => "Insufficient storage",
             Self::Internal(_) => "Internal server error",
         }
     }
@@ -230,7 +232,7 @@ impl fmt::Display for Fault {
             Self::InsufficientStorage { free } => {
                 write!(f, "the docroot's file system has {free} bytes free")
             }
-            Self::Internal(cause) => f.write_str(cause),
+            Self::LedgerFull(cause) | Self::Internal(cause) => f.write_str(cause),
         }
     }
 }

@@ -13,8 +13,12 @@ use crate::plan::{DAY_SECONDS, StoreDuration};
 use crate::store::Store;
 use crate::store::path::{DayName, ImagePath, class_of};
 
-/// Images of one transaction, and of one directory sync.
-const BATCH: u32 = 1_000;
+/// Expired images of one transaction, and of one sync of a directory. The syncs of a million then take a few seconds, and an upload that
+/// comes during a transaction waits for a tenth of one.
+const BATCH: u32 = 10_000;
+
+/// Rows of recent days that are compared at a time.
+const PAGE: u32 = 1_000;
 
 /// An upload takes seconds; one that is older than an hour has lost its process.
 const ABANDONED_AFTER: i64 = 3_600;
@@ -166,7 +170,7 @@ impl Sweep<'_> {
         let mut files: HashSet<ImagePath> = self.store.list(directory)?.into_iter().collect();
         let mut filter = ImageFilter {
             directory: Some(directory.to_owned()),
-            limit: BATCH,
+            limit: PAGE,
             ..ImageFilter::default()
         };
         let oldest = self.now.unix_timestamp() - MISSING_AFTER;

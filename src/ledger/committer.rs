@@ -295,7 +295,10 @@ impl Job {
 
 impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            LedgerError::Full(_) => Self::LedgerFull(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
     }
 }
 

@@ -262,6 +262,7 @@ fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {
         ledger.expired(end - Duration::seconds(1), None, 10),
         Ok(Vec::new())
     );
+    assert_eq!(ledger.expired_count(end - Duration::seconds(1)), Ok(0));
     let first = ledger.expired(end, None, 10).expect("readable");
     assert_eq!(
         first.iter().map(|expired| expired.at).collect::<Vec<_>>(),
@@ -271,6 +272,7 @@ fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {
     let late = NOW + Duration::days(10_000);
     let all = ledger.expired(late, None, 10).expect("readable");
     assert_eq!(all.len(), 3, "lifetime images do not expire");
+    assert_eq!(ledger.expired_count(late), Ok(all.len() as u64));
     assert!(all.is_sorted_by_key(|expired| expired.at));
     let mut paged = Vec::new();
     while let Some(next) = ledger

@@ -163,6 +163,9 @@ pub enum LedgerError {
     /// Another process held the write lock for longer than the busy timeout.
     #[error("the ledger is locked by another process: {0}")]
     Busy(String),
+    /// Its file system is full.
+    #[error("the ledger's file system is full: {0}")]
+    Full(String),
     /// It was written by a newer version of this program.
     #[error(
         "the ledger {path} has schema version {found}; this program knows {known}: use a newer corenexis-cdn"
@@ -203,6 +206,9 @@ pub trait Ledger: Send + Sync {
         after: Option<&Expired>,
         limit: u32,
     ) -> Result<Vec<Expired>, LedgerError>;
+
+    /// How many images there are whose life has ended at `now`.
+    fn expired_count(&self, now: UtcDateTime) -> Result<u64, LedgerError>;
 
     /// One image; `None` if it is not in the ledger.
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError>;

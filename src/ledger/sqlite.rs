@@ -129,6 +129,10 @@ impl Ledger for SqliteLedger {
         self.read(|connection| images::expired(connection, now, after, limit))
     }
 
+    fn expired_count(&self, now: UtcDateTime) -> Result<u64, LedgerError> {
+        self.read(|connection| images::expired_count(connection, now))
+    }
+
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError> {
         self.read(|connection| images::image(connection, path))
     }
@@ -263,9 +267,15 @@ const fn event_name(event: Event) -> &'static str {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        // Shared memory is a file as well, made when the ledger is opened.
+        let no_shared_memory = error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
         match error.sqlite_error_code() {
             Some(DatabaseBusy | DatabaseLocked) => Self::Busy(error.to_string()),
+            Some(DiskFull) => Self::Full(error.to_string()),
+            _ if no_shared_memory => Self::Full(error.to_string()),
             _ => Self::Failed(format!("the ledger failed: {error}")),
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use time::UtcDateTime;
@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 
 use crate::images::{PNG, png_of};
-use crate::site::{Site, fake, faketime, hold_lock, path_of, until};
+use crate::site::{PROGRAM, Site, fake, faketime, hold_lock, path_of, until};
 
 const MINUTE: i64 = 60;
 
@@ -182,6 +182,38 @@ fn a_second_sweep_at_the_same_time_is_told_to_come_later() {
     drop(held);
     let output = site.output(&["sweep"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn the_sweep_shows_on_a_terminal_how_far_it_is() {
+    let site = Site::start();
+    for _ in 0..3 {
+        site.store("lifetime", "7D", PNG);
+    }
+    site.ledger()
+        .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
+        .expect("updated");
+    let quoted = |text: &str| format!("'{text}'");
+    let config = site.config().display().to_string();
+    let command = [PROGRAM, "--config", &config, "sweep"]
+        .map(quoted)
+        .join(" ");
+    // script(1) runs a command on a terminal of its own.
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .expect("script is part of util-linux");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}");
+    assert!(shown.contains("/3 expired images"), "{shown:?}");
+    assert!(shown.contains("deleted 3 expired images"), "{shown:?}");
+    // What is no terminal gets the summary alone.
+    let output = site.output(&["sweep"]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
 }
 
 #[test]

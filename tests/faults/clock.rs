@@ -19,7 +19,8 @@ struct Clock {
 
 impl Clock {
     fn turn_to(&self, instant: UtcDateTime) {
-        let ahead = (instant - UtcDateTime::now()).whole_milliseconds();
+        // Up, not down: what is cut off would leave the clock just before the instant.
+        let ahead = (instant - UtcDateTime::now()).whole_milliseconds() + 1;
         let text = format!("{:+}.{:03}", ahead / 1_000, (ahead % 1_000).abs());
         // A rename, because the file is read at any moment.
         let next = self.file.with_extension("next");

@@ -37,12 +37,7 @@ fn calls_that_fail() {
         ("write", "/.spool/", Errno::NOSPC, &[STORAGE]),
         ("write", "/.spool/", Errno::DQUOT, &[STORAGE]),
         ("write", "/ledger.db-wal", Errno::IO, &[INTERNAL]),
-        (
-            "write",
-            "/ledger.db-wal",
-            Errno::NOSPC,
-            &[INTERNAL, STORAGE],
-        ),
+        ("write", "/ledger.db-wal", Errno::NOSPC, &[STORAGE]),
         ("write", "/ledger.db-wal", Errno::ROFS, &[INTERNAL]),
         ("open", "/.spool/", Errno::MFILE, &[SAVE]),
         ("open", "/.spool/", Errno::NFILE, &[SAVE]),

@@ -151,6 +151,14 @@ pub(super) fn expired(
         .collect()
 }
 
+pub(super) fn expired_count(connection: &Connection, now: UtcDateTime) -> rusqlite::Result<u64> {
+    connection.query_row(
+        "SELECT count(*) FROM image WHERE expires_at <= ?1",
+        [now.unix_timestamp()],
+        |row| row.get(0),
+    )
+}
+
 const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at
      FROM image JOIN client ON client.key = image.client";
 
