@@ -51,6 +51,18 @@ pub(crate) fn unshared(options: &[&str]) -> Command {
     command
 }
 
+/// Whether these commands are installed.
+pub(crate) fn have(commands: &[&str]) -> bool {
+    commands.iter().all(|command| {
+        let found = shell(&format!("command -v {command}")).output();
+        let found = found.is_ok_and(|output| output.status.success());
+        if !found {
+            eprintln!("skipped: {command} is not installed");
+        }
+        found
+    })
+}
+
 /// Whether such namespaces can be made here, and their files replaced.
 pub(crate) fn can_unshare(options: &[&str]) -> bool {
     let tried = unshared(options)
