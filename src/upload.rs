@@ -1,17 +1,17 @@
 //! The path of one upload, top to bottom.
 //!
 //! ```text
-//! form       fields and file stream in; the file goes to the spool
+//! form       fields and file stream in; the file is inspected on its way to the spool
 //! authorize  client, token, duration, quota: as soon as the fields are known, before the file where they precede it
 //! source     a file or a URL, not both and not neither
-//! fetch      the download of image_url, into the spool
-//! image      type, structure and dimensions, from the bytes
+//! fetch      the download of image_url, into the spool, and its inspection
 //! commit     quota, row and file, on disk before the reply
 //! ```
 //!
 //! Refusals come in the order of the documentation: missing fields, client id, token, disabled client, duration, quota, source, size,
 //! type, dimensions. What is broken in the body itself is answered where it is met.
 
+mod incoming;
 mod submission;
 
 use std::io::{BufReader, Read};
@@ -27,7 +27,7 @@ use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FileName, Form};
-use crate::image::{self, Inspected, Rejected};
+use crate::image::{self, Inspected, Limits, Rejected};
 use crate::ledger::committer::{Outcome, Upload};
 use crate::ledger::{Account, ClientKey};
 use crate::plan::{Expiry, Plan, StoreDuration, UrlKind};
@@ -36,7 +36,7 @@ use crate::store::Spool;
 use crate::store::path::ImagePath;
 use submission::{Image, Name, Source, Submission};
 
-/// Bytes that the image check reads at once.
+/// Bytes of a download that the image check reads at once.
 const INSPECTION_BUFFER: usize = 64 * 1024;
 
 /// An upload that was stored.
@@ -77,12 +77,15 @@ pub(crate) fn upload(
     trace.stages.enter(Stage::Form);
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
     let (submission, grant) = receive(api, form, params, trace)?;
-    let mut spool = match submission.source()? {
+    let (spool, inspected) = match submission.source()? {
         Source::File(image) => file(image, grant.plan)?,
-        Source::Url(url) => fetch(api, &url, grant.plan, trace)?,
+        Source::Url(url) => {
+            let mut spool = fetch(api, &url, grant.plan, trace)?;
+            trace.stages.enter(Stage::Image);
+            let inspected = inspect(api, &mut spool)?;
+            (spool, inspected)
+        }
     };
-    trace.stages.enter(Stage::Image);
-    let inspected = inspect(api, &mut spool)?;
     commit(api, &grant, spool, inspected, trace)
 }
 
@@ -103,7 +106,8 @@ fn receive<'a, R: Read>(
                     .map_or(api.config.largest_file(), |grant: &Grant<'_>| {
                         grant.plan.max_file_size
                     });
-                let image = spool_image(api, &mut form, field.file_name == FileName::Given, limit)?;
+                let named = field.file_name == FileName::Given;
+                let image = incoming::receive(api, &mut form, named, limit)?;
                 submission.set_image(image)?;
             }
             Some(name) => submission.read(name, &mut form)?,
@@ -119,36 +123,6 @@ fn receive<'a, R: Read>(
         None => authorize(api, &submission, params, trace)?,
     };
     Ok((submission, grant))
-}
-
-/// Writes the file of the form to the spool, at most `limit` bytes of it; reads it to its end in any case. What goes wrong is kept
-/// until it is its turn in the order of refusals.
-fn spool_image<R: Read>(
-    api: &Api,
-    form: &mut Form<R>,
-    named: bool,
-    limit: u64,
-) -> Result<Image, Error> {
-    let mut image = if named { Image::Empty } else { Image::Absent };
-    while let Some(piece) = form.next_piece()? {
-        if matches!(image, Image::Absent | Image::Empty) {
-            image = match api
-                .check_free_space()
-                .and_then(|()| api.store.spool().map_err(Fault::saving))
-            {
-                Ok(spool) => Image::Spooled(spool),
-                Err(fault) => Image::Failed(fault),
-            };
-        }
-        if let Image::Spooled(spool) = &mut image {
-            if spool.size() + piece.len() as u64 > limit {
-                image = Image::TooLarge;
-            } else if let Err(error) = std::io::Write::write_all(spool, piece) {
-                image = Image::Failed(Fault::saving(error));
-            }
-        }
-    }
-    Ok(image)
 }
 
 /// Who uploads, and whether they may.
@@ -243,17 +217,18 @@ fn exhausted(resets_at: i64, now: UtcDateTime) -> Refusal {
 }
 
 /// The file that came with the form, if the plan takes it. One that came before the fields was held to the largest plan's limit.
-fn file(image: Image, plan: &Plan) -> Result<Spool, Error> {
-    let too_large = Refusal::FileTooLarge {
-        max_size: plan.max_file_size,
-    };
+fn file(image: Image, plan: &Plan) -> Result<(Spool, Inspected), Error> {
     match image {
-        Image::Spooled(spool) if spool.size() <= plan.max_file_size => Ok(spool),
-        Image::Spooled(_) | Image::TooLarge => Err(too_large.into()),
-        Image::Empty => Err(Refusal::InvalidFileType.into()),
-        Image::Failed(fault) => Err(fault.into()),
         Image::Absent => Err(Refusal::MissingParameters.into()),
+        Image::Received { size, .. } if size > plan.max_file_size => {
+            Err(too_large(plan.max_file_size).into())
+        }
+        Image::Received { content, .. } => content,
     }
+}
+
+const fn too_large(max_size: u64) -> Refusal {
+    Refusal::FileTooLarge { max_size }
 }
 
 /// Downloads `image_url` into the spool.
@@ -263,10 +238,7 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
     let mut spool = api.store.spool().map_err(Fault::saving)?;
     match api.fetcher.download(url, plan.max_file_size, &mut spool) {
         Ok(_) => Ok(spool),
-        Err(FetchError::TooLarge) => Err(Refusal::FileTooLarge {
-            max_size: plan.max_file_size,
-        }
-        .into()),
+        Err(FetchError::TooLarge) => Err(too_large(plan.max_file_size).into()),
         Err(FetchError::Busy) => Err(Refusal::ServerBusy.into()),
         Err(FetchError::Failed(cause)) => {
             trace.cause = Some(cause);
@@ -276,7 +248,7 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
     }
 }
 
-/// What the bytes are.
+/// What the bytes of a download are.
 fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
     let limits = api.config.images;
     let bytes = spool.rewound().map_err(Fault::SaveImage)?;
@@ -284,7 +256,11 @@ fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
         &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
         limits,
     )
-    .map_err(|rejected| match rejected {
+    .map_err(|rejected| rejection(rejected, limits))
+}
+
+fn rejection(rejected: Rejected, limits: Limits) -> Error {
+    match rejected {
         Rejected::InvalidType(_) => Refusal::InvalidFileType.into(),
         Rejected::TooLarge { .. } => Refusal::DimensionsTooLarge {
             max_side: limits.max_side,
@@ -292,32 +268,29 @@ fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
         }
         .into(),
         Rejected::Read(error) => Fault::SaveImage(error).into(),
-    })
+    }
 }
 
 /// Stores the image: when this returns, it is on disk and served.
 fn commit(
     api: &Api,
     grant: &Grant<'_>,
-    mut spool: Spool,
+    spool: Spool,
     inspected: Inspected,
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
     let size = spool.size();
     trace.stages.enter(Stage::Sync);
-    // The long sync of the bytes is done here, beside those of other uploads; the committer seals again only at midnight.
-    spool
-        .seal(grant.duration.expiry((api.clock)()))
-        .map_err(Fault::saving)?;
-    let upload = Upload {
+    let mut begun = api.committer.begin(Upload {
         spool,
         inspected,
         client: grant.client,
         daily_limit: grant.plan.daily_uploads,
         duration: grant.duration,
-    };
+    })?;
+    begun.seal();
     trace.stages.enter(Stage::Commit);
-    match api.committer.commit(upload)? {
+    match begun.finish()? {
         Outcome::Stored {
             path,
             expiry,

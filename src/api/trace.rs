@@ -8,17 +8,17 @@ use crate::plan::Quota;
 /// A part of an upload whose time is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Reading the form, and writing its file to the spool.
+    /// Reading the form, inspecting its file and writing it to the spool.
     Form,
     /// Looking up the client, and judging what it asks for.
     Auth,
     /// Downloading `image_url`.
     Fetch,
-    /// Inspecting the image.
+    /// Inspecting what was downloaded.
     Image,
-    /// Putting the bytes on disk.
+    /// Putting the bytes on disk, while the row is recorded.
     Sync,
-    /// Recording and publishing, the wait for other uploads included.
+    /// Waiting for the row, and publishing.
     Commit,
 }
 

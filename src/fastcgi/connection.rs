@@ -13,7 +13,7 @@ use super::record::{
 };
 
 /// Holds the parameters of a request and the beginning of its body; the rest of a large body does not pass through it.
-const BUFFER_LENGTH: usize = 16 * 1024;
+const BUFFER_LENGTH: usize = 32 * 1024;
 
 /// Longer than any padding and a header together.
 const SCRATCH_LENGTH: usize = 255 + HEADER_LENGTH;

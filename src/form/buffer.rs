@@ -1,5 +1,6 @@
 //! The one buffer between a body and the multipart parser.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::Range;
 
@@ -8,6 +9,12 @@ const LEAD: usize = LINE_BREAK.len();
 
 /// RFC 2046's CRLF.
 const LINE_BREAK: [u8; 2] = *b"\r\n";
+
+thread_local! {
+    /// The memory of this thread's last form. A connection's thread reads one form after the other, and making 64 KiB of zeros for
+    /// each cost more than reading a small one.
+    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
 
 /// Bytes that were read and not yet taken, in memory of a fixed size.
 pub(super) struct Buffer<R> {
@@ -20,9 +27,12 @@ pub(super) struct Buffer<R> {
 impl<R: Read> Buffer<R> {
     /// A buffer that holds up to `capacity` bytes of `body`.
     pub(super) fn new(body: R, capacity: usize) -> Self {
+        let length = LEAD + capacity;
+        let spare = SPARE.take().filter(|spare| spare.len() == length);
+        let memory = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
         Self {
             body,
-            memory: vec![0; LEAD + capacity].into_boxed_slice(),
+            memory,
             unread: LEAD..LEAD,
         }
     }
@@ -69,5 +79,12 @@ impl<R: Read> Buffer<R> {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl<R> Drop for Buffer<R> {
+    fn drop(&mut self) {
+        // A thread that ends has no spare any more, and needs none.
+        let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.memory))));
     }
 }

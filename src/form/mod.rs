@@ -9,6 +9,7 @@
 //! included, depends on the bytes of the body alone: neither on how reads split them nor on the size of the buffer.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 mod buffer;
 pub mod content_type;
@@ -98,9 +99,23 @@ impl<R: Read> Form<R> {
     /// The next piece of the present field's value, never empty; `None` at its end, and where there is no present field.
     /// A piece is a slice of the form's buffer, as large as the last read made possible.
     pub fn next_piece(&mut self) -> Result<Option<&[u8]>, FormError> {
+        let range = self.next_range()?;
+        Ok(range.map(|range| self.lend(range)))
+    }
+
+    /// As [`Self::next_piece`], for a reader that takes the piece bit by bit: where [`Self::lend`] finds it until the next call.
+    pub(crate) fn next_range(&mut self) -> Result<Option<Range<usize>>, FormError> {
         match self {
-            Self::Multipart(form) => form.next_piece(),
-            Self::Urlencoded(form) => form.next_piece(),
+            Self::Multipart(form) => form.next_range(),
+            Self::Urlencoded(form) => form.next_range(),
+        }
+    }
+
+    /// The bytes of a piece, or of a part of it.
+    pub(crate) fn lend(&self, range: Range<usize>) -> &[u8] {
+        match self {
+            Self::Multipart(form) => form.lend(range),
+            Self::Urlencoded(form) => form.lend(range),
         }
     }
 

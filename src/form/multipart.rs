@@ -100,17 +100,22 @@ impl<R: Read> Multipart<R> {
         field.map_err(|error| self.fail(error))
     }
 
-    /// As [`super::Form::next_piece`].
-    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, FormError> {
+    /// As [`super::Form::next_range`].
+    pub(super) fn next_range(&mut self) -> Result<Option<Range<usize>>, FormError> {
         match self.state {
             State::Value => {}
             State::Failed(reason) => return Err(FormError::Malformed(reason)),
             State::Preamble | State::Delimiter | State::Epilogue => return Ok(None),
         }
         match self.take_piece() {
-            Ok(piece) => Ok((!piece.is_empty()).then(|| self.buffer.taken(piece))),
+            Ok(piece) => Ok((!piece.is_empty()).then_some(piece)),
             Err(error) => Err(self.fail(error)),
         }
+    }
+
+    /// As [`super::Form::lend`].
+    pub(super) fn lend(&self, range: Range<usize>) -> &[u8] {
+        self.buffer.taken(range)
     }
 
     /// Reads the body to its end, once [`Self::next_field`] has come to the last field.

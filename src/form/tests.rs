@@ -293,7 +293,7 @@ fn a_large_value_comes_in_pieces_as_large_as_the_buffer() {
     let mut form = Multipart::new(&boundary, &body[..]);
     let mut lengths = Vec::new();
     while form.next_field().expect("a form").is_some() {
-        while let Some(piece) = form.next_piece().expect("a piece") {
+        while let Some(piece) = form.next_range().expect("a piece") {
             lengths.push(piece.len());
         }
     }

@@ -85,13 +85,18 @@ impl<R: Read> Urlencoded<R> {
         Ok(None)
     }
 
-    /// As [`super::Form::next_piece`]. A value is one piece.
-    pub fn next_piece(&mut self) -> Result<Option<&[u8]>, FormError> {
+    /// As [`super::Form::next_range`]. A value is one piece.
+    pub(super) fn next_range(&mut self) -> Result<Option<Range<usize>>, FormError> {
         if let State::Failed(reason) = self.state {
             return Err(FormError::Malformed(reason));
         }
         let value = std::mem::take(&mut self.value);
-        Ok((!value.is_empty()).then(|| &self.bytes[value]))
+        Ok((!value.is_empty()).then_some(value))
+    }
+
+    /// As [`super::Form::lend`].
+    pub(super) fn lend(&self, range: Range<usize>) -> &[u8] {
+        &self.bytes[range]
     }
 
     fn read(&mut self) -> Result<(), FormError> {
@@ -204,7 +209,7 @@ mod tests {
         let mut form = Urlencoded::new(std::io::repeat(b'&'));
         for _ in 0..2 {
             assert!(matches!(form.next_field(), Err(FormError::Malformed(_))));
-            assert!(matches!(form.next_piece(), Err(FormError::Malformed(_))));
+            assert!(matches!(form.next_range(), Err(FormError::Malformed(_))));
         }
     }
 
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn values_may_be_skipped_or_limited() {
         let mut form = Form::Urlencoded(Urlencoded::new(&b"a=123&b=45&c="[..]));
-        assert!(matches!(form.next_piece(), Ok(None)));
+        assert!(matches!(form.next_range(), Ok(None)));
         form.next_field().expect("a field");
         assert!(matches!(form.text(2), Err(FormError::Malformed(_))));
         let field = form.next_field().expect("a form").expect("a field");

@@ -6,6 +6,8 @@
 pub mod committer;
 pub mod sqlite;
 
+use std::fmt;
+
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
@@ -184,7 +186,7 @@ pub enum LedgerError {
 }
 
 /// Clients, quotas and images. Every verb is atomic: it happened on disk when it returns `Ok`, or it did not happen.
-pub trait Ledger: Send + Sync {
+pub trait Ledger: fmt::Debug + Send + Sync {
     /// The client of that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;
 

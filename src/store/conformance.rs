@@ -8,7 +8,7 @@ use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
 use super::path::ImagePath;
-use super::{Publication, PublishError, Spool, Store};
+use super::{PublishError, Spool, Store};
 use crate::image::ImageType;
 use crate::plan::StoreDuration;
 
@@ -17,7 +17,7 @@ const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 /// Runs the whole suite, each part over a store of its own.
 pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     a_spool_reads_back(&open());
-    a_batch_is_published(&open());
+    many_are_published_at_once(&open());
     nothing_is_replaced(&open());
     deleting_is_idempotent(&open());
     an_image_says_what_it_is(&open());
@@ -39,14 +39,7 @@ fn spool(store: &dyn Store, bytes: &[u8]) -> Spool {
 }
 
 fn publish(store: &dyn Store, spool: &mut Spool, path: &ImagePath) -> Result<(), PublishError> {
-    let expiry = path.duration().expiry(NOW);
-    store
-        .publish(&mut [Publication {
-            spool,
-            path,
-            expiry,
-        }])
-        .remove(0)
+    store.publish(spool, path, path.duration().expiry(NOW))
 }
 
 fn a_spool_reads_back(store: &dyn Store) {
@@ -64,28 +57,21 @@ fn a_spool_reads_back(store: &dyn Store) {
     }
 }
 
-fn a_batch_is_published(store: &dyn Store) {
+fn many_are_published_at_once(store: &dyn Store) {
     let paths: Vec<_> = StoreDuration::ALL
         .iter()
         .cycle()
-        .take(9)
+        .take(36)
         .map(|&d| path(d, date!(2026 - 04 - 05)))
         .collect();
-    let mut spools: Vec<_> = paths
-        .iter()
-        .map(|path| spool(store, path.as_str().as_bytes()))
-        .collect();
-    let mut batch: Vec<_> = spools
-        .iter_mut()
-        .zip(&paths)
-        .map(|(spool, path)| Publication {
-            spool,
-            path,
-            expiry: path.duration().expiry(NOW),
-        })
-        .collect();
-    assert!(store.publish(&mut batch).iter().all(Result::is_ok));
-    drop(spools);
+    thread::scope(|scope| {
+        for path in &paths {
+            scope.spawn(move || {
+                let mut spool = spool(store, path.as_str().as_bytes());
+                publish(store, &mut spool, path).expect("published");
+            });
+        }
+    });
     for path in &paths {
         assert!(store.list(path.directory()).expect("listed").contains(path));
         assert!(store.placed_at(path).expect("known").is_some());

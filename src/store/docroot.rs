@@ -3,6 +3,8 @@
 //! The modification time of an image that expires is the last second of its life. nginx derives `Expires` and `max-age` from
 //! it, and it survives the loss of the ledger.
 
+mod shared_sync;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,8 +20,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use self::shared_sync::SharedSyncs;
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
-use super::{Publication, PublishError, Store, Stored};
+use super::{PublishError, Store, Stored};
 use crate::config::Durability;
 use crate::plan::{Expiry, StoreDuration};
 
@@ -35,16 +38,14 @@ pub struct Docroot {
     root: PathBuf,
     durability: Durability,
     spooled: AtomicU64,
+    /// The syncs of day directories.
+    syncs: SharedSyncs,
 }
 
 impl Docroot {
     /// The docroot at `root`, which must exist; makes the directories inside it that are missing.
     pub fn open(root: &Path, durability: Durability) -> io::Result<Self> {
-        let docroot = Self {
-            root: root.to_owned(),
-            durability,
-            spooled: AtomicU64::new(0),
-        };
+        let docroot = Self::at(root, durability);
         for directory in [SPOOL, IMAGE_ROOT] {
             let directory = docroot.root.join(directory);
             // Only the service itself looks into the spool; nginx needs the images.
@@ -78,11 +79,16 @@ impl Docroot {
                 )
             })?;
         }
-        Ok(Self {
+        Ok(Self::at(root, durability))
+    }
+
+    fn at(root: &Path, durability: Durability) -> Self {
+        Self {
             root: root.to_owned(),
             durability,
             spooled: AtomicU64::new(0),
-        })
+            syncs: SharedSyncs::default(),
+        }
     }
 
     /// The directory itself.
@@ -152,39 +158,29 @@ impl Store for Docroot {
             .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn publish(&self, batch: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
-        let mut outcomes: Vec<_> = batch
-            .iter_mut()
-            .map(|publication| {
-                publication
-                    .spool
-                    .seal(publication.expiry)
-                    .map_err(PublishError::Image)?;
-                self.place(&publication.spool.path, &publication.path.below(&self.root))?;
-                publication.spool.published = true;
-                Ok(())
-            })
-            .collect();
-        let mut synced: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
-        for (publication, outcome) in batch
-            .iter()
-            .zip(&mut outcomes)
-            .filter(|(_, outcome)| outcome.is_ok())
-        {
-            let target = publication.path.below(&self.root);
-            let sync = synced
-                .entry(publication.path.directory())
-                .or_insert_with(|| self.sync_directory(target.parent().unwrap_or(&self.root)));
-            if let Err(error) = sync {
-                // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
-                let _ = fs::remove_file(&target);
-                *outcome = Err(PublishError::Directory(io::Error::new(
-                    error.kind(),
-                    error.to_string(),
-                )));
-            }
-        }
-        outcomes
+    fn publish(
+        &self,
+        spool: &mut Spool,
+        path: &ImagePath,
+        expiry: Option<Expiry>,
+    ) -> Result<(), PublishError> {
+        // Nothing is left to do unless midnight came between.
+        spool.seal(expiry).map_err(PublishError::Image)?;
+        let target = path.below(&self.root);
+        self.place(&spool.path, &target)?;
+        spool.published = true;
+        let directory = target.parent().unwrap_or(&self.root);
+        let synced = match self.durability {
+            Durability::Full => self
+                .syncs
+                .share(path.directory(), || File::open(directory)?.sync_all()),
+            Durability::Relaxed => Ok(()),
+        };
+        synced.map_err(|error| {
+            // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
+            let _ = fs::remove_file(&target);
+            PublishError::Directory(error)
+        })
     }
 
     fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>> {

@@ -6,23 +6,13 @@
 pub mod docroot;
 pub mod path;
 
+use std::fmt;
 use std::io::{self, Read};
 
 use crate::plan::Expiry;
 
 pub use docroot::Spool;
 use path::ImagePath;
-
-/// An upload that is ready to be published.
-#[derive(Debug)]
-pub struct Publication<'a> {
-    /// Its bytes, sealed.
-    pub spool: &'a mut Spool,
-    /// Its name.
-    pub path: &'a ImagePath,
-    /// The end of its life; `None` for a lifetime image.
-    pub expiry: Option<Expiry>,
-}
 
 /// Why an upload was not published.
 #[derive(Debug)]
@@ -48,13 +38,18 @@ pub struct Stored {
 }
 
 /// Images by their paths. Every verb may be called from any thread.
-pub trait Store: Send + Sync {
+pub trait Store: fmt::Debug + Send + Sync {
     /// A new file for the bytes of an upload. It is deleted when it is dropped before it was published.
     fn spool(&self) -> io::Result<Spool>;
 
-    /// Puts uploads in their places, each whole or not at all, never over an image that is there. They are on disk, names included,
-    /// when this returns. The results are in the order of `batch`.
-    fn publish(&self, batch: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
+    /// Puts an upload in its place, whole or not at all, never over an image that is there, marked with the end of its life, which is
+    /// `None` for a lifetime image. It is on disk, name included, when this returns; calls at the same time share what that costs.
+    fn publish(
+        &self,
+        spool: &mut Spool,
+        path: &ImagePath,
+        expiry: Option<Expiry>,
+    ) -> Result<(), PublishError>;
 
     /// Deletes images; one that is gone already is no error. That they are gone is on disk when this returns. Gives the bytes
     /// that each took, 0 for one that was gone, in the order of `paths`.

@@ -11,7 +11,7 @@ use crate::config::Durability;
 use crate::image::ImageType;
 use crate::ledger::NewImage;
 use crate::ledger::sqlite::SqliteLedger;
-use crate::store::Publication;
+use crate::store::Store;
 use crate::store::docroot::Docroot;
 
 /// A ledger and a docroot, both of which believe in the present: files get their change times from the kernel.
@@ -68,14 +68,8 @@ impl Site {
     fn place(&self, path: &ImagePath) {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(b"bytes").expect("written");
-        let publication = Publication {
-            spool: &mut spool,
-            path,
-            expiry: path.duration().expiry(self.now),
-        };
         self.store
-            .publish(&mut [publication])
-            .remove(0)
+            .publish(&mut spool, path, path.duration().expiry(self.now))
             .expect("published");
     }
 

@@ -5,6 +5,7 @@ use std::io::Read;
 use crate::error::{Error, Fault, Refusal};
 use crate::fetch::url::MAX_URL;
 use crate::form::{Field, Form, FormError};
+use crate::image::Inspected;
 use crate::store::Spool;
 
 /// The longest `client_id`, `client_token` and `store_duration`, in bytes.
@@ -38,14 +39,13 @@ impl Name {
 pub(super) enum Image {
     /// A field without a file name and without bytes: what a browser sends when no file was chosen.
     Absent,
-    /// A file without bytes.
-    Empty,
-    /// The whole file.
-    Spooled(Spool),
-    /// Over the limit; nothing of it was kept.
-    TooLarge,
-    /// It could not be kept.
-    Failed(Fault),
+    /// A file that was read to its end.
+    Received {
+        /// How many bytes it has.
+        size: u64,
+        /// Its bytes and what they are, or why they cannot be stored whatever the plan.
+        content: Result<(Spool, Inspected), Error>,
+    },
 }
 
 /// Where the image comes from.

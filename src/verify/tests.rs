@@ -8,7 +8,7 @@ use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::ledger::NewImage;
 use crate::ledger::sqlite::SqliteLedger;
-use crate::store::Publication;
+use crate::store::Store;
 use crate::store::docroot::Docroot;
 
 const PNG: &[u8] = include_bytes!("../../tests/samples/badge.png");
@@ -73,14 +73,8 @@ impl Site {
     fn place(&self, path: &ImagePath, bytes: &[u8], at: UtcDateTime) {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(bytes).expect("written");
-        let publication = Publication {
-            spool: &mut spool,
-            path,
-            expiry: path.duration().expiry(at),
-        };
         self.store
-            .publish(&mut [publication])
-            .remove(0)
+            .publish(&mut spool, path, path.duration().expiry(at))
             .expect("published");
     }
 

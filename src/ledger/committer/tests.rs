@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::sync::Barrier;
+use std::thread;
 
 use time::macros::utc_datetime;
 
@@ -51,7 +52,7 @@ impl Site {
     fn upload(&self, daily_limit: u32) -> Result<Outcome, Fault> {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(b"bytes").expect("written");
-        self.committer.commit(Upload {
+        let mut begun = self.committer.begin(Upload {
             spool,
             inspected: Inspected {
                 image_type: ImageType::Png,
@@ -61,7 +62,9 @@ impl Site {
             client: self.client,
             daily_limit,
             duration: StoreDuration::Days7,
-        })
+        })?;
+        begun.seal();
+        begun.finish()
     }
 
     fn rows(&self) -> usize {

@@ -49,13 +49,7 @@ fn a_published_image_carries_its_expiry_and_may_be_read_by_nginx() {
         let path = ImagePath::random(duration, now.date(), 10, ImageType::Gif).expect("random");
         let expiry = duration.expiry(now);
         let mut spool = spool(&docroot, b"bytes");
-        let published = docroot
-            .publish(&mut [Publication {
-                spool: &mut spool,
-                path: &path,
-                expiry,
-            }])
-            .remove(0);
+        let published = docroot.publish(&mut spool, &path, expiry);
         published.expect("published");
         drop(spool);
         let file = directory.path().join("p").join(path.as_str());
@@ -98,12 +92,7 @@ fn an_upload_that_crosses_midnight_is_sealed_again() {
     )
     .expect("random");
     docroot
-        .publish(&mut [Publication {
-            spool: &mut spool,
-            path: &path,
-            expiry: after,
-        }])
-        .remove(0)
+        .publish(&mut spool, &path, after)
         .expect("published");
     let metadata = fs::metadata(path.below(directory.path())).expect("there");
     assert_eq!(metadata.mtime(), after.expect("expires").instant() - 1);
@@ -133,13 +122,7 @@ fn a_docroot_that_cannot_be_written_is_an_error_with_its_path() {
     )
     .expect("random");
     let mut spool = spool(&docroot, b"bytes");
-    let outcome = docroot
-        .publish(&mut [Publication {
-            spool: &mut spool,
-            path: &path,
-            expiry: None,
-        }])
-        .remove(0);
+    let outcome = docroot.publish(&mut spool, &path, None);
     assert!(
         matches!(
             outcome,

@@ -1,0 +1,244 @@
+//! Group commit of rows: one thread takes every upload that waits, records them in one transaction, and only then wakes those who
+//! wait.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use time::UtcDateTime;
+
+use super::{NAME_TRIES, no_name, panic_text};
+use crate::error::Fault;
+use crate::image::Inspected;
+use crate::ledger::{ClientKey, Ledger, NewImage, Verdict};
+use crate::log::Line;
+use crate::plan::StoreDuration;
+use crate::store::path::ImagePath;
+
+/// The most uploads of one transaction; a limit on how long one of them can wait for the others.
+const LARGEST_BATCH: usize = 256;
+
+/// How often other threads that are ready to run are let go first while each time more uploads come of it. Without them the call
+/// returns at once, so a lone upload does not wait; under load a transaction costs about as much for ten uploads as for one.
+const YIELDS: usize = 4;
+
+/// What is recorded of an upload.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) inspected: Inspected,
+    pub(super) size: u64,
+    pub(super) client: ClientKey,
+    pub(super) daily_limit: u32,
+    pub(super) duration: StoreDuration,
+}
+
+/// What became of an [`Entry`].
+#[derive(Debug)]
+pub(super) enum Recorded {
+    /// Its row is on disk under this name.
+    Named {
+        path: ImagePath,
+        used: u32,
+        at: UtcDateTime,
+    },
+    /// The client's quota was used up; nothing was recorded.
+    Exhausted { used: u32, at: UtcDateTime },
+}
+
+/// The recorder's thread. Dropped, it finishes what it was given.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    queue: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    entry: Entry,
+    tries: u32,
+    done: SyncSender<Result<Recorded, Fault>>,
+}
+
+/// A row that is being recorded.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    recorded: Receiver<Result<Recorded, Fault>>,
+}
+
+impl Ticket {
+    /// Waits until it is.
+    pub(super) fn wait(&self) -> Result<Recorded, Fault> {
+        self.recorded.recv().map_err(|_| gone())?
+    }
+}
+
+impl Recorder {
+    pub(super) fn start(
+        ledger: Arc<dyn Ledger>,
+        name_length: usize,
+        clock: fn() -> UtcDateTime,
+        batch_seen: Box<dyn Fn(usize) + Send>,
+    ) -> std::io::Result<Self> {
+        let writer = Writer {
+            ledger,
+            name_length,
+            clock,
+            batch_seen,
+        };
+        let (queue, jobs) = channel();
+        let thread = thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || writer.run(&jobs))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Takes an entry into the next transaction.
+    pub(super) fn record(&self, entry: Entry) -> Result<Ticket, Fault> {
+        let (done, recorded) = sync_channel(1);
+        let job = Job {
+            entry,
+            tries: 0,
+            done,
+        };
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(job).map_err(|_| gone())?;
+        Ok(Ticket { recorded })
+    }
+}
+
+fn gone() -> Fault {
+    Fault::Internal("the recorder has stopped".to_owned())
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the thread works with.
+struct Writer {
+    ledger: Arc<dyn Ledger>,
+    name_length: usize,
+    clock: fn() -> UtcDateTime,
+    batch_seen: Box<dyn Fn(usize) + Send>,
+}
+
+impl Writer {
+    fn run(&self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let batch = gather(first, jobs);
+            (self.batch_seen)(batch.len());
+            // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
+                let cause = panic_text(&*panic);
+                Line::new((self.clock)(), "panic")
+                    .field("thread", "recorder")
+                    .field("cause", cause)
+                    .write();
+            }
+        }
+    }
+
+    /// Records a batch. Uploads whose name was taken go round again with another.
+    fn record(&self, mut batch: Vec<Job>) {
+        while !batch.is_empty() {
+            batch = self.record_once(batch);
+        }
+    }
+
+    /// One transaction; gives back the uploads whose name was taken.
+    fn record_once(&self, batch: Vec<Job>) -> Vec<Job> {
+        let now = (self.clock)();
+        let mut named = Vec::with_capacity(batch.len());
+        let mut images = Vec::with_capacity(batch.len());
+        for job in batch {
+            match self.image_of(&job.entry, now) {
+                Ok(image) => {
+                    images.push(image);
+                    named.push(job);
+                }
+                Err(fault) => job.finish(Err(fault)),
+            }
+        }
+        let verdicts = match self.ledger.record(&images, now) {
+            Ok(verdicts) => verdicts,
+            Err(error) => {
+                for job in named {
+                    job.finish(Err(error.clone().into()));
+                }
+                return Vec::new();
+            }
+        };
+        let mut again = Vec::new();
+        for ((job, image), verdict) in named.into_iter().zip(images).zip(verdicts) {
+            match verdict {
+                Verdict::Recorded { used } => job.finish(Ok(Recorded::Named {
+                    path: image.path,
+                    used,
+                    at: now,
+                })),
+                Verdict::Exhausted { used } => {
+                    job.finish(Ok(Recorded::Exhausted { used, at: now }));
+                }
+                Verdict::NameTaken => job.rename(&mut again),
+            }
+        }
+        again
+    }
+
+    fn image_of(&self, entry: &Entry, now: UtcDateTime) -> Result<NewImage, Fault> {
+        let Inspected {
+            image_type,
+            width,
+            height,
+        } = entry.inspected;
+        let path = ImagePath::random(entry.duration, now.date(), self.name_length, image_type)
+            .map_err(|error| Fault::Internal(error.to_string()))?;
+        Ok(NewImage {
+            path,
+            client: entry.client,
+            daily_limit: entry.daily_limit,
+            size: entry.size,
+            width,
+            height,
+        })
+    }
+}
+
+/// Everything that waits, and what comes of letting others run first.
+fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
+    let mut batch = vec![first];
+    for _ in 0..YIELDS {
+        thread::yield_now();
+        let before = batch.len();
+        batch.extend(jobs.try_iter().take(LARGEST_BATCH - before));
+        if batch.len() == before {
+            break;
+        }
+    }
+    batch
+}
+
+impl Job {
+    fn finish(self, recorded: Result<Recorded, Fault>) {
+        // A request that no longer waits was given up; its row has no file, and a sweep withdraws it.
+        let _ = self.done.send(recorded);
+    }
+
+    fn rename(mut self, again: &mut Vec<Self>) {
+        self.tries += 1;
+        if self.tries < NAME_TRIES {
+            again.push(self);
+        } else {
+            self.finish(Err(no_name()));
+        }
+    }
+}
