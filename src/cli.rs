@@ -101,6 +101,9 @@ pub enum Command {
         /// Replace the file if there is one
         #[arg(long)]
         force: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Put a backup in the place of the ledger, which is kept beside it
     ///
@@ -118,6 +121,9 @@ pub enum Command {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Add clients and change them
     #[command(subcommand)]

@@ -116,8 +116,12 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             rebuild,
             json,
         } => verify::verify(&read_config(&path)?, repair, rebuild, json),
-        Command::Backup { file, force } => backup::backup(&read_config(&path)?, &file, force),
-        Command::Restore { file, yes } => backup::restore(&read_config(&path)?, &file, yes),
+        Command::Backup { file, force, json } => {
+            backup::backup(&read_config(&path)?, &file, force, json)
+        }
+        Command::Restore { file, yes, json } => {
+            backup::restore(&read_config(&path)?, &file, yes, json)
+        }
         Command::Client(command) => client::client(&read_config(&path)?, command),
         Command::Image(command) => image::image(&read_config(&path)?, command),
         Command::Usage {

@@ -2,27 +2,32 @@
 
 use std::path::Path;
 
+use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, confirm, instant, open_existing_ledger, print, spinner};
+use super::{Failure, confirm, instant, open_existing_ledger, print, print_json, spinner};
 use crate::config::Config;
 use crate::ledger::LedgerError;
 use crate::ledger::sqlite::backup::{self, Contents};
 
-pub(super) fn backup(config: &Config, file: &Path, force: bool) -> Result<(), Failure> {
+pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
     let ledger = open_existing_ledger(config)?;
     let bar = spinner();
     bar.set_message(format!("writing {}", file.display()));
     let outcome = ledger.backup(file, force);
     bar.finish_and_clear();
+    let contents = outcome?;
+    if json {
+        return print_json(&machine_readable(file, &contents));
+    }
     print(&format!(
         "{} holds {}\n",
         file.display(),
-        describe(&outcome?)
+        describe(&contents)
     ))
 }
 
-pub(super) fn restore(config: &Config, file: &Path, yes: bool) -> Result<(), Failure> {
+pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Result<(), Failure> {
     let ledger = &config.ledger.path;
     let contents = backup::check(file)?;
     if !yes {
@@ -44,11 +49,22 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool) -> Result<(), Fai
         LedgerError::Busy(cause) => Failure::busy(format!("nothing was restored: {cause}")),
         error => error.into(),
     })?;
-    print(&format!(
-        "{} holds {}\n",
-        ledger.display(),
-        describe(&restored.contents)
-    ))?;
+    if json {
+        let mut report = machine_readable(ledger, &restored.contents);
+        report["replaced"] = json!(
+            restored
+                .replaced
+                .as_ref()
+                .map(|path| path.display().to_string())
+        );
+        print_json(&report)?;
+    } else {
+        print(&format!(
+            "{} holds {}\n",
+            ledger.display(),
+            describe(&restored.contents)
+        ))?;
+    }
     if let Some(replaced) = restored.replaced {
         eprintln!(
             "The ledger that was there is kept as {}.",
@@ -59,6 +75,16 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool) -> Result<(), Fai
         "Start the responder again; `corenexis-cdn verify --rebuild` then gives rows to images that were uploaded after the backup."
     );
     Ok(())
+}
+
+/// The file is a ledger.
+fn machine_readable(file: &Path, contents: &Contents) -> Value {
+    json!({
+        "file": file.display().to_string(),
+        "clients": contents.clients,
+        "images": contents.images,
+        "newest": contents.newest.map(instant),
+    })
 }
 
 fn describe(contents: &Contents) -> String {

@@ -157,8 +157,10 @@ fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
     let before = uploads.during(&site, UPLOADERS, 9_000, || {
         uploads.wait_for(100);
         let before = uploads.acknowledged(0);
-        let output = Place::of(&site).run(&["backup", &backup.display().to_string()]);
+        let output = Place::of(&site).run(&["backup", &backup.display().to_string(), "--json"]);
         assert!(output.status.success(), "{output:?}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert!(report["images"].as_u64() >= Some(100), "{report}");
         uploads.wait_for(100);
         copy_tree_with_times(&site.docroot(), &docroot);
         before
