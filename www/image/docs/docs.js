@@ -26,6 +26,13 @@
     if (!copied) throw new Error("refused");
   };
 
+  let silence;
+  const say = (text) => {
+    said.textContent = text;
+    clearTimeout(silence);
+    silence = setTimeout(() => { said.textContent = ""; }, 2000);
+  };
+
   for (const block of all(".code")) {
     const caption = block.querySelector("figcaption");
     const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
@@ -34,16 +41,15 @@
       try {
         await copy(block.querySelector("code"));
         button.textContent = "Copied";
-        said.textContent = "Copied to the clipboard";
+        say("Copied to the clipboard");
       } catch {
         button.textContent = "Not allowed";
-        said.textContent = "Copying is not allowed here";
+        say("Copying is not allowed here");
       }
       button.classList.toggle("done", button.textContent === "Copied");
       setTimeout(() => {
         button.textContent = "Copy";
         button.classList.remove("done");
-        said.textContent = "";
       }, 2000);
     });
     block.append(button);

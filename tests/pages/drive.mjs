@@ -1,0 +1,44 @@
+// Runs every check of the pages against the demo that tests/pages/run has started, and counts.
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { launch, upload } from "./browser.mjs";
+import * as documentation from "./documentation.mjs";
+import * as looks from "./looks.mjs";
+import * as viewer from "./viewer.mjs";
+
+const { env } = process;
+const sample = (name) => new URL(`../samples/${name}`, import.meta.url);
+const bytes = (name) => readFileSync(sample(name));
+const client = { client_id: env.CDN_LIFETIME_ID, client_token: env.CDN_LIFETIME_TOKEN };
+const store = (duration, name) => upload(client, duration, name, bytes(name));
+
+const samples = {
+  lakeFile: sample("lake.jpg").pathname,
+  lake: bytes("lake.jpg"),
+  week: await store("7D", "lake.jpg"),
+  small: await store("1M", "badge.png"),
+  moving: await store("3M", "spinner.gif"),
+  lasting: await store("LTF", "lake.webp"),
+  deleted: await store("7D", "lake-small.jpg"),
+};
+execFileSync(env.CDN_BIN, ["--config", env.CDN_CONFIG, "image", "delete", samples.deleted]);
+
+let passed = 0;
+let failed = 0;
+const browser = await launch();
+for (const [area, { checks }] of Object.entries({ documentation, viewer, looks })) {
+  for (const [name, check] of Object.entries(checks)) {
+    try {
+      await check(browser, samples);
+      passed += 1;
+      console.log(`ok ${area}: ${name}`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL ${area}: ${name}: ${error.message.replaceAll("\n", "\n    ")}`);
+      console.log(`    ${error.stack.split("\n").find((line) => line.includes("tests/pages/") && !line.includes("browser.mjs"))?.trim()}`);
+    }
+  }
+}
+await browser.close();
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

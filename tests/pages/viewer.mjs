@@ -1,0 +1,171 @@
+// The viewer page and its page for what is not there.
+import { base, ensure, equal, until, Visitor } from "./browser.mjs";
+
+const view = (path) => `/view/?img=${path}`;
+
+/** The four things that people paste, by the id of their field. */
+const pasted = (path) => ({
+  page: `${base}/view/?img=${path}`,
+  direct: `${base}/p/${path}`,
+  html: `<a href="${base}/view/?img=${path}"><img src="${base}/p/${path}" alt=""></a>`,
+  markdown: `[![image](${base}/p/${path})](${base}/view/?img=${path})`,
+  bbcode: `[url=${base}/view/?img=${path}][img]${base}/p/${path}[/img][/url]`,
+});
+
+const facts = (page) =>
+  page.locator(".facts div:visible").evaluateAll((all) =>
+    Object.fromEntries(all.map((fact) => [fact.querySelector("dt").textContent, fact.querySelector("dd").textContent])),
+  );
+
+/** What the page has to say of lake.jpg, stored for 7 days. */
+function ensureFacts(found, lake) {
+  const { Expires: expires, ...others } = found;
+  equal(others, { Dimensions: "1200 × 675", Format: "JPEG", Size: `${Math.floor(lake.length / 1024)} KiB` }, "the facts");
+  ensure(/^\d{1,2} [A-Z][a-z]+ 20\d\d in [67] days$/.test(expires), `Expires: ${expires}`);
+}
+
+/** The checks by their names; each takes the browser and the samples. */
+export const checks = {
+  async "every link is copied"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.open(view(week));
+    const { page } = visitor;
+    for (const [id, text] of Object.entries(pasted(week))) {
+      equal(await page.inputValue(`#${id}`), text, id);
+      const button = page.locator(`.copyable [data-copy="${id}"]`);
+      await button.click();
+      await until("the button says so", async () => (await button.textContent()) === "Copied");
+      equal(await visitor.clipboard(), text, "the clipboard");
+    }
+    await page.evaluate(() => navigator.clipboard.writeText(""));
+    await page.getByRole("button", { name: "Copy link" }).click();
+    await until("the link of the page", async () => (await visitor.clipboard()) === pasted(week).page);
+    equal(await page.locator("#said").textContent(), "Copied to the clipboard", "what is said");
+    await visitor.leave();
+  },
+
+  async "the image is large, centred and opens in full size"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser, { viewport: { width: 800, height: 700 } });
+    await visitor.open(view(week));
+    const { page } = visitor;
+    const box = await page.locator("#image").boundingBox();
+    ensure(box.width > 600 && Math.abs(box.x + box.width / 2 - 400) < 10, `the image is at ${JSON.stringify(box)}`);
+    const facts_at = await page.locator(".facts").boundingBox();
+    ensure(facts_at.y + facts_at.height < 700, "the facts are in the first view");
+    // With the keyboard: the image is a link, Enter opens it, Escape closes it and the focus is where it was.
+    await page.locator("#stage").focus();
+    await page.keyboard.press("Enter");
+    ensure(await page.locator("#zoom").isVisible(), "Enter opens");
+    equal(await page.locator(".scroller img").evaluate((image) => image.clientWidth), 1200, "the full width");
+    const left = () => page.locator(".scroller").evaluate((scroller) => scroller.scrollLeft);
+    const before = await left();
+    await page.keyboard.press("ArrowRight");
+    await until("the arrow scrolls", async () => (await left()) > before);
+    await page.keyboard.press("Escape");
+    ensure(!(await page.locator("#zoom").isVisible()), "Escape closes");
+    equal(await page.evaluate(() => document.activeElement.id), "stage", "the focus");
+    // With the mouse: a click opens at that point, dragging moves, a click closes.
+    await page.mouse.click(box.x + box.width - 20, box.y + box.height / 2);
+    ensure((await left()) > before, "the point that was clicked is in sight");
+    const from = await left();
+    await page.mouse.move(300, 300);
+    await page.mouse.down();
+    await page.mouse.move(500, 300, { steps: 4 });
+    await page.mouse.up();
+    ensure((await left()) < from, "dragging moves the image");
+    ensure(await page.locator("#zoom").isVisible(), "dragging does not close");
+    await page.mouse.click(300, 300);
+    ensure(!(await page.locator("#zoom").isVisible()), "a click closes");
+    await visitor.leave();
+  },
+
+  async "the facts, the download and the report are there"(browser, { week, lake }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.open(view(week));
+    const { page } = visitor;
+    ensureFacts(await facts(page), lake);
+    const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download" }).click()]);
+    equal(saved.suggestedFilename(), week.split("/").at(-1), "the name of the download");
+    equal(
+      await page.getByRole("link", { name: "Report this image" }).getAttribute("href"),
+      `mailto:abuse@example.com?subject=Report:%20${week}`,
+      "the report",
+    );
+    const address = encodeURIComponent(`${base}/view/?img=`) + week;
+    const targets = await page.locator(".targets a").evaluateAll((all) => all.map((link) => link.href));
+    equal(targets.length, 6, "share targets");
+    for (const target of targets) ensure(target.endsWith(address), target);
+    await visitor.leave();
+  },
+
+  async "other sites learn what to show"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.open(view(week));
+    const meta = Object.fromEntries(
+      await visitor.page.locator("meta[property], meta[name]").evaluateAll((all) =>
+        all.map((tag) => [tag.getAttribute("property") ?? tag.name, tag.content]),
+      ),
+    );
+    for (const [name, content] of Object.entries({
+      "og:image": `${base}/p/${week}`,
+      "og:url": `${base}/view/?img=${week}`,
+      "og:image:type": "image/jpeg",
+      "og:image:width": "1200",
+      "og:image:height": "675",
+      "og:description": "Kept for 7 days",
+      "twitter:card": "summary_large_image",
+      "twitter:image": `${base}/p/${week}`,
+    })) {
+      equal(meta[name], content, name);
+    }
+    await visitor.leave();
+  },
+
+  async "the page is whole without JavaScript"(browser, { week, lake }) {
+    const visitor = await Visitor.arrive(browser, { javaScriptEnabled: false });
+    await visitor.open(view(week));
+    const { page } = visitor;
+    ensureFacts(await facts(page), lake);
+    for (const [id, text] of Object.entries(pasted(week))) equal(await page.inputValue(`#${id}`), text, id);
+    equal(await page.locator("button:visible").count(), 0, "buttons that could do nothing");
+    equal(await page.locator("#image").evaluate((image) => image.naturalWidth), 1200, "the image");
+    await page.locator("#stage").click();
+    await page.waitForURL(`${base}/p/${week}`);
+    await visitor.leave();
+  },
+
+  async "a small, a transparent and a moving image are shown as they are"(browser, { small, moving, lasting }) {
+    const visitor = await Visitor.arrive(browser);
+    const { page } = visitor;
+    for (const [path, width, format] of [[small, 160, "PNG"], [moving, 64, "GIF"], [lasting, 480, "WebP"]]) {
+      await visitor.open(view(path));
+      equal(await page.locator("#image").evaluate((image) => [image.naturalWidth, image.clientWidth]), [width, width], path);
+      equal((await facts(page)).Format, format, "the format");
+      // What is shown in full size already leads to the image itself.
+      await page.locator("#stage").click();
+      await page.waitForURL(`${base}/p/${path}`);
+    }
+    await visitor.open(view(lasting));
+    equal((await facts(page)).Availability, "Kept for good", "how long");
+    await visitor.leave();
+  },
+
+  async "the address of the page works as the address of an image"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.page.setContent(`<img src="${base}${view(week)}" alt="">`);
+    await until("the image", () => visitor.page.locator("img").evaluate((image) => image.naturalWidth === 1200));
+    await visitor.leave();
+  },
+
+  async "an image that was deleted or never there has a page that says so"(browser, { deleted }) {
+    for (const path of [deleted, "d/ap5/AbCdEfGhIj.png", "nonsense"]) {
+      const visitor = await Visitor.arrive(browser, { missing: true });
+      const reply = await visitor.open(view(path));
+      equal(reply.status(), 404, path);
+      equal(await visitor.page.locator("h1").textContent(), "This image is not here", "the heading");
+      ensure((await visitor.page.locator("main").textContent()).includes("expired or never existed"), "the reason");
+      equal(await visitor.page.locator('meta[name="robots"]').getAttribute("content"), "noindex", "robots");
+      await visitor.leave();
+    }
+  },
+};
