@@ -22,6 +22,12 @@ impl Space {
         bytes: 4 << 30,
         bytes_per_file: 16 << 10,
     };
+
+    /// Enough for half a second, or for a hundred uploads of 10 MiB.
+    pub const SMOKE: Self = Self {
+        bytes: 2 << 30,
+        bytes_per_file: 16 << 10,
+    };
 }
 
 /// Left on the host's own file system after the image was made.

@@ -82,10 +82,10 @@ fn exit(outcome: io::Result<()>) -> ExitCode {
 fn run(options: &Options) -> io::Result<()> {
     stop_on_signals()?;
     let state = std::path::absolute(&options.state)?;
-    let space = if options.growth {
-        options.scale.space()
-    } else {
-        Space::ROUND
+    let space = match (options.smoke, options.growth) {
+        (true, _) => Space::SMOKE,
+        (false, true) => options.scale.space(),
+        (false, false) => Space::ROUND,
     };
     let disk = Disk::prepare(options.directory.as_deref(), &state, space)?;
     let mut report = Report {
@@ -106,7 +106,7 @@ fn run(options: &Options) -> io::Result<()> {
     if options.growth {
         allow_many_files();
         report.growth = Some(growth::run(&workshop, options)?);
-        return write(&report, options, &state.join("growth.json"));
+        return write(&report, options, &state);
     }
     let targets = start(&workshop, options, &mut report)?;
     measure_uploads(&targets, options, &mut report)?;
@@ -117,13 +117,18 @@ fn run(options: &Options) -> io::Result<()> {
     if options.floors {
         measure_floors(disk.path(), options, &mut report)?;
     }
-    write(&report, options, &state.join("figures.json"))
+    write(&report, options, &state)
 }
 
-fn write(report: &Report, options: &Options, json: &Path) -> io::Result<()> {
+fn write(report: &Report, options: &Options, state: &Path) -> io::Result<()> {
     print!("{}", report.table());
-    let json = options.json.as_deref().unwrap_or(json);
-    fs::write(json, format!("{:#}\n", report.json()))?;
+    let json = match &options.json {
+        Some(file) => file.clone(),
+        None if options.smoke => state.join("smoke.json"),
+        None if options.growth => state.join("growth.json"),
+        None => state.join("figures.json"),
+    };
+    fs::write(&json, format!("{:#}\n", report.json()))?;
     if let Some(file) = &options.svg {
         fs::write(file, chart::svg(report))?;
     }

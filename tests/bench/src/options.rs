@@ -14,7 +14,7 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
   --growth             a ledger of 10 million images, a docroot and a sweep of a million, start, memory: minutes, and 10 GiB of disk
   --smoke              whether all of it works: half a second of everything at 20 KiB over 4 connections, debug builds
   --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
-  --json FILE          write the figures there (default: target/bench/figures.json)
+  --json FILE          write the figures there (default: figures.json, growth.json or smoke.json in target/bench)
   --svg FILE           draw a chart
   --targets KEY,…      only these: cdn-full cdn-relaxed put php bare bare-sync
   --sizes BYTES,…      sizes of the uploads (default: 20480,512000,4718592)
@@ -38,6 +38,7 @@ pub struct Options {
     pub seconds: f64,
     pub floors: bool,
     pub growth: bool,
+    pub smoke: bool,
     pub scale: Scale,
 }
 
@@ -58,6 +59,7 @@ impl Options {
             seconds: 3.0,
             floors: true,
             growth: false,
+            smoke: false,
             scale: Scale::FULL,
         };
         let mut arguments = arguments.into_iter();
@@ -83,6 +85,7 @@ impl Options {
                     options.targets = Some(targets.map(str::to_owned).into());
                 }
                 "--smoke" => {
+                    options.smoke = true;
                     options.sizes.truncate(1);
                     options.connections = vec![4];
                     options.rounds = 1;
