@@ -13,9 +13,12 @@ use crate::plan::{DAY_SECONDS, StoreDuration};
 use crate::store::Store;
 use crate::store::path::{DayName, ImagePath, class_of};
 
-/// Expired images of one transaction, and of one sync of a directory. The syncs of a million then take a few seconds, and an upload that
-/// comes during a transaction waits for a tenth of one.
-const BATCH: u32 = 10_000;
+/// Expired images of one sync of a directory. Names are random and inodes are not, so that each unlink dirties another block of the
+/// inode table: with a sync for each thousand, most of that table was written again and again, which took as long as all unlinking.
+const FILES: u32 = 50_000;
+
+/// Expired images of one transaction. An upload waits for one of these at the most.
+const ROWS: usize = 2_000;
 
 /// Rows of recent days that are compared at a time.
 const PAGE: u32 = 1_000;
@@ -121,7 +124,7 @@ impl Sweep<'_> {
     fn delete_expired(&self, report: &mut Report) -> Result<(), SweepError> {
         let mut after: Option<Expired> = None;
         loop {
-            let batch = self.ledger.expired(self.now, after.as_ref(), BATCH)?;
+            let batch = self.ledger.expired(self.now, after.as_ref(), FILES)?;
             let Some(last) = batch.last() else {
                 return Ok(());
             };
@@ -148,7 +151,9 @@ impl Sweep<'_> {
                 Err(_) => report.failed += 1,
             }
         }
-        self.ledger.forget(&gone)?;
+        for rows in gone.chunks(ROWS) {
+            self.ledger.forget(rows)?;
+        }
         Ok(())
     }
 
