@@ -178,8 +178,8 @@ fn open_existing_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
     match path.try_exists() {
         Ok(true) => open_operators_ledger(config),
         Ok(false) => Err(Failure::storage(format!(
-            "there is no ledger {}: `corenexis-cdn restore` brings a backup back, `corenexis-cdn verify --rebuild` makes a ledger of \
-             what lies in the docroot",
+            "there is no ledger {}: on a new site `corenexis-cdn client add` makes it; `corenexis-cdn restore` brings a backup back, \
+             `corenexis-cdn verify --rebuild` makes a ledger of what lies in the docroot",
             path.display()
         ))),
         Err(error) => Err(Failure::storage(format!(
@@ -212,10 +212,18 @@ fn open_docroot(config: &Config) -> Result<Docroot, Failure> {
 
 /// Writes data to standard output. A reader that has left, such as `head`, is no failure.
 fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+    printed(io::stdout().lock().write_all(text.as_bytes()))
+}
+
+fn printed(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(()),
     }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    Failure::failed(format!("standard output could not be written: {error}"))
 }
 
 fn print_json(value: &Value) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `client …`: who may upload.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use time::UtcDateTime;
 
 use super::export::export;
 use super::{
-    Failure, confirm, instant, open_operators_ledger, print, print_fields, print_json, table,
+    Failure, confirm, instant, open_existing_ledger, open_operators_ledger, print, print_fields,
+    print_json, table,
 };
 use crate::auth::Token;
 use crate::cli::ClientCommand;
@@ -18,7 +19,11 @@ use crate::config::Config;
 use crate::ledger::{ClientRow, Ledger};
 
 pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Failure> {
-    let ledger = open_operators_ledger(config)?;
+    // The first client of a new site makes its ledger; whoever asks for another's misses one that is lost.
+    let ledger = match command {
+        ClientCommand::Add { .. } => open_operators_ledger(config)?,
+        _ => open_existing_ledger(config)?,
+    };
     let now = UtcDateTime::now();
     match command {
         ClientCommand::Add {
@@ -129,11 +134,20 @@ pub(super) fn read_token(file: &Path) -> Result<Token, Failure> {
         .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
+/// It is shown this once, so a reader that has left is a failure here.
 fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
-    print(&format!(
-        "client_id={id}\nclient_token={}\n",
-        token.reveal()
-    ))
+    let text = format!("client_id={id}\nclient_token={}\n", token.reveal());
+    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| {
+        Failure::failed(format!(
+            "the token of {id} could not be written to standard output, and is lost: {error}; make another with `corenexis-cdn client \
+             rotate {id}`"
+        ))
+    })
+}
+
+/// A client of that id has to be there, or the answer "nothing" would hide a misspelt id.
+pub(super) fn must_exist(ledger: &dyn Ledger, id: &str) -> Result<(), Failure> {
+    row_of(ledger, id, UtcDateTime::now()).map(drop)
 }
 
 fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<(), Failure> {

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
-use super::{Failure, print_json, read_config, spinner};
+use super::{Failure, print_json, printed, read_config, spinner};
 use crate::cli::DoctorArguments;
 use crate::doctor::findings::{findings, nginx_version};
 use crate::doctor::gather::{Options, gather, nginx_build};
@@ -51,7 +51,7 @@ fn examine(config_file: &Path, arguments: DoctorArguments) -> Vec<Finding> {
         nginx_conf: arguments.nginx_conf,
         nginx_prefix: arguments.nginx_prefix,
     }
-    .or_beside(config_file);
+    .or_own(config_file, &config.storage.docroot);
     let bar = spinner();
     let facts = gather(config, config_file, &options, &|what| {
         bar.set_message(format!("looking at: {what}"));
@@ -90,10 +90,10 @@ fn machine_readable(found: &[Finding]) -> Value {
 fn print_styled(found: &[Finding]) -> Result<(), Failure> {
     let width = tcgetwinsize(io::stdout()).map_or(usize::MAX, |size| size.ws_col.max(60).into());
     let text = in_words(found, width);
-    match io::Write::write_all(&mut anstream::stdout(), text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    printed(io::Write::write_all(
+        &mut anstream::stdout(),
+        text.as_bytes(),
+    ))
 }
 
 /// One line for each finding, what to do below it, and the sum. Lines of a terminal that are longer than it is wide go on below.

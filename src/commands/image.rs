@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::client::must_exist;
 use super::{
-    Failure, instant, open_docroot, open_operators_ledger, print, print_fields, print_json, table,
+    Failure, instant, open_existing_docroot, open_existing_ledger, print, print_fields, print_json,
+    table,
 };
 use crate::cli::ImageCommand;
 use crate::config::Config;
@@ -12,13 +14,15 @@ use crate::store::Store;
 use crate::store::path::ImagePath;
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
-    let ledger = open_operators_ledger(config)?;
+    let ledger = open_existing_ledger(config)?;
     match command {
         ImageCommand::Show { image, json } => {
             let path = path_of(&image)?;
-            let row = ledger
-                .image(&path)?
-                .ok_or_else(|| Failure::failed(format!("there is no image {path}")))?;
+            let row = ledger.image(&path)?.ok_or_else(|| {
+                Failure::failed(format!(
+                    "the ledger has no image {path}: it has expired, was deleted, or never existed"
+                ))
+            })?;
             show(config, &row, json)
         }
         ImageCommand::Delete { images } => {
@@ -35,16 +39,17 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
             json,
         } => {
             let after = after.as_deref().map(path_of).transpose()?;
-            list(
-                config,
-                &ledger.images(&ImageFilter {
-                    client,
-                    directory: None,
-                    after,
-                    limit,
-                })?,
-                json,
-            )
+            let filter = ImageFilter {
+                client,
+                directory: None,
+                after,
+                limit,
+            };
+            let rows = ledger.images(&filter)?;
+            if let Some(id) = filter.client.filter(|_| rows.is_empty()) {
+                must_exist(&ledger, &id)?;
+            }
+            list(config, &rows, json)
         }
     }
 }
@@ -58,7 +63,7 @@ fn path_of(reference: &str) -> Result<ImagePath, Failure> {
 
 /// Files go before rows: a row without a file is found by the sweep, a file without a row might never be.
 fn delete(config: &Config, ledger: &dyn Ledger, paths: &[ImagePath]) -> Result<(), Failure> {
-    let docroot = open_docroot(config)?;
+    let docroot = open_existing_docroot(config)?;
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for (path, outcome) in paths.iter().zip(docroot.delete(paths)) {

@@ -14,6 +14,7 @@ use time::UtcDateTime;
 use super::{Failure, open_existing_docroot, open_ledger, print};
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::ledger::sqlite::backup::take_owner_of_directory;
 use crate::sweep::{Report, Sweep};
 
 /// Bytes that the lock's file takes from the disk, to be given back on a full one. Where no responder runs, the ledger could otherwise
@@ -86,7 +87,7 @@ impl SweepLock {
         let path = PathBuf::from(name);
         let unusable = |error| {
             Failure::storage(format!(
-                "the lock {} cannot be used: {error}",
+                "the lock {} cannot be used: {error}; run this as the account that owns it, or as root",
                 path.display()
             ))
         };
@@ -97,6 +98,8 @@ impl SweepLock {
             .mode(0o640)
             .open(&path)
             .map_err(unusable)?;
+        // Made by root, it would keep the account that sweeps by cron away.
+        take_owner_of_directory(&path).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => {

@@ -3,7 +3,8 @@
 use serde_json::json;
 use time::Date;
 
-use super::{Failure, open_operators_ledger, print, print_json, table};
+use super::client::must_exist;
+use super::{Failure, open_existing_ledger, print, print_json, table};
 use crate::config::Config;
 use crate::ledger::Ledger;
 
@@ -13,7 +14,11 @@ pub(super) fn usage(
     since: Option<Date>,
     json: bool,
 ) -> Result<(), Failure> {
-    let rows = open_operators_ledger(config)?.usage(client, since)?;
+    let ledger = open_existing_ledger(config)?;
+    let rows = ledger.usage(client, since)?;
+    if let Some(id) = client.filter(|_| rows.is_empty()) {
+        must_exist(&ledger, id)?;
+    }
     if json {
         return print_json(
             &rows

@@ -7,7 +7,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, open_existing_docroot, open_existing_ledger, open_operators_ledger};
+use super::{
+    Failure, open_existing_docroot, open_existing_ledger, open_operators_ledger, unwritten,
+};
 use crate::config::Config;
 use crate::store::path::DIRECTORIES;
 use crate::verify::{Difference, Finding, Report, Verification, VerifyError};
@@ -51,10 +53,11 @@ pub(super) fn verify(
     .run();
     bar.finish_and_clear();
     let report = outcome.map_err(|error| match error {
-        VerifyError::Told(error) => error.into(),
+        VerifyError::Told(error) => unwritten(&error),
         error => Failure::storage(error),
     })?;
-    out.finish(&report, began.elapsed())?;
+    out.finish(&report, began.elapsed())
+        .map_err(|error| unwritten(&error))?;
     match report.remaining() {
         0 => Ok(()),
         remaining => Err(Failure::failed(format!(

@@ -56,6 +56,7 @@ fn age(seconds: i64) -> String {
         7_200..172_800 => (seconds / 3_600, "hours"),
         _ => (seconds / 86_400, "days"),
     };
+    let unit = if number == 1 { "second" } else { unit };
     format!("{number} {unit}")
 }
 

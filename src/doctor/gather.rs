@@ -29,23 +29,32 @@ pub struct Options {
 }
 
 impl Options {
-    /// Where nothing was said and an nginx of the site's own lies beside `config.toml`, as in a demo, that one is meant.
+    /// Where nothing was said and the site has an nginx of its own, that one is meant: a demo's lies beside its `config.toml`, that of
+    /// an installation without root beside its docroot.
     #[must_use]
-    pub fn or_beside(self, config_file: &Path) -> Self {
+    pub fn or_own(self, config_file: &Path, docroot: &Path) -> Self {
         if self != Self::default() {
             return self;
         }
-        let directory = config_file.parent().unwrap_or(Path::new("."));
-        let conf = directory.join("rendered/nginx/nginx.conf");
-        let prefix = directory.join("nginx");
-        if conf.is_file() && prefix.is_dir() {
-            Self {
-                nginx_conf: Some(conf),
-                nginx_prefix: Some(prefix),
-            }
-        } else {
-            self
-        }
+        let beside = |path: &Path| path.parent().unwrap_or(Path::new(".")).to_owned();
+        [
+            (beside(config_file), "rendered/nginx/nginx.conf"),
+            (beside(docroot), "nginx/conf/nginx.conf"),
+        ]
+        .into_iter()
+        .map(|(directory, conf)| Self {
+            nginx_conf: Some(directory.join(conf)),
+            nginx_prefix: Some(directory.join("nginx")),
+        })
+        .find(|own| {
+            let is_file = own.nginx_conf.as_ref().is_some_and(|conf| conf.is_file());
+            is_file
+                && own
+                    .nginx_prefix
+                    .as_ref()
+                    .is_some_and(|prefix| prefix.is_dir())
+        })
+        .unwrap_or(self)
     }
 }
 
@@ -109,4 +118,38 @@ fn service(accounts: &Accounts, places: &super::facts::Places) -> Seen<Account> 
         "the account of the responder is not known: neither ledger nor docroot could be looked at"
             .to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn an_nginx_of_the_sites_own_is_found_where_the_installer_puts_it() {
+        let root = tempfile::tempdir().expect("a directory");
+        let config_file = root.path().join("etc/config.toml");
+        let docroot = root.path().join("data/docroot");
+        let own = |options: Options| options.or_own(&config_file, &docroot);
+        assert_eq!(own(Options::default()), Options::default());
+        let put = |conf: &str, prefix: &str| {
+            let conf = root.path().join(conf);
+            fs::create_dir_all(conf.parent().expect("a parent")).expect("made");
+            fs::create_dir_all(root.path().join(prefix)).expect("made");
+            fs::write(&conf, "").expect("written");
+            Options {
+                nginx_conf: Some(conf),
+                nginx_prefix: Some(root.path().join(prefix)),
+            }
+        };
+        let user = put("data/nginx/conf/nginx.conf", "data/nginx");
+        assert_eq!(own(Options::default()), user);
+        let demo = put("etc/rendered/nginx/nginx.conf", "etc/nginx");
+        assert_eq!(own(Options::default()), demo);
+        let named = Options {
+            nginx_conf: Some("/x".into()),
+            nginx_prefix: None,
+        };
+        assert_eq!(own(named.clone()), named);
+    }
 }

@@ -268,7 +268,7 @@ const fn event_name(event: Event) -> &'static str {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull};
+        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly};
         // Shared memory is a file as well, made when the ledger is opened.
         let no_shared_memory = error
             .sqlite_error()
@@ -277,6 +277,9 @@ impl From<rusqlite::Error> for LedgerError {
             Some(DatabaseBusy | DatabaseLocked) => Self::Busy(error.to_string()),
             Some(DiskFull) => Self::Full(error.to_string()),
             _ if no_shared_memory => Self::Full(error.to_string()),
+            Some(ReadOnly) => Self::Failed(format!(
+                "the ledger cannot be written: {error}; run this as the account that owns it, or as root"
+            )),
             _ => Self::Failed(format!("the ledger failed: {error}")),
         }
     }
@@ -346,10 +349,10 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
         .mode(0o640)
         .open(path)
     {
-        Ok(_) => Ok(()),
+        Ok(_) => backup::take_owner_of_directory(path).map_err(|error| unopened(path, &error)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(LedgerError::Failed(format!(
-            "the ledger {} could not be made: {error}",
+            "the ledger {} could not be made: {error}; does the account that runs this own its directory?",
             path.display()
         ))),
     }
@@ -357,12 +360,8 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| {
-        LedgerError::Failed(format!(
-            "the ledger {} could not be opened: {error}",
-            path.display()
-        ))
-    })?;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| unopened(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let synchronous = match durability {
         Durability::Full => 2,
@@ -385,6 +384,19 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerErro
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// SQLite says no more than that it could not; the kernel says why.
+fn unopened(path: &Path, error: &dyn std::fmt::Display) -> LedgerError {
+    let path_text = path.display();
+    let cause = OpenOptions::new().read(true).write(true).open(path).err();
+    LedgerError::Failed(match cause {
+        Some(cause) if cause.kind() == io::ErrorKind::PermissionDenied => format!(
+            "the ledger {path_text} could not be opened: {cause}; run this as the account that owns it, or as root"
+        ),
+        Some(cause) => format!("the ledger {path_text} could not be opened: {cause}"),
+        None => format!("the ledger {path_text} could not be opened: {error}"),
+    })
 }
 
 fn refuse_network_file_system(path: &Path) -> Result<(), LedgerError> {

@@ -17,6 +17,7 @@ mod http;
 mod images;
 mod limits;
 mod machine;
+mod mistakes;
 mod names;
 mod observing;
 mod order;

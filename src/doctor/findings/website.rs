@@ -17,7 +17,13 @@ const NOT_VERY_OLD: (u32, u32, u32) = (1, 20, 1);
 /// The first versions without CVE-2026-56434 (SSI, which the viewer uses) and CVE-2026-42533 (map with regular expressions).
 const MENDED: [(u32, u32, u32); 2] = [(1, 30, 4), (1, 31, 3)];
 
-const ROOT: &str = "run doctor as root to have it looked at";
+/// What whoever is not root can do to have it looked at.
+fn as_root(facts: &Facts) -> &'static str {
+    match facts.examiner.uid {
+        0 => "",
+        _ => "; run doctor as root to have it looked at",
+    }
+}
 
 pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
     let nginx = &facts.nginx;
@@ -30,7 +36,7 @@ pub(super) fn findings(facts: &Facts) -> Vec<Finding> {
         ),
     }];
     findings.push(running(nginx));
-    findings.push(test(nginx));
+    findings.push(test(facts));
     findings.extend(site(facts));
     // That there is no docroot is said with the docroot.
     if facts.places.docroot.way.is_ok() {
@@ -83,10 +89,10 @@ fn running(nginx: &Nginx) -> Finding {
     }
 }
 
-fn test(nginx: &Nginx) -> Finding {
+fn test(facts: &Facts) -> Finding {
     let check = "nginx configuration";
-    match &nginx.test {
-        Err(why) => Finding::skip(check, format!("{why}; {ROOT}")),
+    match &facts.nginx.test {
+        Err(why) => Finding::skip(check, format!("{why}{}", as_root(facts))),
         Ok(test) if !test.passed => Finding::fail(
             check,
             format!(
@@ -115,7 +121,7 @@ fn site(facts: &Facts) -> Vec<Finding> {
     let check = "locations";
     let web = match &facts.nginx.web {
         Ok(web) => web,
-        Err(why) => return vec![Finding::skip(check, format!("{why}; {ROOT}"))],
+        Err(why) => return vec![Finding::skip(check, format!("{why}{}", as_root(facts)))],
     };
     let (wanted_web, wanted) = &facts.nginx.wanted;
     let host = host_of(facts.config.site.public_url());
@@ -274,7 +280,9 @@ fn responder(facts: &Facts) -> Finding {
     let listen = &facts.config.server.listen;
     match &facts.responder.connected {
         Ok(()) => Finding::ok(check, format!("it listens on {listen}")),
-        Err(Unconnected::Denied(why)) => Finding::skip(check, format!("{listen}: {why}; {ROOT}")),
+        Err(Unconnected::Denied(why)) => {
+            Finding::skip(check, format!("{listen}: {why}{}", as_root(facts)))
+        }
         Err(Unconnected::Nobody(why)) => Finding::fail(
             check,
             format!("nobody listens on {listen}: {why}"),

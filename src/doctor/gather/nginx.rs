@@ -129,7 +129,7 @@ fn test(build: &Build, options: &Options, examiner: &Account) -> (Seen<Test>, Se
                 .iter()
                 .any(|level| line.contains(level))
         })
-        .map(|line| line.trim_start_matches("nginx: ").to_owned())
+        .map(|line| line[line.find('[').unwrap_or(0)..].to_owned())
         .collect();
     let dump = Configuration::from_dump(&String::from_utf8_lossy(&output.stdout));
     if let (true, Some(configuration)) = (passed, dump) {
@@ -287,6 +287,9 @@ fn worker(
 ) -> Seen<Account> {
     if let Some(running) = master.and_then(|master| running_worker(master, accounts)) {
         return Ok(running);
+    }
+    if web.is_none() {
+        return Err("nginx's configuration could not be read".to_owned());
     }
     if examiner.uid != 0 && web.is_some_and(|web| web.user.is_none()) && master.is_none() {
         return Ok(examiner.clone());

@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 use crate::doctor::access::Account;
 
 /// Directories of crontabs and of timers, and files that are crontabs.
-const PLACES: [&str; 7] = [
+const PLACES: [&str; 8] = [
     "etc/crontab",
     "etc/cron.d",
     "etc/crontabs",
+    "etc/periodic/15min",
     "var/spool/cron/crontabs",
     "var/spool/cron",
     "etc/systemd/system",
@@ -84,9 +85,12 @@ fn runs_sweep(file: &Path, text: &str) -> bool {
     {
         return false;
     }
-    text.lines().map(str::trim_start).any(|line| {
-        !line.starts_with('#') && line.contains("corenexis-cdn") && line.contains(" sweep")
-    })
+    // A script may name the program on one line and call it on another.
+    let says = |wanted| {
+        let mut lines = text.lines().map(str::trim_start);
+        lines.any(|line| !line.starts_with('#') && line.contains(wanted))
+    };
+    says("corenexis-cdn") && says(" sweep")
 }
 
 /// `crontab -l` reads the examiner's own, which nobody else may read.
@@ -118,6 +122,11 @@ mod tests {
         assert!(!runs_sweep(
             Path::new("/etc/cron.d/x"),
             "* * * * * root backup sweep"
+        ));
+        let script = "#!/bin/sh\nBINARY=/usr/local/bin/corenexis-cdn\nexec \"$BINARY\" sweep";
+        assert!(runs_sweep(
+            Path::new("/etc/periodic/15min/corenexis-cdn"),
+            script
         ));
         let service = "[Service]\nExecStart=/usr/local/bin/corenexis-cdn sweep";
         assert!(!runs_sweep(

@@ -46,10 +46,18 @@ impl SqliteLedger {
         let failed = |error: &dyn std::fmt::Display| {
             LedgerError::Failed(format!("no backup at {}: {error}", target.display()))
         };
-        if !force && target.symlink_metadata().is_ok() {
-            return Err(failed(
-                &"there is a file of that name, which --force replaces",
-            ));
+        match target.symlink_metadata() {
+            Ok(found) if !found.is_file() => {
+                return Err(failed(
+                    &"there is something of that name that is no file: name a file, which may be new",
+                ));
+            }
+            Ok(_) if !force => {
+                return Err(failed(
+                    &"there is a file of that name, which --force replaces",
+                ));
+            }
+            _ => {}
         }
         let mut partial = Partial::create(target).map_err(|error| failed(&error))?;
         self.readers
@@ -159,9 +167,12 @@ fn refuse_other_programs(path: &Path) -> Result<File, LedgerError> {
 
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| {
+    let failed = |error: &dyn std::fmt::Display| {
         LedgerError::Failed(format!("{} could not be opened: {error}", path.display()))
-    })?;
+    };
+    // SQLite says no more than that it could not; the kernel says why.
+    File::open(path).map_err(|error| failed(&error))?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
     connection.busy_timeout(super::BUSY_TIMEOUT)?;
     Ok(connection)
 }
@@ -250,6 +261,15 @@ fn take_owner(file: &Path, path: &Path) -> io::Result<()> {
         return Ok(());
     }
     chown(file, Some(wanted.uid()), Some(wanted.gid()))
+}
+
+/// Gives a file that was just made to the owner of its directory: what root's commands make must not shut the responder out.
+pub(crate) fn take_owner_of_directory(file: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(directory_of(file))?;
+    chown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn directory_of(path: &Path) -> &Path {

@@ -56,7 +56,10 @@ fn faults_of_nginx() {
         "conflicting",
     );
     is_told(
-        |facts| facts.nginx.test = Err("`nginx -t` does not work for me".to_owned()),
+        |facts| {
+            facts.examiner = account("me", 1000);
+            facts.nginx.test = Err("`nginx -t` does not work for me".to_owned());
+        },
         "nginx configuration",
         Skip,
         "as root",
@@ -157,7 +160,10 @@ fn faults_between_nginx_and_the_rest() {
     );
     let denied = || Err(Unconnected::Denied("Permission denied".to_owned()));
     is_told(
-        |facts| facts.responder.connected = denied(),
+        |facts| {
+            facts.examiner = account("me", 1000);
+            facts.responder.connected = denied();
+        },
         "responder",
         Skip,
         "as root",

@@ -1,0 +1,189 @@
+//! Commands that are given something wrong: what they say, what they leave alone, and how they exit.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::{Command, Output, Stdio};
+
+use crate::site::{Launch, PROGRAM, Site};
+
+#[track_caller]
+fn says(output: &Output, code: i32, texts: &[&str]) {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    for text in texts {
+        assert!(message.contains(text), "{text:?} is not in {message}");
+    }
+    assert!(!message.contains("panicked"), "{message}");
+}
+
+fn site() -> Site {
+    Site::plan().launch(Launch::Absent).start()
+}
+
+#[test]
+fn a_client_that_does_not_exist_is_no_empty_list() {
+    let site = site();
+    for arguments in [
+        &["image", "list", "--client", "nobody"][..],
+        &["image", "list", "--client", "nobody", "--json"],
+        &["usage", "--client", "nobody"],
+    ] {
+        let output = site.output(arguments);
+        says(&output, 1, &["nobody", "client list"]);
+        assert_eq!(output.stdout, b"");
+    }
+    site.run(&["image", "list", "--client", "client-3m"]);
+    site.run(&["usage", "--client", "client-3m"]);
+}
+
+#[test]
+fn looking_makes_no_ledger() {
+    let plan = Site::plan().launch(Launch::Absent);
+    // doctor asks the public URL, and there is no responder.
+    let site = plan.expect("connect() to unix:").start();
+    site.edit_config(|text| text.replace("ledger/ledger.db", "ledger/other.db"));
+    for arguments in [
+        &["client", "list"][..],
+        &["client", "rotate", "x"],
+        &["image", "list"],
+        &["usage"],
+        &["verify"],
+        &["doctor"],
+    ] {
+        let output = site.output(arguments);
+        assert!(!output.status.success(), "{output:?}");
+        assert!(!site.root.join("ledger/other.db").exists(), "{arguments:?}");
+    }
+    let output = site.output(&["client", "list"]);
+    says(&output, 4, &["there is no ledger", "client add", "restore"]);
+    site.run(&["client", "add", "first", "--plan", "3m"]);
+    assert!(site.root.join("ledger/other.db").exists());
+}
+
+#[test]
+fn a_full_disk_behind_standard_output_is_told() {
+    let site = Site::start();
+    for arguments in [
+        &["client", "list"][..],
+        &["usage", "--json"],
+        &["verify"],
+        &["verify", "--json"],
+        &["doctor"],
+        &["completions", "bash"],
+    ] {
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("there");
+        let output = site
+            .command(arguments)
+            .stdout(full)
+            .output()
+            .expect("it runs");
+        says(
+            &output,
+            1,
+            &["standard output could not be written", "No space left"],
+        );
+    }
+}
+
+#[test]
+fn a_token_that_nobody_could_read_is_not_given_out_in_silence() {
+    let site = site();
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("there");
+    let output = site
+        .command(&["client", "add", "shop", "--plan", "3m"])
+        .stdout(full)
+        .output()
+        .expect("it runs");
+    says(&output, 1, &["is lost", "client rotate shop"]);
+    let mut child = site
+        .command(&["client", "rotate", "shop"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("its end");
+    says(&output, 1, &["is lost", "client rotate shop"]);
+    site.run(&["client", "rotate", "shop"]);
+}
+
+#[test]
+fn backups_go_to_files_and_come_from_files() {
+    let site = site();
+    let root = site.root.display().to_string();
+    let device = site.root.join("device");
+    std::os::unix::fs::symlink("/dev/full", &device).expect("linked");
+    for target in [root.as_str(), &device.display().to_string()] {
+        for force in [&[][..], &["--force"]] {
+            let output = site.output(&[&["backup", target][..], force].concat());
+            says(&output, 4, &[target, "no file"]);
+        }
+    }
+    assert!(device.is_symlink(), "what was there is still there");
+    let lost = site.root.join("lost.db").display().to_string();
+    let output = site.output(&["restore", &lost, "--yes"]);
+    says(&output, 4, &[&lost, "No such file or directory"]);
+}
+
+#[test]
+fn what_root_makes_belongs_to_the_account_of_the_responder() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give files to others");
+        return;
+    }
+    let site = site();
+    let nobody = 65_534;
+    let directory = site.root.join("ledger");
+    for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+        fs::remove_file(entry.path()).expect("removed");
+    }
+    chown(&directory, Some(nobody), Some(nobody)).expect("given away");
+    site.run(&["client", "add", "shop", "--plan", "3m"]);
+    // A responder makes these; here there was none.
+    for place in [".spool", "p"] {
+        fs::create_dir_all(site.docroot().join(place)).expect("made");
+    }
+    site.run(&["sweep"]);
+    for entry in fs::read_dir(&directory).expect("a directory").flatten() {
+        let owner = entry.metadata().expect("there").uid();
+        assert_eq!(owner, nobody, "{}", entry.path().display());
+    }
+}
+
+#[test]
+fn files_of_another_account_are_told_from_broken_ones() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: root alone can become somebody else");
+        return;
+    }
+    let site = site();
+    let program = site.root.join("program");
+    fs::copy(PROGRAM, &program).expect("a copy");
+    Command::new("chmod")
+        .args(["-R", "a+rX,go-w"])
+        .arg(&site.root)
+        .status()
+        .expect("chmod runs");
+    for mode in [0o644, 0o600] {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(site.ledger_file(), mode).expect("the mode is set");
+        let output = Command::new("setpriv")
+            .args(["--reuid", "1234", "--regid", "1234", "--clear-groups"])
+            .arg(&program)
+            .arg("--config")
+            .arg(site.config())
+            .args(["client", "list"])
+            .current_dir("/")
+            .output();
+        match output {
+            Ok(output) => says(&output, 4, &["as the account that owns it"]),
+            Err(_) => eprintln!("skipped: setpriv(1) is not installed"),
+        }
+    }
+}
