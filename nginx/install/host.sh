@@ -68,7 +68,11 @@ need_programs() {
   missing=''
   [ -n "$no_nginx" ] || [ -x /www/server/nginx/sbin/nginx ] || need_cmd nginx nginx
   need_cmd curl curl
-  [ -n "$no_cron" ] || need_cmd flock util-linux
+  if [ -z "$no_cron" ]; then
+    need_cmd flock util-linux
+    # Where neither a timer of systemd nor a directory of scripts is, the sweep needs a cron.
+    [ "$manager" = systemd ] || [ -d /etc/periodic/15min ] || need_cmd crontab cron
+  fi
   [ "$manager" = systemd ] || [ -n "$no_service" ] || need_cmd spawn-fcgi spawn-fcgi
   [ -x "$here/dist/corenexis-cdn" ] || need_cmd cc gcc
   if [ -n "$missing" ]; then

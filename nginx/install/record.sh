@@ -123,6 +123,11 @@ clean_up() {
     say "Putting everything back as it was ..."
     undo
     say "Nothing of this run is left on this host."
+  elif [ -s "$tmp/made" ] && [ ! -e "$record/manifest" ]; then
+    # It ended between the first directory and the journal.
+    sed '1!G;h;$!d' "$tmp/made" | cut -f 2 | while read -r directory; do
+      rmdir -- "$directory" 2>/dev/null || true
+    done
   fi
   rm -rf -- "$tmp"
   exit "$status"

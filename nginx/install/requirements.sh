@@ -11,7 +11,8 @@ install_packages() {
     packages=$(echo "$1" | sed 's/gcc/gcc libc6-dev/')
     install="apt-get install -y --no-install-recommends$packages"
   elif have dnf; then
-    install="dnf install -y$1"
+    packages=$(echo "$1" | sed 's/ cron/ cronie/')
+    install="dnf install -y$packages"
   elif have apk; then
     packages=$(echo "$1" | sed 's/gcc/gcc musl-dev/')
     install="apk add$packages"
@@ -21,7 +22,7 @@ install_packages() {
   [ "$(id -u)" = 0 ] || err "missing on this machine:$1; run as root: $install"
   say "Installing$1 ..."
   case $1 in
-  *nginx*) say "(The package may also start a service of its own on port 80. The demo does not use it.)" ;;
+  *nginx*) [ -z "$demo" ] || say "(The package may also start a service of its own on port 80. The demo does not use it.)" ;;
   esac
   if have apt-get; then
     DEBIAN_FRONTEND=noninteractive

@@ -152,7 +152,8 @@ finish_removal() {
     rmdir -- "$directory" 2>/dev/null || true
   done
   rmdir -- "$config_directory" 2>/dev/null || true
-  if [ -n "$purge" ] && awk -F '\t' '$1 == "account" { found = 1 } END { exit !found }' "$tmp/placed"; then
+  # An account of this name with this home was made by an installation, whichever.
+  if [ -n "$purge" ] && [ -z "$user_mode" ] && grep -q "^$ACCOUNT:.*:$data:" /etc/passwd; then
     remove_account
   fi
   say "corenexis-cdn is removed."

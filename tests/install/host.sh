@@ -1,0 +1,163 @@
+# shellcheck shell=bash disable=SC2016,SC2317
+# An installation on a host without systemd: fresh, again, upgraded, removed. The init script and spawn-fcgi run for real.
+# shellcheck source=tests/install/checks.sh
+. install/checks.sh
+
+make_shop
+nginx
+same "the shop works before" 0 "$(shop_works && echo 0)"
+snapshot >/tmp/before
+
+# ---------------------------------------------------------------- before anything
+
+check "dry run" ./install.sh --domain shop.example --dry-run
+unchanged "a dry run writes nothing" /tmp/before
+refuses "without a terminal nobody is asked" 1 "use --yes" ./install.sh --domain shop.example
+refuses "a first installation needs a name" 2 "needs --domain" ./install.sh --yes
+refuses "an unknown option" 2 "unknown option" ./install.sh --frobnicate
+refuses "nothing to remove" 1 "nothing was installed" ./install.sh --uninstall --yes
+echo 'bogus;' >/etc/nginx/conf.d/bogus.conf
+refuses "nginx has to accept what it has" 1 "nothing was changed" ./install.sh --domain shop.example --yes
+rm /etc/nginx/conf.d/bogus.conf
+refuses "root is needed" 1 "this needs root" runuser -u nobody -- ./install.sh --domain shop.example
+unchanged "refusals write nothing" /tmp/before
+
+# ---------------------------------------------------------------- into a site that is there
+
+check "install into the shop's site" ./install.sh --domain shop.example --yes
+same "the shop's PHP and static rules go on" 0 "$(shop_works && echo 0)"
+same "one line was put into the site" "    include /etc/nginx/snippets/corenexis-cdn.conf; # corenexis-cdn: placed by install.sh" \
+  "$(diff <(grep -v '^$' /etc/nginx/sites-available/shop) <(grep -v 'corenexis' /etc/nginx/sites-available/shop | grep -v '^$') | sed -n 's/^< //p')"
+same "nothing of the test is left" "0" "$(cdn client list --json | grep -c probe)$(find /var/www/corenexis-cdn/p -mindepth 1)"
+path=$(upload shop.example)
+same "an image is served" 0 "$(serves shop.example "$path" && echo 0)"
+same "a rule of the shop never sees what lies behind it" 404 "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: shop.example' "http://127.0.0.1/p/$path/x.php")"
+same "the socket is for nginx alone" "660 corenexis-cdn:www-data" "$(stat -c '%a %U:%G' /run/corenexis-cdn.sock)"
+same "the configuration is not for everybody" "640 root:corenexis-cdn" "$(stat -c '%a %U:%G' /etc/corenexis-cdn/config.toml)"
+same "the pages belong to root" "root:root" "$(stat -c '%U:%G' /var/www/corenexis-cdn/view/page.html)"
+check "the cron file is accepted by name and owner" test "$(stat -c '%a %U' /etc/cron.d/corenexis-cdn)" = "644 root"
+check "the cron line sweeps" runuser -u corenexis-cdn -- sh -c "$(sed -n 's/^\*\/10 \* \* \* \* corenexis-cdn //p' /etc/cron.d/corenexis-cdn); [ -z \"\$output\" ] || echo \"\$output\" | grep -q '^deleted 0 expired'"
+check "logrotate accepts its file" logrotate -d /etc/logrotate.d/corenexis-cdn
+check "logrotate rotates, and SIGUSR1 opens the log again" sh -c '
+  logrotate -f /etc/logrotate.d/corenexis-cdn && curl -s -H "Host: shop.example" http://127.0.0.1/image/v2/ >/dev/null
+  test -s /var/log/corenexis-cdn/responder.log.1 && grep -q event=request /var/log/corenexis-cdn/responder.log'
+
+snapshot >/tmp/installed
+check "install a second time" ./install.sh --domain shop.example --yes
+unchanged "the second run changes nothing" /tmp/installed
+check "install a third time" ./install.sh --yes
+unchanged "the third run changes nothing" /tmp/installed
+refuses "another name than the configuration has" 1 "says public_url" ./install.sh --domain other.example --yes
+
+# ---------------------------------------------------------------- upgrades
+
+cp -p /etc/nginx/snippets/corenexis-cdn.conf /tmp/placed
+echo '# mine' >>/etc/nginx/snippets/corenexis-cdn.conf
+cp -p /etc/nginx/snippets/corenexis-cdn.conf /tmp/edited
+printf '\n' >>dist/corenexis-cdn
+old=$(cat /run/corenexis-cdn.pid)
+stat -c '%Y %n' /etc/nginx/conf.d/corenexis-cdn.conf >/tmp/unchanged
+check "upgrade" ./install.sh --yes
+check "what was edited is kept" cmp /tmp/edited /etc/nginx/snippets/corenexis-cdn.conf
+check "and the new version lies beside it" cmp /tmp/placed /etc/nginx/snippets/corenexis-cdn.conf.new
+check "the binary is the new one" cmp dist/corenexis-cdn /usr/local/bin/corenexis-cdn
+check "the responder is another process" test "$(cat /run/corenexis-cdn.pid)" != "$old" -a ! -e "/proc/$old"
+same "a file that is the same keeps its time" "$(cat /tmp/unchanged)" "$(stat -c '%Y %n' /etc/nginx/conf.d/corenexis-cdn.conf)"
+same "the image is still served" 0 "$(serves shop.example "$path" && echo 0)"
+snapshot >/tmp/upgraded
+check "after the upgrade there is nothing to do" ./install.sh --yes
+unchanged "and nothing is done" /tmp/upgraded
+mv /etc/nginx/snippets/corenexis-cdn.conf.new /etc/nginx/snippets/corenexis-cdn.conf
+check "the new version taken over" ./install.sh --yes
+
+sed -i 's/^max_file_size = "10MiB"/max_file_size = "20MiB"/' /etc/corenexis-cdn/config.toml
+check "a changed configuration reaches nginx" ./install.sh --yes
+check "as its body size" grep -q 'client_max_body_size 21037056' /etc/nginx/snippets/corenexis-cdn.conf
+cp -p /etc/corenexis-cdn/config.toml /tmp/good.toml
+sed -i 's/^max_side = .*/max_side = 0/' /etc/corenexis-cdn/config.toml
+refuses "a configuration that cannot be used" 1 "max_side" ./install.sh --yes
+cp -p /tmp/good.toml /etc/corenexis-cdn/config.toml
+same "harms nobody" 0 "$(serves shop.example "$path" && echo 0)"
+
+/etc/init.d/corenexis-cdn stop
+check "a responder that was stopped is started" ./install.sh --yes
+kill -KILL "$(cat /run/corenexis-cdn.pid)"
+check "and one that was killed" ./install.sh --yes
+
+check "a client for tests" sh -c "./install.sh --yes --with-test-client | grep -q '^client_token=[0-9a-f]\{32\}$'"
+
+# ---------------------------------------------------------------- removal
+
+cp -a /var/www/corenexis-cdn/p /tmp/images
+check "uninstall" ./install.sh --uninstall --yes
+check "images stay" diff -r /tmp/images /var/www/corenexis-cdn/p
+check "the configuration stays" cmp /tmp/good.toml /etc/corenexis-cdn/config.toml
+check "the ledger stays" test -s /var/lib/corenexis-cdn/ledger.db
+grep ' /etc/nginx' /tmp/before >/tmp/nginx.before
+same "/etc/nginx is as before, byte for byte" "" "$(snapshot | grep ' /etc/nginx' | diff /tmp/nginx.before -)"
+same "the shop goes on" 0 "$(shop_works && echo 0)"
+check "installed again" ./install.sh --domain shop.example --yes
+same "it serves the old image" 0 "$(serves shop.example "$path" && echo 0)"
+check "uninstall --purge" ./install.sh --uninstall --purge --yes
+unchanged "a purge leaves nothing" /tmp/before
+same "no process is left" "" "$(pgrep -x corenexis-cdn)"
+
+# ---------------------------------------------------------------- a server block of its own
+
+rm -f /tmp/token
+unknown=$(curl -s -H 'Host: nobody.example' http://127.0.0.1/)
+check "install for a name that no site has" ./install.sh --domain cdn.example.com --yes
+path=$(upload cdn.example.com)
+same "it serves" 0 "$(serves cdn.example.com "$path" && echo 0)"
+same "the default site stays the default" "$unknown" "$(curl -s -H 'Host: nobody.example' http://127.0.0.1/)"
+check "nginx's own errors are JSON there" sh -c "curl -s -X TRACE -H 'Host: cdn.example.com' http://127.0.0.1/ | grep -q '^{\"error\"'"
+snapshot >/tmp/installed
+check "run again" ./install.sh --yes
+unchanged "changes nothing" /tmp/installed
+# What somebody else put there before us comes back.
+check "purge" ./install.sh --uninstall --purge --yes
+unchanged "purge leaves nothing" /tmp/before
+printf '# older hand-made file\n' >/etc/nginx/conf.d/corenexis-cdn.conf
+printf '#!/bin/sh\n' >/usr/local/bin/corenexis-cdn
+snapshot >/tmp/handmade
+check "install over files of somebody else" ./install.sh --domain cdn.example.com --yes
+check "purge" ./install.sh --uninstall --purge --yes
+unchanged "they are put back" /tmp/handmade
+rm /etc/nginx/conf.d/corenexis-cdn.conf /usr/local/bin/corenexis-cdn
+
+# ---------------------------------------------------------------- other layouts, and less than everything
+
+check "--no-nginx --no-service --no-cron" ./install.sh --domain cdn.example.com --no-nginx --no-service --no-cron --yes
+same "leave /etc/nginx alone" "" "$(snapshot | grep ' /etc/nginx' | diff /tmp/nginx.before -)"
+check "and purge" ./install.sh --uninstall --purge --yes
+unchanged "leaves nothing" /tmp/before
+
+check "--prefix" ./install.sh --domain cdn.example.com --prefix /opt/cdn --port 8081 --yes
+check "is where the binary is" test -x /opt/cdn/bin/corenexis-cdn -a ! -e /usr/local/bin/corenexis-cdn
+check "--port is where it answers" sh -c "curl -sf -H 'Host: cdn.example.com' http://127.0.0.1:8081/image/v2/health"
+check "run again finds both" sh -c "./install.sh --prefix /opt/cdn --yes 2>&1 | grep 'nothing to do'"
+check "purge" ./install.sh --uninstall --purge --yes
+unchanged "leaves nothing" /tmp/before
+
+nginx -s quit
+while [ -e /run/nginx.pid ]; do sleep 0.1; done
+mv /etc/nginx /etc/nginx.debian
+cp -a install/layouts/alpine /etc/nginx
+groupadd --system nginx && useradd --system --no-user-group -g nginx nginx
+nginx
+snapshot >/tmp/before
+check "Alpine: install" ./install.sh --domain cdn.example.com --yes
+check "Alpine: http.d is the http context" test -s /etc/nginx/http.d/corenexis-cdn.conf -a -s /etc/nginx/http.d/zz-corenexis-cdn.conf
+same "Alpine: the socket is for its workers" nginx "$(stat -c %G /run/corenexis-cdn.sock)"
+check "Alpine: purge" ./install.sh --uninstall --purge --yes
+unchanged "Alpine: nothing is left" /tmp/before
+nginx -s quit
+while [ -e /run/nginx.pid ]; do sleep 0.1; done
+rm -r /etc/nginx
+cp -a install/layouts/alma /etc/nginx
+nginx
+snapshot >/tmp/before
+check "Alma: install" ./install.sh --domain cdn.example.com --yes
+check "Alma: conf.d is the http context" test -s /etc/nginx/conf.d/corenexis-cdn.conf -a -s /etc/nginx/conf.d/zz-corenexis-cdn.conf
+check "Alma: purge" ./install.sh --uninstall --purge --yes
+unchanged "Alma: nothing is left" /tmp/before

@@ -1,0 +1,96 @@
+# shellcheck shell=bash disable=SC2016,SC2317
+# An installation in a home directory, by an account that may do nothing else.
+# shellcheck source=tests/install/checks.sh
+. install/checks.sh
+
+useradd --create-home --shell /bin/bash tester
+chmod 755 /home/tester
+cp -a /source /home/tester/source
+chown -R tester: /home/tester/source
+snapshot >/tmp/before
+cron_user() { crontab -u tester -l 2>/dev/null; }
+as() { runuser -l tester -c "cd ~/source && $*"; }
+home=/home/tester/.local/share/corenexis-cdn
+
+check "dry run" as ./install.sh --user --port 8085 --dry-run
+unchanged "a dry run writes nothing" /tmp/before
+echo '5 5 * * * true' | crontab -u tester -
+refuses "a port in use" 1 "port 8086 is in use" sh -c "python3 -m http.server 8086 --bind 127.0.0.1 >/dev/null 2>&1 & sleep 1; runuser -l tester -c 'cd source && ./install.sh --user --port 8086 --yes'; status=\$?; kill %1 2>/dev/null || kill \$!; exit \$status"
+check "install" as ./install.sh --user --port 8085 --yes
+same "only its home was written to" "" "$(differences /tmp/before | grep -v ' /home/tester/')"
+same "the crontab has what it had and two lines more" "5 5 * * * true 3" "$(cron_user | head -n 1) $(cron_user | wc -l)"
+same "everything runs as that account" "tester" "$(ps -o user= -C corenexis-cdn,nginx | sort -u)"
+
+runuser -l tester -c '.local/bin/corenexis-cdn --config .config/corenexis-cdn/config.toml client add checks --plan 3m' | sed -n 's/^client_token=//p' >/tmp/token
+url=http://127.0.0.1:8085
+path=$(upload localhost $url)
+same "an image is served" 0 "$(serves localhost "$path" $url && echo 0)"
+same "another nginx on this host is not its business" "" "$(pgrep -u root nginx)"
+check "the crontab line starts what runs already, and does nothing" runuser -l tester -c "$(cron_user | sed -n "s/^@reboot //p")"
+check "the sweep's line sweeps" runuser -l tester -c "$(cron_user | sed -n 's/^\*\/10 \* \* \* \* //p')"
+
+snapshot >/tmp/installed
+check "install again" as ./install.sh --user --yes
+unchanged "changes nothing" /tmp/installed
+
+kill -KILL "$(cat $home/run/responder.pid)"
+for _ in $(seq 50); do
+  [ "$(curl -s -o /dev/null -w '%{http_code}' $url/image/v2/health)" = 200 ] && break
+  sleep 0.1
+done
+same "a responder that was killed is back" 200 "$(curl -s -o /dev/null -w '%{http_code}' $url/image/v2/health)"
+
+sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
+  /home/tester/.config/corenexis-cdn/config.toml
+check "a changed configuration" as ./install.sh --user --yes
+runuser -l tester -c '.local/bin/corenexis-cdn --config .config/corenexis-cdn/config.toml client add load --plan 3m' | sed -n 's/^client_token=//p' >/tmp/load.token
+rm -f /tmp/enough
+python3 install/load.py localhost 8085 /tmp/load.token >/tmp/load.out 2>&1 &
+load=$!
+printf '\n' >>/home/tester/source/dist/corenexis-cdn
+check "upgrade under load" as ./install.sh --user --yes
+sleep 1
+touch /tmp/enough
+wait $load
+same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load.out)"
+
+# After a reboot nothing runs, and the pid files of then are still there.
+pkill -KILL -u tester
+while pgrep -u tester >/dev/null; do sleep 0.1; done
+runuser -l tester -c "$(cron_user | sed -n "s/^@reboot //p")"
+same "after a reboot the crontab's line brings it back" 0 "$(serves localhost "$path" $url && echo 0)"
+
+# Debian's fcgiwrap, as the account, behind an nginx of somebody else, without a responder.
+runuser -l tester -c "$home/corenexis-cdn-user stop"
+same "stopped, nothing is left running" "" "$(pgrep -u tester 'corenexis|nginx')"
+runuser -u tester -- fcgiwrap -s unix:/tmp/fcgiwrap.socket &
+wrapper=$!
+until [ -S /tmp/fcgiwrap.socket ]; do sleep 0.1; done
+chmod 666 /tmp/fcgiwrap.socket
+sed 's|/run/fcgiwrap.socket|/tmp/fcgiwrap.socket|' $home/nginx/fcgiwrap/corenexis-cdn.http.conf >/etc/nginx/conf.d/cdn.conf
+printf 'server {\n listen 8090;\n include %s;\n}\n' $home/nginx/fcgiwrap/corenexis-cdn.server.conf >/etc/nginx/conf.d/zz-cdn.conf
+nginx
+path=$(upload localhost http://127.0.0.1:8090)
+same "through Debian's fcgiwrap an image is uploaded and served" 0 "$(serves localhost "$path" http://127.0.0.1:8090 && echo 0)"
+same "no responder stays" "" "$(pgrep -x corenexis-cdn)"
+kill $wrapper
+nginx -s quit
+rm /etc/nginx/conf.d/cdn.conf /etc/nginx/conf.d/zz-cdn.conf
+
+cp -a $home/docroot/p /tmp/images
+check "uninstall" as ./install.sh --uninstall --user --yes
+same "the crontab is as it was" "5 5 * * * true" "$(cron_user)"
+check "images and ledger stay" sh -c "diff -r /tmp/images $home/docroot/p && test -s $home/ledger.db"
+check "install again" as ./install.sh --user --yes
+check "purge" as ./install.sh --uninstall --user --purge --yes
+same "nothing of it is left in the home" "" "$(find /home/tester -path /home/tester/source -prune -o -name '*corenexis*' -print)"
+
+# For the nginx of the host's administrator.
+check "--no-nginx" as ./install.sh --user --no-nginx --domain cdn.example.com --port 9009 --yes
+printf 'include %s;\nserver {\n listen 8091;\n server_name cdn.example.com;\n include %s;\n}\n' $home/nginx/conf/corenexis-cdn.http.conf \
+  $home/nginx/conf/corenexis-cdn.server.conf >/etc/nginx/conf.d/cdn.conf
+nginx
+runuser -l tester -c '.local/bin/corenexis-cdn --config .config/corenexis-cdn/config.toml client add checks --plan 3m' | sed -n 's/^client_token=//p' >/tmp/token
+path=$(upload cdn.example.com http://127.0.0.1:8091)
+same "the files handed over work in the host's nginx" 0 "$(serves cdn.example.com "$path" http://127.0.0.1:8091 && echo 0)"
+check "purge" as ./install.sh --uninstall --user --purge --yes
