@@ -83,6 +83,10 @@ need_programs() {
     fi
     confirm
     install_packages "$missing"
+    # In a chroot a package does not start what it brings.
+    case $manager:$missing in
+    sysv:*cron*) ! [ -x /etc/init.d/cron ] || /etc/init.d/cron start >&2 ;;
+    esac
   fi
   [ -x "$here/dist/corenexis-cdn" ] || need_rust
 }

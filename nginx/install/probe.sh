@@ -7,7 +7,7 @@ find_probe_address() {
   # The listen directives of the blocks with our name that come to our locations, those of the scheme first wanted.
   set -- "$(awk -F '\t' -v https="$1" '
     $4 && !$5 {
-      count = split($7 == "" ? "80" : $7, listen, "|")
+      count = split($7, listen, "|")
       for (i = 1; i <= count; i++) {
         if (listen[i] ~ /^unix:/) continue
         if ((listen[i] ~ / ssl( |$)/) == (https == "https")) { print listen[i]; exit }

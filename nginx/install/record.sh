@@ -38,7 +38,7 @@ make_parents() {
   printf 'rmdir\t%s\t\n' "$1" >>"$tmp/made"
 }
 
-# journal VERB [PATH [WORD]]: what undoes the step that follows.
+# journal VERB [PATH [WORD]]: what undoes the step that follows. A word needs a path, if only -, for `read` takes two tabs as one.
 journal() {
   printf '%s\t%s\t%s\n' "$1" "${2:-}" "${3:-}" >>"$record/journal"
 }

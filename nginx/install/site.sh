@@ -3,7 +3,7 @@
 
 # Lists the server blocks of the configuration that nginx reads, from $tmp/nginx, a line each, with tabs between:
 #   file, line of its brace, whether a line can be put behind that one, whether it has the name $domain, whether it answers everything
-#   by a `return` outside any location, whether it has our include, its listen directives (joined by |), its locations (joined by |)
+#   by a `return` outside any location, whether it has our include, its listen directives (joined by |; without one it is 80), its locations (joined by |)
 # nginx's own notation: words, quotes, comments, braces; blocks of stream and mail are no sites.
 list_servers() {
   awk -v name="$domain" -v snippet="$snippet" '
@@ -32,6 +32,7 @@ list_servers() {
     }
     function close_block() {
       if (server && depth == server) {
+        if (listens == "") listens = "80"
         print file "\t" at "\t" after "\t" named "\t" returns "\t" included "\t" listens "\t" locations
         server = 0
       }

@@ -153,7 +153,7 @@ find_user_renewal() {
 }
 
 make_user_directories() {
-  make_directory "$data" 755 ''
+  make_directory "$data" 755 '' remove-tree
   make_directory "$(dirname -- "$ledger")" 700 '' remove-tree
   make_directory "$docroot" 755 '' remove-tree
   for directory in run logs nginx nginx/logs nginx/run nginx/conf; do
@@ -224,7 +224,7 @@ enter_crontab() {
   fi
   crontab_lines >"$tmp/lines"
   if crontab -l >"$record/undo/crontab" 2>/dev/null; then
-    journal restore-crontab '' "$record/undo/crontab"
+    journal restore-crontab - "$record/undo/crontab"
   else
     journal restore-crontab
     : >"$record/undo/crontab"
@@ -247,7 +247,7 @@ restore_crontab() {
 
 leave_crontab() {
   have crontab && crontab -l >"$record/undo/crontab" 2>/dev/null && grep -qF -- "$MARK" "$record/undo/crontab" || return 0
-  journal restore-crontab '' "$record/undo/crontab"
+  journal restore-crontab - "$record/undo/crontab"
   if grep -vF -- "$MARK" "$record/undo/crontab" >"$tmp/crontab"; then
     crontab "$tmp/crontab"
   else

@@ -15,7 +15,19 @@ home=/home/tester/.local/share/corenexis-cdn
 check "dry run" as ./install.sh --user --port 8085 --dry-run
 unchanged "a dry run writes nothing" /tmp/before
 echo '5 5 * * * true' | crontab -u tester -
-refuses "a port in use" 1 "port 8086 is in use" sh -c "python3 -m http.server 8086 --bind 127.0.0.1 >/dev/null 2>&1 & sleep 1; runuser -l tester -c 'cd source && ./install.sh --user --port 8086 --yes'; status=\$?; kill %1 2>/dev/null || kill \$!; exit \$status"
+python3 -m http.server 8086 --bind 127.0.0.1 >/dev/null 2>&1 &
+other=$!
+until curl -s -o /dev/null http://127.0.0.1:8086/; do sleep 0.1; done
+refuses "a port in use" 1 "port 8086 is in use" as ./install.sh --user --port 8086 --yes
+kill $other
+# Once, the lines of others in the crontab were gone after a failure.
+mkdir /tmp/faulty
+printf '#!/bin/sh\ncase "$*" in *client_token*) exit 7 ;; esac\nexec /usr/bin/curl "$@"\n' >/tmp/faulty/curl
+chmod 755 /tmp/faulty /tmp/faulty/curl
+refuses "an upload that fails" 1 "Putting everything back" as PATH=/tmp/faulty:/usr/bin:/bin ./install.sh --user --port 8085 --yes
+same "puts the crontab back" "5 5 * * * true" "$(cron_user)"
+same "and everything else" "" "$(differences /tmp/before)"
+same "and leaves nothing running" "" "$(pgrep -u tester 'corenexis|nginx')"
 check "install" as ./install.sh --user --port 8085 --yes
 same "only its home was written to" "" "$(differences /tmp/before | grep -v ' /home/tester/')"
 same "the crontab has what it had and two lines more" "5 5 * * * true 3" "$(cron_user | head -n 1) $(cron_user | wc -l)"
