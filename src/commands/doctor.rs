@@ -35,11 +35,12 @@ fn examine(config_file: &Path, arguments: DoctorArguments) -> Vec<Finding> {
         Ok(config) => config,
         // Everything else follows from it.
         Err(failure) => {
-            let invalid = Finding::fail(
-                "configuration",
-                failure.message,
-                "mend it first; whatever else is looked at follows from it",
-            );
+            let advice = if failure.message.contains("Permission denied") {
+                "run doctor as root, or as the account of the responder"
+            } else {
+                "mend it first; whatever else is looked at follows from it"
+            };
+            let invalid = Finding::fail("configuration", failure.message, advice);
             let nginx = nginx_build().map_or_else(
                 |why| Finding::skip("nginx", why),
                 |build| nginx_version(&build),

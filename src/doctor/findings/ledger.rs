@@ -245,6 +245,9 @@ fn sweep(facts: &Facts, ledger: Option<&Inspection>) -> Finding {
             "never, since the ledger was made: images that have expired are still there",
             advice,
         ),
+        (None, Some(created)) if now - created < SWEEP_LATE => {
+            Finding::ok(check, "there was none yet, and the ledger is new")
+        }
         (None, _) => Finding::warn(check, "there was none yet", advice),
     }
 }

@@ -221,6 +221,11 @@ fn the_clock_and_the_sweep() {
         Fail,
         "never",
     );
+    let new = |facts: &mut Facts| {
+        let ledger = facts.ledger.as_mut().expect("seen");
+        (ledger.swept, ledger.created) = (None, Some(NOW.unix_timestamp() - 60));
+    };
+    assert_eq!(with(new), []);
     let past = with(|facts| facts.now = utc_datetime!(1970-01-01 0:10));
     assert!(
         past.iter()
