@@ -1,4 +1,4 @@
-// Runs fetch-form.js in Node: stands in for the two elements of form.html and submits the form once.
+// Runs the documented upload.js in Node: stands in for the two elements of its form and submits the form once.
 // Usage: node form-in-node.js PROGRAM IMAGE
 const { readFileSync } = require('node:fs');
 const { basename, resolve } = require('node:path');

@@ -38,7 +38,7 @@ function uploadImage($filePath, $clientId, $clientToken, $duration) {
         $result = [
             'error' => 'cURL Error: ' . curl_error($ch)
         ];
-    } elseif ($httpCode != 200) {
+    } else if ($httpCode != 200) {
         $result = [
             'error' => "Request failed with status code {$httpCode}",
             'message' => $response

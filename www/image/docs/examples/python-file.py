@@ -17,6 +17,9 @@ def upload_image(file_path, client_id, client_token, duration):
     url = "@PUBLIC_URL@/image/v2/"
 
     # Prepare form data
+    files = {
+        'image': open(file_path, 'rb')
+    }
     data = {
         'client_id': client_id,
         'client_token': client_token,
@@ -24,8 +27,7 @@ def upload_image(file_path, client_id, client_token, duration):
     }
 
     # Make the request
-    with open(file_path, 'rb') as image:
-        response = requests.post(url, files={'image': image}, data=data, timeout=60)
+    response = requests.post(url, files=files, data=data, timeout=60)
 
     # Check if the request was successful
     if response.status_code == 200:
