@@ -184,36 +184,45 @@ fn a_second_sweep_at_the_same_time_is_told_to_come_later() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-#[test]
-fn the_sweep_shows_on_a_terminal_how_far_it_is() {
-    let site = Site::start();
-    for _ in 0..3 {
-        site.store("lifetime", "7D", PNG);
-    }
-    site.ledger()
-        .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
-        .expect("updated");
+/// What a command of the program shows on a terminal.
+fn on_a_terminal(site: &Site, command: &str) -> String {
     let quoted = |text: &str| format!("'{text}'");
     let config = site.config().display().to_string();
-    let command = [PROGRAM, "--config", &config, "sweep"]
-        .map(quoted)
-        .join(" ");
+    let line = [PROGRAM, "--config", &config, command].map(quoted);
     // script(1) runs a command on a terminal of its own.
     let output = Command::new("script")
-        .args(["-qec", &command, "/dev/null"])
+        .args(["-qec", &line.join(" "), "/dev/null"])
         .env("TERM", "xterm")
         .stdin(Stdio::null())
         .output()
         .expect("script is part of util-linux");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{shown}");
+    shown
+}
+
+#[test]
+fn sweep_and_verify_show_on_a_terminal_how_far_they_are() {
+    let site = Site::start();
+    for _ in 0..3 {
+        site.store("lifetime", "7D", PNG);
+    }
+    let shown = on_a_terminal(&site, "verify");
+    assert!(shown.contains(" directories, "), "{shown:?}");
+    assert!(shown.contains("compared 3 images"), "{shown:?}");
+    site.ledger()
+        .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
+        .expect("updated");
+    let shown = on_a_terminal(&site, "sweep");
     assert!(shown.contains("/3 expired images"), "{shown:?}");
     assert!(shown.contains("deleted 3 expired images"), "{shown:?}");
     // What is no terminal gets the summary alone.
-    let output = site.output(&["sweep"]);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(lines.lines().count(), 1, "{lines}");
+    for command in ["verify", "sweep"] {
+        let output = site.output(&[command]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+    }
 }
 
 #[test]

@@ -101,38 +101,38 @@ fn two_sweeps_at_once_beside_uploads() {
     let mut place = Place::of(&site);
     let uploads = Uploads::default();
     let (mut ran, mut busy, mut expired) = (0, 0, 0);
-    let mut kept_behind = 0;
+    let mut kept = Vec::new();
     for _ in 0..times("FAULTS_SWEEPS", 8) {
-        uploads.during(&site, 4, 3_000, || {
-            uploads.wait_for(60);
-            // What was uploaded so far has come to its end.
-            let due = site
-                .ledger()
-                .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
-                .expect("updated");
-            let last = uploads.len() + 4;
+        uploads.during(&site, 4, 3_000, || uploads.wait_for(60));
+        // What was uploaded so far has come to its end.
+        let due = site
+            .ledger()
+            .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
+            .expect("updated");
+        let before = uploads.len();
+        let both = uploads.during(&site, 4, 3_000, || {
+            uploads.wait_for(4);
             let sweep = || {
                 let mut command = place.command(&["sweep", "--json"]);
                 let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
                 command.spawn().expect("a sweep starts")
             };
-            let both = [sweep(), sweep()].map(|sweep| sweep.wait_with_output().expect("its end"));
-            for output in &both {
-                match output.status.code() {
-                    Some(0) => ran += 1,
-                    Some(75) => busy += 1,
-                    _ => panic!("{output:?}"),
-                }
-            }
-            let swept: u64 = both.iter().map(expired_of).sum();
-            assert_eq!(swept, due as u64, "each once");
-            expired += swept;
-            kept_behind = last;
+            [sweep(), sweep()].map(|sweep| sweep.wait_with_output().expect("its end"))
         });
+        for output in &both {
+            match output.status.code() {
+                Some(0) => ran += 1,
+                Some(75) => busy += 1,
+                _ => panic!("{output:?}"),
+            }
+        }
+        let swept: u64 = both.iter().map(expired_of).sum();
+        assert_eq!(swept, due as u64, "each once");
+        expired += swept;
+        kept = uploads.acknowledged(before);
     }
     assert!(ran > 0 && expired > 0);
-    // Of the last round those stay that began after the update.
-    let kept = uploads.acknowledged(kept_behind.min(uploads.len()));
+    // Those of the last round stay.
     let broken = place.broken_promises(&kept);
     assert!(broken.is_empty(), "{broken:?}");
     let (_, rows) = place.quota_and_rows();
