@@ -56,7 +56,10 @@ fn main() -> ExitCode {
             sync,
         ));
     }
-    if arguments.iter().any(|argument| argument == "--help") {
+    if arguments
+        .iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }

@@ -22,7 +22,15 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
   --rounds N           rounds of each measurement, whose median counts (default: 3)
   --seconds S          length of a round (default: 3)
   --rows N, --files N  another scale of --growth
-  --no-floors          leave out the loops without a server";
+  --no-floors          leave out the loops without a server, and delivery
+
+Examples:
+  tests/bench/run --brief
+  tests/bench/run --seconds 1 --svg chart.svg
+  tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
+
+/// Everything that uploads are measured with.
+pub const TARGETS: [&str; 6] = ["cdn-full", "cdn-relaxed", "put", "bare", "bare-sync", "php"];
 
 pub struct Options {
     pub binary: PathBuf,
@@ -102,7 +110,7 @@ impl Options {
                 "--json" => options.json = Some(value()?.into()),
                 "--svg" => options.svg = Some(value()?.into()),
                 "--targets" => {
-                    options.targets = Some(value()?.split(',').map(str::to_owned).collect());
+                    options.targets = Some(targets(&value()?)?);
                 }
                 "--sizes" => options.sizes = numbers(&value()?, 4096..=10 << 20)?,
                 "--connections" => options.connections = numbers(&value()?, 1..=200)?,
@@ -117,6 +125,18 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+fn targets(text: &str) -> Result<Vec<String>, String> {
+    let known = |name: &str| {
+        if TARGETS.contains(&name) {
+            Ok(name.to_owned())
+        } else {
+            let all = TARGETS.join(" ");
+            Err(format!("there is no target {name:?}; there are {all}"))
+        }
+    };
+    text.split(',').map(known).collect()
 }
 
 fn numbers(text: &str, legal: std::ops::RangeInclusive<usize>) -> Result<Vec<usize>, String> {

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::load::Round;
 use crate::{goals, growth};
 
+/// The share of the machine that may go to something else before a run warns.
+const QUIET: f64 = 0.25;
+
 /// The medians of one target at one size and number of connections.
 pub struct Measurement {
     pub target: &'static str,
@@ -108,6 +111,20 @@ impl Report {
         Some(floor.rate)
     }
 
+    /// Whether strangers ran beside the measurements. Where nothing is synced, the kernel's own threads have little to do.
+    fn noise(&self) -> Option<String> {
+        let unsynced = self.uploads.iter().filter(|found| {
+            ["cdn-relaxed", "bare", "php"].contains(&found.target) && found.connections > 1
+        });
+        let others = median(unsynced.map(|found| found.median.others).collect());
+        (others > QUIET).then(|| {
+            format!(
+                "{:.0}% of the machine went to something else: this run is no measurement, repeat it on a quiet machine",
+                others * 100.0
+            )
+        })
+    }
+
     /// Every size and number of connections that was measured, in order.
     pub fn settings(&self) -> Vec<(usize, usize)> {
         let mut settings: Vec<_> = Vec::new();
@@ -124,6 +141,9 @@ impl Report {
         let _ = writeln!(out, "disk: {}; {} cores", self.disk, self.cores);
         for warning in &self.warnings {
             let _ = writeln!(out, "warning: {warning}");
+        }
+        if let Some(noise) = self.noise() {
+            let _ = writeln!(out, "warning: {noise}");
         }
         for skipped in &self.skipped {
             let _ = writeln!(out, "skipped: {skipped}");
@@ -214,7 +234,7 @@ impl Report {
         json!({
             "disk": self.disk,
             "cores": self.cores,
-            "warnings": self.warnings,
+            "warnings": self.warnings.iter().cloned().chain(self.noise()).collect::<Vec<_>>(),
             "skipped": self.skipped,
             "uploads": self.uploads.iter().map(Measurement::json).collect::<Vec<_>>(),
             "downloads": self.downloads.iter().map(Measurement::json).collect::<Vec<_>>(),

@@ -3,11 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, params};
 
 use crate::load::STOP;
-use std::sync::atomic::Ordering;
 
 /// Files of one directory: a busy day.
 pub const PER_DAY: u64 = 100_000;
