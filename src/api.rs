@@ -1,5 +1,7 @@
 //! The calls below `/image/v2/`: which there are, and what every reply has in common.
 
+pub(crate) mod identity;
+pub(crate) mod own;
 mod trace;
 
 use std::io::Read;
@@ -100,7 +102,11 @@ impl Api {
         trace: &mut Trace,
     ) -> Result<Response, Error> {
         let method = params.get("REQUEST_METHOD").unwrap_or_default();
-        match (call(params), method) {
+        let call = call(params);
+        if let Some(own) = own::Call::of(call) {
+            return own::answer(self, &own, method, params, trace);
+        }
+        match (call, method) {
             (b"" | b"/", b"POST") => {
                 trace.is_upload = true;
                 upload::upload(self, params, body, trace).map(upload::Receipt::into_response)

@@ -64,6 +64,11 @@ pub enum Refusal {
     DownloadFailed,
     /// The body is not the form that its content type says. The text is for the log.
     Malformed(&'static str),
+    /// A parameter of the query that cannot be read.
+    InvalidQuery {
+        /// Its name.
+        parameter: &'static str,
+    },
     /// No client of that id.
     InvalidClientId,
     /// Not the client's token.
@@ -102,7 +107,8 @@ impl Refusal {
             | Self::InvalidFileType
             | Self::DimensionsTooLarge { .. }
             | Self::DownloadFailed
-            | Self::Malformed(_) => 400,
+            | Self::Malformed(_)
+            | Self::InvalidQuery { .. } => 400,
             Self::InvalidClientId | Self::InvalidClientToken | Self::ClientDisabled => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
@@ -122,6 +128,7 @@ impl Refusal {
             Self::DimensionsTooLarge { .. } => "Image dimensions too large",
             Self::DownloadFailed => "Failed to download image",
             Self::Malformed(_) => "Malformed request body",
+            Self::InvalidQuery { .. } => "Invalid query",
             Self::InvalidClientId => "Invalid client ID",
             Self::InvalidClientToken => "Invalid client token",
             Self::ClientDisabled => "Client disabled",
@@ -151,6 +158,7 @@ impl Refusal {
             } => {
                 json!({ "error": error, "max_side": max_side, "max_megapixels": max_megapixels })
             }
+            Self::InvalidQuery { parameter } => json!({ "error": error, "parameter": parameter }),
             _ => json!({ "error": error }),
         }
     }

@@ -15,14 +15,12 @@ mod incoming;
 mod submission;
 
 use std::io::{BufReader, Read};
-use std::net::IpAddr;
-use std::time::Instant;
 
 use serde_json::json;
-use time::{Date, UtcDateTime};
+use time::UtcDateTime;
 
-use crate::api::{Api, Stage, Trace, address};
-use crate::auth::{self, Decision, TokenDigest};
+use crate::api::identity::{authenticate, plan_of};
+use crate::api::{Api, Stage, Trace};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
@@ -134,42 +132,9 @@ fn authorize<'a>(
 ) -> Result<Grant<'a>, Error> {
     trace.stages.enter(Stage::Auth);
     let claim = submission.claim()?;
-    let address = address(params);
-    admit(api, address)?;
     let now = (api.clock)();
-    let known = match str::from_utf8(claim.client_id) {
-        Ok(id) => api.ledger.account(id, now).map_err(Fault::from)?,
-        Err(_) => None,
-    };
-    if known.is_some() {
-        trace.client = Some(String::from_utf8_lossy(claim.client_id).into_owned());
-    }
-    let refused = match auth::decide(known, TokenDigest::of(claim.client_token)) {
-        Decision::Granted(account) => {
-            // Guesses that were sent all at once were admitted before any was found wrong. The right one among them gets no more
-            // than the others.
-            admit(api, address)?;
-            return grant(api, &account, claim.store_duration, now.date(), trace);
-        }
-        Decision::UnknownClient => Refusal::InvalidClientId,
-        Decision::WrongToken => Refusal::InvalidClientToken,
-    };
-    if let Some(address) = address {
-        api.attempts
-            .failed(address, Instant::now())
-            .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
-    }
-    Err(refused.into())
-}
-
-/// Whether `address` has not guessed too often.
-fn admit(api: &Api, address: Option<IpAddr>) -> Result<(), Refusal> {
-    let Some(address) = address else {
-        return Ok(());
-    };
-    api.attempts
-        .admit(address, Instant::now())
-        .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })
+    let account = authenticate(api, claim.client_id, claim.client_token, params, now, trace)?;
+    grant(api, &account, claim.store_duration, now, trace)
 }
 
 /// What an authenticated client may do today.
@@ -177,21 +142,11 @@ fn grant<'a>(
     api: &'a Api,
     account: &Account,
     store_duration: &[u8],
-    today: Date,
+    now: UtcDateTime,
     trace: &mut Trace,
 ) -> Result<Grant<'a>, Error> {
-    let plan = api.config.plans.get(&account.plan).ok_or_else(|| {
-        Fault::Internal(format!(
-            "the client's plan {:?} is not in the configuration",
-            account.plan
-        ))
-    })?;
-    let quota = plan.quota(account.used, today);
-    trace.quota = Some(quota);
-    trace.plan = Some(plan.name.clone());
-    if account.disabled {
-        return Err(Refusal::ClientDisabled.into());
-    }
+    let plan = plan_of(api, account, now, trace)?;
+    let quota = plan.quota(account.used, now.date());
     let duration = str::from_utf8(store_duration)
         .ok()
         .and_then(|code| code.parse().ok())

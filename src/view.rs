@@ -112,11 +112,13 @@ pub(crate) const fn format_name(image_type: ImageType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::ClientKey;
 
     fn row(expires_at: Option<i64>) -> ImageRow {
         ImageRow {
             path: "d/ap5/AbCdEf.webp".parse().expect("a path"),
             client: "shop".to_owned(),
+            owner: ClientKey(1),
             size: 2_202_010,
             width: 1200,
             height: 675,

@@ -41,6 +41,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
             let after = after.as_deref().map(path_of).transpose()?;
             let filter = ImageFilter {
                 client,
+                owner: None,
                 directory: None,
                 after,
                 limit,

@@ -95,6 +95,11 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
             "The body is not a form, or not a whole one",
             "Let a library build the form, and do not set <code>Content-Type</code> yourself",
         ),
+        Documented::refused(
+            &Refusal::InvalidQuery { parameter: "day" },
+            "A <code>parameter</code> of the address is not what the call takes",
+            "Write a day as 2026-04-05, a limit as a number up to 1000, <code>after</code> as the last reply's <code>next</code>",
+        ),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! says what the service does.
 
 mod operations;
+mod own;
 mod replies;
 
 use serde_json::{Map, Value, json};
@@ -34,12 +35,14 @@ pub(crate) fn document(config: &Config, sender: Sender<'_>) -> Value {
         },
         "tags": [
             { "name": "upload", "description": "Put images on the CDN" },
+            { "name": "own", "description": "See and delete what you have uploaded. Credentials come in headers" },
             { "name": "service", "description": "How the service is" },
         ],
         "paths": paths(config, sender),
         "components": {
             "schemas": schemas(config, sender),
             "headers": replies::headers(),
+            "parameters": own::parameters(sender),
         },
         "x-plans": plans_by_size(config).into_iter().map(plan).collect::<Vec<_>>(),
     })
@@ -107,6 +110,9 @@ fn plan(plan: &Plan) -> Value {
 fn paths(config: &Config, sender: Sender<'_>) -> Value {
     json!({
         format!("{ROOT}/"): operations::upload(config, sender),
+        format!("{ROOT}/usage"): own::usage(config),
+        format!("{ROOT}/images"): own::images(config),
+        format!("{ROOT}/images/{{class}}/{{day}}/{{file}}"): own::image(config),
         format!("{ROOT}/health"): operations::health(config),
         format!("{ROOT}/metrics"): operations::metrics(config),
     })
@@ -114,6 +120,7 @@ fn paths(config: &Config, sender: Sender<'_>) -> Value {
 
 fn schemas(config: &Config, sender: Sender<'_>) -> Value {
     let mut schemas = operations::schemas(config, sender);
+    schemas.extend(own::schemas());
     schemas.extend(replies::error_schemas(config));
     Value::Object(schemas)
 }
@@ -158,7 +165,7 @@ mod tests {
             let pointer = target.strip_prefix('#').expect("within the document");
             assert!(document.pointer(pointer).is_some(), "{target}");
         }
-        for kind in ["schemas", "headers"] {
+        for kind in ["schemas", "headers", "parameters"] {
             let components = document["components"][kind]
                 .as_object()
                 .expect("components");

@@ -37,6 +37,7 @@ pub(crate) fn collection(config: &Config, sender: Sender<'_>) -> Value {
         },
         "item": [
             { "name": "Upload", "item": uploads() },
+            { "name": "Your images", "item": own() },
             { "name": "Errors", "item": errors(config) },
             { "name": "Service", "item": service() },
         ],
@@ -48,6 +49,7 @@ pub(crate) fn collection(config: &Config, sender: Sender<'_>) -> Value {
             variable("store_duration", sender.duration.code()),
             variable("image_url", "https://example.com/image.jpg"),
             variable("uploaded_url", config.site.public_url()),
+            variable("uploaded_path", "d/ap5/AbCdEfGhIj.png"),
         ],
     })
 }
@@ -81,6 +83,7 @@ fn uploads() -> Vec<Value> {
         "pm.test('says how long it stays', () => pm.expect(reply.expires_at).to.match(/^(\\d{4}-\\d{2}-\\d{2}|Never \\(Lifetime\\))$/));",
         "pm.test('says what is left today', () => pm.expect(Number(pm.response.headers.get('X-RateLimit-Remaining'))).to.be.at.least(0));",
         "pm.collectionVariables.set('uploaded_url', reply.url);",
+        "pm.collectionVariables.set('uploaded_path', reply.url.split(/\\/p\\/|\\?img=/)[1]);",
     ]);
     let mut file = form(&FIELDS);
     file.push(json!({ "key": "image", "type": "file", "src": "image.jpg" }));
@@ -102,6 +105,53 @@ fn uploads() -> Vec<Value> {
                 "pm.test('served', () => pm.response.to.have.status(200));",
                 "pm.test('as an image or its page', () => pm.expect(pm.response.headers.get('Content-Type')).to.match(/^(image\\/|text\\/html)/));",
             ])),
+    ]
+    .into_iter()
+    .map(Request::into_value)
+    .collect()
+}
+
+/// What belongs to the client. The last image that was uploaded is deleted at the end.
+fn own() -> Vec<Value> {
+    let image = format!("{{{{base_url}}}}{ROOT}/images/{{{{uploaded_path}}}}");
+    let call = |call: &str| format!("{{{{base_url}}}}{ROOT}/{call}");
+    let done = "pm.test('done', () => pm.response.to.have.status(200));";
+    vec![
+        Request::new("What is used and left", "GET", &call("usage"))
+            .with_credentials()
+            .tested(lines(&[
+                done,
+                "pm.test('counts today', () => pm.expect(pm.response.json().today.uploads).to.be.above(0));",
+                "pm.test('names the plan', () => pm.expect(pm.response.json().plan.name).to.be.a('string'));",
+            ])),
+        Request::new("The images of a day", "GET", &call("images?limit=10"))
+            .with_credentials()
+            .tested(lines(&[
+                done,
+                "const { images, next } = pm.response.json();",
+                "pm.test('has some', () => pm.expect(images.length).to.be.within(1, 10));",
+                "pm.test('says where the next page begins', () => pm.expect(next === null || next === images.at(-1).path).to.be.true);",
+            ])),
+        Request::new("One image", "GET", &image)
+            .with_credentials()
+            .tested(lines(&[
+                done,
+                "pm.test('says its size', () => pm.expect(pm.response.json().width).to.be.above(0));",
+            ])),
+        Request::new("Delete an image", "DELETE", &image)
+            .with_credentials()
+            .tested(lines(&[
+                done,
+                "pm.test('says which', () => pm.expect(pm.response.json().deleted).to.eql(pm.variables.get('uploaded_path')));",
+            ])),
+        Request::new("An image that is not there", "DELETE", &image)
+            .with_credentials()
+            .refused(&Refusal::NotFound),
+        Request::new("A day that is none", "GET", &call("images?day=today"))
+            .with_credentials()
+            .refused(&Refusal::InvalidQuery { parameter: "day" }),
+        Request::new("Without credentials", "GET", &call("usage"))
+            .refused(&Refusal::MissingParameters),
     ]
     .into_iter()
     .map(Request::into_value)
@@ -285,6 +335,11 @@ impl Request {
         self
     }
 
+    fn with_credentials(self) -> Self {
+        self.header("X-Client-Id", "{{client_id}}")
+            .header("X-Client-Token", "{{client_token}}")
+    }
+
     fn prepared(mut self, script: Script) -> Self {
         self.before.extend(script);
         self
@@ -407,6 +462,7 @@ mod tests {
             Refusal::Malformed(""),
             Refusal::InvalidClientId,
             Refusal::InvalidClientToken,
+            Refusal::InvalidQuery { parameter: "" },
             Refusal::NotFound,
             Refusal::MethodNotAllowed { allow: "" },
         ] {

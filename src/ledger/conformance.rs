@@ -1,5 +1,7 @@
 //! What every ledger must do, whatever is behind it. A back end calls [`check`] with a way to open an empty one.
 
+mod ownership;
+
 use std::sync::Arc;
 
 use time::macros::utc_datetime;
@@ -24,6 +26,7 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     images_are_listed_by_directory_and_client(&open());
     found_images_are_adopted_without_quota(&open());
     usage_is_by_day_and_outlives_its_client(&open());
+    ownership::images_and_usage_belong_to_a_key(&open());
     times_are_noted(&open());
     swept_images_are_added_up(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));

@@ -74,6 +74,8 @@ pub struct ImageRow {
     pub path: ImagePath,
     /// The id of the client that uploaded it.
     pub client: String,
+    /// The key of that client: whose image it is, even after another client was given the id.
+    pub owner: ClientKey,
     /// Bytes.
     pub size: u64,
     /// Pixels.
@@ -151,6 +153,8 @@ pub struct UsageRow {
 pub struct ImageFilter {
     /// Only those of this client id.
     pub client: Option<String>,
+    /// Only those of this client, and of no other that had its id.
+    pub owner: Option<ClientKey>,
     /// Only those of this class and day, such as `d/ap5`.
     pub directory: Option<String>,
     /// Only those after this path, in the order of paths: where the page before ended.
@@ -262,6 +266,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
         client: Option<&str>,
         since: Option<Date>,
     ) -> Result<Vec<UsageRow>, LedgerError>;
+
+    /// Uploads of one client by day, since the day `since`.
+    fn usage_of(&self, client: ClientKey, since: Date) -> Result<Vec<UsageRow>, LedgerError>;
 
     /// Notes when something was done last, in Unix seconds.
     fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError>;

@@ -21,8 +21,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    NewImage, Swept, UsageRow, Verdict, day_number,
+    Account, ClientKey, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger,
+    LedgerError, NewImage, Swept, UsageRow, Verdict, day_number,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -198,6 +198,10 @@ impl Ledger for SqliteLedger {
         since: Option<Date>,
     ) -> Result<Vec<UsageRow>, LedgerError> {
         self.read(|connection| clients::usage(connection, client, since))
+    }
+
+    fn usage_of(&self, client: ClientKey, since: Date) -> Result<Vec<UsageRow>, LedgerError> {
+        self.read(|connection| clients::usage_of(connection, client, since))
     }
 
     fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError> {

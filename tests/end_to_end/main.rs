@@ -22,6 +22,7 @@ mod names;
 mod observing;
 mod order;
 mod origin;
+mod own;
 mod plan;
 mod quota;
 mod refusals;

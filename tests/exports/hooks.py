@@ -19,11 +19,20 @@ CLIENT = {
 }
 URLS = [f"{os.environ['SOURCE_URL']}/{name}" for name in ("badge.png", "lake.webp")]
 right_ones = 0
+stored = []
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
     global right_ones
+    if "{file}" in case.operation.path and stored and case.meta.generation.mode.is_positive:
+        # Every second image that is asked for is there, and what is deleted is asked for no more.
+        right_ones += 1
+        if right_ones % 2:
+            path = stored.pop() if case.method == "DELETE" else stored[-1]
+            case.path_parameters.update(zip(("class", "day", "file"), path.split("/")))
+            case._record_starting_state()
+        return
     body = case.body
     if not isinstance(body, dict) or "store_duration" not in body:
         return
@@ -47,5 +56,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
+    if case.method == "POST" and response.status_code == 200 and case.body["client_id"] == CLIENT["client_id"]:
+        stored.append(response.json()["url"].split("/p/")[1])
     with open(os.environ["CALLS"], "a", encoding="utf-8") as calls:
         print(case.operation.method.upper(), case.operation.path, response.status_code, file=calls)

@@ -293,7 +293,8 @@ fn merged(first: Value, second: Value) -> Value {
     }
 }
 
-fn with(first: Value, more: Map<String, Value>) -> Value {
+/// The fields of the first object, then those of the second that it does not have.
+pub(super) fn with(first: Value, more: Map<String, Value>) -> Value {
     match first {
         Value::Object(mut first) => {
             for (key, value) in more {

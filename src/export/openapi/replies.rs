@@ -16,6 +16,30 @@ pub(super) enum Call {
     Upload,
     /// A call that says how the service is.
     Service,
+    /// A call by which a client sees what is its own.
+    Own {
+        /// Whether it has a query.
+        query: bool,
+        /// Whether it names an image.
+        image: bool,
+    },
+}
+
+impl Call {
+    /// Whether it can answer with the error, besides what every call can answer with.
+    fn answers(self, error: &Documented) -> bool {
+        let text = error.body["error"].as_str().unwrap_or_default();
+        match self {
+            Self::Upload => error.status != 404 && text != "Invalid query",
+            Self::Service => false,
+            Self::Own { query, image } => match text {
+                "Invalid query" => query,
+                "Not found" => image,
+                "Missing required parameters" | "Too many failed attempts" => true,
+                _ => error.status == 403,
+            },
+        }
+    }
 }
 
 /// The headers of every reply.
@@ -77,14 +101,14 @@ pub(super) fn error_schemas(config: &Config) -> Map<String, Value> {
 pub(super) fn errors(config: &Config, call: Call) -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<Documented>> = BTreeMap::new();
     for error in all(config) {
-        if call == Call::Upload && error.status != 404 || is_general(&error) {
+        if call.answers(&error) || is_general(&error) {
             by_status.entry(error.status).or_default().push(error);
         }
     }
     let reply = |(status, errors): (u16, Vec<Documented>)| {
         (
             status.to_string(),
-            reply(status, &errors, call == Call::Upload),
+            reply(status, &errors, call != Call::Service),
         )
     };
     named(by_status.into_iter().map(reply))
@@ -173,7 +197,8 @@ fn schema(error: &Documented) -> Value {
     };
     let property = |(key, value): (&String, &Value)| {
         let schema = match value {
-            Value::String(text) => json!({ "const": text }),
+            Value::String(text) if key == "error" => json!({ "const": text }),
+            Value::String(_) => json!({ "type": "string" }),
             Value::Number(_) => json!({ "type": "integer", "minimum": 0 }),
             Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
             _ => json!({}),

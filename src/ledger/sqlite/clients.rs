@@ -199,15 +199,32 @@ pub(super) fn usage(
              WHERE (?1 IS NULL OR client.id = ?1) AND usage.day >= ?2
              GROUP BY usage.day, client.id ORDER BY usage.day, client.id",
         )?
-        .query_map((client, since.map_or(i64::MIN, day_number)), |row| {
-            Ok(UsageRow {
-                client: row.get(0)?,
-                day: day_of(row, 1)?,
-                uploads: row.get(2)?,
-                bytes: row.get(3)?,
-            })
-        })?
+        .query_map((client, since.map_or(i64::MIN, day_number)), usage_row)?
         .collect()
+}
+
+pub(super) fn usage_of(
+    connection: &Connection,
+    client: ClientKey,
+    since: Date,
+) -> rusqlite::Result<Vec<UsageRow>> {
+    connection
+        .prepare_cached(
+            "SELECT client.id, usage.day, usage.uploads, usage.bytes
+             FROM usage JOIN client ON client.key = usage.client
+             WHERE usage.client = ?1 AND usage.day >= ?2 ORDER BY usage.day",
+        )?
+        .query_map((client.0, day_number(since)), usage_row)?
+        .collect()
+}
+
+fn usage_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
+    Ok(UsageRow {
+        client: row.get(0)?,
+        day: day_of(row, 1)?,
+        uploads: row.get(2)?,
+        bytes: row.get(3)?,
+    })
 }
 
 fn day_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Date> {

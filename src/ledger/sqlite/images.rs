@@ -159,7 +159,7 @@ pub(super) fn expired_count(connection: &Connection, now: UtcDateTime) -> rusqli
     )
 }
 
-const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at
+const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key
      FROM image JOIN client ON client.key = image.client";
 
 pub(super) fn image(
@@ -188,9 +188,19 @@ pub(super) fn images(
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND (?3 IS NULL OR client.id = ?3)
-             ORDER BY image.path LIMIT ?4"
+                AND (?4 IS NULL OR image.client = ?4)
+             ORDER BY image.path LIMIT ?5"
         ))?
-        .query_map((first, end, &filter.client, filter.limit), image_row)?
+        .query_map(
+            (
+                first,
+                end,
+                &filter.client,
+                filter.owner.map(|owner| owner.0),
+                filter.limit,
+            ),
+            image_row,
+        )?
         .collect()
 }
 
@@ -203,6 +213,7 @@ fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
         height: row.get(4)?,
         uploaded_at: row.get(5)?,
         expires_at: row.get(6)?,
+        owner: ClientKey(row.get(7)?),
     })
 }
 

@@ -1,0 +1,294 @@
+//! The calls by which a client sees and deletes what is its own: with headers alone, and nothing of anybody else's.
+
+use serde_json::{Value, json};
+use time::UtcDateTime;
+
+use crate::form::Form;
+use crate::http::{self, Reply};
+use crate::images::{JPEG, PNG, png_of};
+use crate::refusals::{INVALID_ID, INVALID_TOKEN, MISSING, is_error};
+use crate::site::{Client, Site};
+
+const NOT_FOUND: &str = r#"{"error":"Not found"}"#;
+
+fn ask(site: &Site, client: &Client, method: &str, call: &str) -> Reply {
+    let headers = [
+        ("X-Client-Id", client.id.as_str()),
+        ("X-Client-Token", &client.token),
+    ];
+    http::request(
+        site.port,
+        method,
+        &format!("/image/v2/{call}"),
+        &headers,
+        b"",
+    )
+}
+
+fn today() -> String {
+    UtcDateTime::now().date().to_string()
+}
+
+fn paths(listing: &Value) -> Vec<&str> {
+    let images = listing["images"].as_array().expect("images");
+    images
+        .iter()
+        .map(|image| image["path"].as_str().expect("a path"))
+        .collect()
+}
+
+#[test]
+fn a_client_sees_what_it_has_used_and_may_use() {
+    let site = Site::start();
+    site.store("3m", "7D", PNG);
+    site.store("3m", "3M", &png_of(5_000, 1));
+    site.store("free", "7D", JPEG);
+    let bytes =
+        site.count("SELECT sum(bytes) FROM usage JOIN client ON client = key WHERE plan = '3m'");
+
+    let reply = ask(&site, site.client("3m"), "GET", "usage");
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("X-RateLimit-Limit"), Some("1000"));
+    assert_eq!(reply.header("X-RateLimit-Remaining"), Some("998"));
+    assert_eq!(reply.header("Cache-Control"), Some("no-store"));
+    let usage = reply.json();
+    assert_eq!(
+        usage["plan"],
+        json!({ "name": "3m", "daily_uploads": 1000, "max_file_size": 5 << 20, "durations": ["7D", "1M", "3M"], "url": "direct" })
+    );
+    assert_eq!(
+        usage["today"],
+        json!({
+            "day": today(), "uploads": 2, "bytes": bytes, "remaining": 998,
+            "resets_at": reply.number("X-RateLimit-Reset"),
+        })
+    );
+    let month = format!("{}-01", &today()[..7]);
+    assert_eq!(
+        usage["month"],
+        json!({ "since": month, "uploads": 2, "bytes": bytes })
+    );
+
+    let other = ask(&site, site.client("lifetime"), "GET", "usage").json();
+    assert_eq!(
+        (&other["today"]["uploads"], &other["month"]["bytes"]),
+        (&json!(0), &json!(0))
+    );
+    let head = ask(&site, site.client("3m"), "HEAD", "usage");
+    assert_eq!((head.status, head.text()), (200, ""));
+}
+
+#[test]
+fn a_client_lists_its_own_images_of_a_day_in_pages() {
+    let site = Site::start();
+    let client = site.client("lifetime");
+    let mut own: Vec<_> = ["7D", "LTF", "1M", "3M", "7D"]
+        .into_iter()
+        .zip(0..)
+        .map(|(duration, serial)| site.store("lifetime", duration, &png_of(900, serial)))
+        .collect();
+    site.store("3m", "7D", PNG);
+    own.sort_unstable();
+
+    let all = ask(&site, client, "GET", "images").json();
+    assert_eq!(paths(&all), own);
+    assert_eq!((&all["day"], &all["next"]), (&json!(today()), &Value::Null));
+
+    let mut paged = Vec::new();
+    let mut call = format!("images?day={}&limit=2", today());
+    for pages in 1.. {
+        assert!(pages <= 3, "{paged:?}");
+        let page = ask(&site, client, "GET", &call).json();
+        paged.extend(paths(&page).into_iter().map(str::to_owned));
+        match page["next"].as_str() {
+            Some(next) => call = format!("images?limit=2&after={}", next.replace('/', "%2F")),
+            None => break,
+        }
+    }
+    assert_eq!(paged, own);
+
+    // The directory of this day last year has the same name; nothing in it is of that day.
+    let year: i32 = today()[..4].parse().expect("a year");
+    let last_year = format!("images?day={}-01-01", year - 1);
+    assert_eq!(
+        paths(&ask(&site, client, "GET", &last_year).json()),
+        [""; 0]
+    );
+
+    let image = ask(&site, client, "GET", &format!("images/{}", own[0])).json();
+    assert_eq!(image, all["images"][0]);
+    let served = image["url"].as_str().expect("a URL");
+    let target = &served[served.find("/p/").expect("a path")..];
+    assert_eq!(image["bytes"], json!(site.get(target).body.len()));
+    assert!(
+        image["expires_at"]
+            .as_str()
+            .is_some_and(|date| date.len() == 10),
+        "{image}"
+    );
+
+    for (query, parameter) in [
+        ("day=2025-02-29", "day"),
+        ("limit=1001", "limit"),
+        ("after=x", "after"),
+    ] {
+        let reply = ask(&site, client, "GET", &format!("images?{query}"));
+        let body = json!({ "error": "Invalid query", "parameter": parameter }).to_string();
+        is_error(&reply, 400, &body, query);
+    }
+}
+
+#[test]
+fn a_client_deletes_its_own_images_and_no_other() {
+    let site = Site::start();
+    let (own, others) = (site.store("3m", "7D", PNG), site.store("free", "7D", JPEG));
+    let client = site.client("3m");
+    for path in [
+        &others,
+        "d/ap5/NoSuchImage.png",
+        "d/ap5/NoSuch.php",
+        "../../etc/passwd",
+    ] {
+        for method in ["DELETE", "GET"] {
+            let reply = ask(&site, client, method, &format!("images/{path}"));
+            is_error(&reply, 404, NOT_FOUND, path);
+        }
+    }
+    assert_eq!(site.holdings().rows, 2);
+
+    let counted = site.holdings().counted;
+    let reply = ask(&site, client, "DELETE", &format!("images/{own}"));
+    assert_eq!(reply.json(), json!({ "status": "success", "deleted": own }));
+    assert!(!site.file(&own).exists());
+    assert_eq!(site.get(&format!("/p/{own}")).status, 404);
+    assert!(site.file(&others).exists());
+    let holdings = site.holdings();
+    assert_eq!(
+        (holdings.rows, holdings.counted),
+        (1, counted),
+        "no quota is given back"
+    );
+    site.wait_for_log(&own);
+
+    let again = ask(&site, client, "DELETE", &format!("images/{own}"));
+    is_error(&again, 404, NOT_FOUND, "deleted already");
+}
+
+#[test]
+fn an_id_that_was_given_again_brings_no_images_with_it() {
+    let site = Site::start();
+    let old = site.store("3m", "7D", PNG);
+    let id = site.client("3m").id.clone();
+    site.run(&["client", "remove", &id, "--yes"]);
+    let client = Client::printed(&site.run(&["client", "add", &id, "--plan", "3m"]));
+    assert_eq!(paths(&ask(&site, &client, "GET", "images").json()), [""; 0]);
+    let usage = ask(&site, &client, "GET", "usage").json();
+    assert_eq!(usage["month"]["uploads"], json!(0));
+    let reply = ask(&site, &client, "DELETE", &format!("images/{old}"));
+    is_error(&reply, 404, NOT_FOUND, "another's");
+    assert!(site.file(&old).exists());
+}
+
+#[test]
+fn credentials_come_in_headers_and_are_judged_like_those_of_an_upload() {
+    let site = Site::plan()
+        .set(
+            "limits",
+            "requests_per_second = 0\nfailed_attempts_per_minute = 4",
+        )
+        .start();
+    let right = site.client("free");
+    let path = site.store("free", "7D", PNG);
+    let wrong = |id: &str, token: &str| Client {
+        id: id.to_owned(),
+        token: token.to_owned(),
+    };
+    for call in ["usage", "images", &format!("images/{path}")] {
+        for client in [wrong("", ""), wrong(&right.id, ""), wrong("", &right.token)] {
+            is_error(&ask(&site, &client, "GET", call), 400, MISSING, call);
+        }
+        let query = format!("{call}?client_id={}&client_token={}", right.id, right.token);
+        let reply = site.get(&format!("/image/v2/{query}"));
+        is_error(&reply, 400, MISSING, "credentials in the query");
+    }
+    site.run(&["client", "disable", &right.id]);
+    let disabled = r#"{"error":"Client disabled"}"#;
+    is_error(
+        &ask(&site, right, "GET", "usage"),
+        403,
+        disabled,
+        "disabled",
+    );
+    site.run(&["client", "enable", &right.id]);
+
+    is_error(
+        &ask(&site, &wrong("nobody", &right.token), "GET", "usage"),
+        403,
+        INVALID_ID,
+        "id",
+    );
+    is_error(
+        &ask(
+            &site,
+            &wrong(&right.id, "x"),
+            "DELETE",
+            &format!("images/{path}"),
+        ),
+        403,
+        INVALID_TOKEN,
+        "token",
+    );
+    assert!(site.file(&path).exists());
+    // Guesses count together, whichever call they go to.
+    for _ in 0..2 {
+        assert_eq!(
+            site.post(&Form::upload(&wrong(&right.id, "x"), "7D", PNG))
+                .status,
+            403
+        );
+    }
+    let reply = ask(&site, right, "GET", "usage");
+    is_error(
+        &reply,
+        429,
+        r#"{"error":"Too many failed attempts"}"#,
+        "after four guesses",
+    );
+    assert!(reply.number("Retry-After") >= 1);
+    assert!(
+        !site.responder_log().contains(&right.token),
+        "a token in the log"
+    );
+}
+
+#[test]
+fn each_call_says_which_methods_it_has() {
+    let site = Site::start();
+    let client = site.client("free");
+    let image = "GET, HEAD, DELETE, OPTIONS";
+    for (call, methods) in [
+        ("usage", "GET, HEAD, OPTIONS"),
+        ("images", "GET, HEAD, OPTIONS"),
+        ("images/d/ap5/AbCdEf.png", image),
+    ] {
+        for method in ["POST", "PUT", "PATCH", "TRACE"] {
+            let reply = ask(&site, client, method, call);
+            is_error(&reply, 405, r#"{"error":"Method not allowed"}"#, call);
+            assert_eq!(reply.header("Allow"), Some(methods), "{method} {call}");
+        }
+        // A preflight never carries credentials.
+        let preflight = http::request(site.port, "OPTIONS", &format!("/image/v2/{call}"), &[], b"");
+        assert_eq!(preflight.status, 204);
+        assert_eq!(
+            preflight.header("Access-Control-Allow-Methods"),
+            Some(methods)
+        );
+        let headers = preflight.header("Access-Control-Allow-Headers");
+        assert!(
+            headers.is_some_and(|names| names.starts_with('*')),
+            "{headers:?}"
+        );
+    }
+    let reply = http::request(site.port, "TRACE", "/image/v2/", &[], b"");
+    assert_eq!(reply.header("Allow"), Some("POST, OPTIONS"));
+}
