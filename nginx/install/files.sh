@@ -89,12 +89,17 @@ make_directory() {
     make_directory_above "$1"
     journal "${4:-rmdir}" "$1"
     mkdir -m "$2" -- "$1"
-    # mkdir -m leaves a directory without the bits only on filesystems without modes.
     own "$1" "$3"
     remember directory - "$1"
-  elif [ -n "$(recorded "$1" 1)" ]; then
-    remember directory - "$1"
   fi
+}
+
+# Directories that earlier runs made, whatever this one has to do with them.
+remember_directories() {
+  [ -e "$record/manifest" ] || return 0
+  while IFS=$TAB read -r action _ directory _; do
+    [ "$action" != directory ] || [ ! -d "$directory" ] || remember directory - "$directory"
+  done <"$record/manifest"
 }
 
 make_directory_above() {

@@ -35,6 +35,7 @@ install_on_host() {
   confirm
 
   begin
+  remember_directories
   make_account
   make_directories
   place_config

@@ -55,7 +55,7 @@ remember() {
   printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:-}" >>"$tmp/manifest"
 }
 
-# recorded ACTIONS PATH FIELD prints a field of the manifest of the last installation for a path: 1 action, 2 checksum, 4 the last word.
+# recorded PATH FIELD prints a field of the manifest of the last installation for a path: 1 action, 2 checksum, 4 the last word.
 recorded() {
   [ -e "$record/manifest" ] || return 0
   awk -F '\t' -v path="$1" -v field="$2" '$3 == path { print $field; exit }' "$record/manifest"

@@ -30,6 +30,7 @@ install_for_user() {
   confirm
 
   begin
+  remember_directories
   chmod -- 700 "$config_directory" "$record"
   make_user_directories
   place_config

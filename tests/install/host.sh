@@ -21,6 +21,11 @@ refuses "nginx has to accept what it has" 1 "nothing was changed" ./install.sh -
 rm /etc/nginx/conf.d/bogus.conf
 refuses "root is needed" 1 "this needs root" runuser -u nobody -- ./install.sh --domain shop.example
 unchanged "refusals write nothing" /tmp/before
+check "on a terminal it asks, and takes no for no" sh -c "echo n | script -qec './install.sh --domain shop.example' /dev/null | grep 'Nothing was changed'"
+unchanged "no writes nothing" /tmp/before
+check "and yes for yes" sh -c "echo y | script -qec './install.sh --domain shop.example' /dev/null | grep 'is installed'"
+check "purge" ./install.sh --uninstall --purge --yes
+unchanged "leaves nothing" /tmp/before
 
 # ---------------------------------------------------------------- into a site that is there
 
@@ -142,18 +147,7 @@ unchanged "leaves nothing" /tmp/before
 nginx -s quit
 while [ -e /run/nginx.pid ]; do sleep 0.1; done
 mv /etc/nginx /etc/nginx.debian
-cp -a install/layouts/alpine /etc/nginx
 groupadd --system nginx && useradd --system --no-user-group -g nginx nginx
-nginx
-snapshot >/tmp/before
-check "Alpine: install" ./install.sh --domain cdn.example.com --yes
-check "Alpine: http.d is the http context" test -s /etc/nginx/http.d/corenexis-cdn.conf -a -s /etc/nginx/http.d/zz-corenexis-cdn.conf
-same "Alpine: the socket is for its workers" nginx "$(stat -c %G /run/corenexis-cdn.sock)"
-check "Alpine: purge" ./install.sh --uninstall --purge --yes
-unchanged "Alpine: nothing is left" /tmp/before
-nginx -s quit
-while [ -e /run/nginx.pid ]; do sleep 0.1; done
-rm -r /etc/nginx
 cp -a install/layouts/alma /etc/nginx
 nginx
 snapshot >/tmp/before

@@ -4,11 +4,11 @@
 # shellcheck source=tests/install/checks.sh
 . install/checks.sh
 
-# panel_host NAME DIRECTORY CHECKED-FILE: installs on the host that was made, and removes it again.
+# panel_host NAME DIRECTORY FILE...: installs on the host that was made, and removes it again. The directory is what the panel is known
+# by; the files are to hold the include line.
 panel_host() {
   local name=$1 marker=$2
   shift 2
-  # Whatever is copied to while nginx runs with this configuration.
   nginx -t >/dev/null 2>&1 || {
     echo "FAIL $name: the host of the test has no working nginx"
     nginx -t 2>&1 | sed 's/^/    /'

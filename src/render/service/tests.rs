@@ -121,3 +121,50 @@ fn the_crontab_quotes_for_cron_and_shell() {
         ))
     );
 }
+
+#[test]
+fn a_server_block_takes_names_and_addresses_alone() {
+    let block = |name: &str, listen: &str| {
+        let mut options = options();
+        options.site = Some(crate::render::Site {
+            name: name.to_owned(),
+            listen: vec!["80".to_owned(), listen.to_owned()],
+            snippet: "/etc/nginx/snippets/corenexis-cdn.conf".to_owned(),
+        });
+        render(&config(""), &options)
+    };
+    let files = block("cdn.example.com", "[::]:80").expect("valid options");
+    let file = files
+        .iter()
+        .find(|file| file.path == "nginx/corenexis-cdn.site.conf");
+    let text = String::from_utf8_lossy(&file.expect("a server block").contents).into_owned();
+    assert!(
+        text.contains("    listen 80;\n    listen [::]:80;\n    server_name cdn.example.com;\n")
+    );
+    assert!(text.contains("include \"/etc/nginx/snippets/corenexis-cdn.conf\";"));
+    for (name, listen) in [
+        ("", "80"),
+        ("a b", "80"),
+        ("a;", "80"),
+        ("a", ""),
+        ("a", "80 ssl"),
+        ("a", "80;"),
+    ] {
+        assert!(block(name, listen).is_err(), "{name:?} {listen:?}");
+    }
+}
+
+#[test]
+fn for_fcgiwrap_nginx_keeps_no_connections() {
+    let mut options = options();
+    options.cgi = Some(crate::render::Cgi {
+        wrapper: "unix:/run/fcgiwrap.socket".parse().expect("an address"),
+        script: "/srv/cdn.cgi".to_owned(),
+    });
+    let http = file("", &options, "nginx/corenexis-cdn.http.conf");
+    assert!(http.contains("server \"unix:/run/fcgiwrap.socket\";") && !http.contains("keepalive"));
+    let server = file("", &options, "nginx/corenexis-cdn.server.conf");
+    assert!(server.contains("fastcgi_param GATEWAY_INTERFACE CGI/1.1;"));
+    assert!(server.contains("fastcgi_param SCRIPT_FILENAME \"/srv/cdn.cgi\";"));
+    assert!(!server.contains("fastcgi_keep_conn"));
+}
