@@ -345,8 +345,10 @@ conclude() {
 cdn_by_hand() {
   if [ -n "$user_mode" ]; then
     echo "$prefix/bin/corenexis-cdn --config $config"
-  else
+  elif have sudo || ! have runuser; then
     echo "sudo -u $ACCOUNT $prefix/bin/corenexis-cdn"
+  else
+    echo "runuser -u $ACCOUNT -- $prefix/bin/corenexis-cdn"
   fi
 }
 
