@@ -254,7 +254,7 @@ fn stored() -> Value {
             "status": { "const": "success" },
             "url": {
                 "type": "string", "format": "uri",
-                "description": "The image, or its viewer page, as the plan has it. Keep it: it cannot be asked for again",
+                "description": "The image, or its viewer page, as the plan has it",
             },
             "expires_at": {
                 "description": "The last day, in UTC, on which the image is served",
