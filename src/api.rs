@@ -59,15 +59,6 @@ impl Api {
         let request_id = request_id(params);
         let outcome = self.route(params, body, &mut trace);
         trace.stages.end();
-        let response = match &outcome {
-            Ok(response) => response.clone(),
-            Err(error) => Response::error(error),
-        };
-        let response = match trace.quota {
-            Some(quota) => response.with_quota(quota),
-            None => response,
-        };
-        let took = began.elapsed();
         let (error, cause) = match &outcome {
             Ok(_) => (None, None),
             Err(Error::Refusal(refusal @ Refusal::Malformed(rule))) => {
@@ -76,6 +67,12 @@ impl Api {
             Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause.take()),
             Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
         };
+        let response = outcome.unwrap_or_else(|error| Response::error(&error));
+        let response = match trace.quota {
+            Some(quota) => response.with_quota(quota),
+            None => response,
+        };
+        let took = began.elapsed();
         self.count(&trace, error, took);
         let line = Line::new((self.clock)(), "request")
             .field("request", &request_id)

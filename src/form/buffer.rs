@@ -22,6 +22,8 @@ pub(super) struct Buffer<R> {
     memory: Box<[u8]>,
     /// Where the untaken bytes are in `memory`: never before `LEAD`, but for a line break that was put back.
     unread: Range<usize>,
+    /// What ended the last [`Self::fill`] that brought something.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read> Buffer<R> {
@@ -34,6 +36,7 @@ impl<R: Read> Buffer<R> {
             body,
             memory,
             unread: LEAD..LEAD,
+            failed: None,
         }
     }
 
@@ -61,24 +64,31 @@ impl<R: Read> Buffer<R> {
         self.unread.start = start;
     }
 
-    /// Reads once, into all the memory that is free, and tells whether anything came.
+    /// Reads until the memory is full or the body ends, and tells whether anything came.
     ///
     /// The untaken bytes are moved to the front first. The parser leaves less than a delimiter of them, so this costs next to
-    /// nothing and every read may be as large as the memory.
+    /// nothing, and the pieces of a large value are as large as the memory: what is written in few large pieces costs the file
+    /// system less. An error waits until what came before it was taken.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         let length = self.unread.len();
         self.memory.copy_within(self.unread.clone(), LEAD);
         self.unread = LEAD..LEAD + length;
-        loop {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        while self.unread.end < self.memory.len() {
             match self.body.read(&mut self.memory[self.unread.end..]) {
-                Ok(count) => {
-                    self.unread.end += count;
-                    return Ok(count > 0);
-                }
+                Ok(0) => break,
+                Ok(count) => self.unread.end += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if self.unread.len() > length => {
+                    self.failed = Some(error);
+                    break;
+                }
                 Err(error) => return Err(error),
             }
         }
+        Ok(self.unread.len() > length)
     }
 }
 
