@@ -6,8 +6,9 @@
 //! finish   the row is known: the file is renamed into its place, and the directory is put on disk
 //! ```
 //!
-//! The two long syncs of an upload overlap, and each of the three is shared with the uploads beside it: the rows' by the recorder,
-//! the directory's by the store, the bytes' by the file system's journal. A lone upload never waits for company.
+//! The sync of the bytes hides that of the row, and uploads that come together share what all of it costs: the recorder makes one
+//! transaction of their rows, and a journaling file system one commit of what their threads sync at the same time. Queueing the syncs
+//! of a directory as well was tried and brought nothing. A lone upload never waits for company.
 //!
 //! Rows come before files. A crash between the two leaves rows without files, which the sweep withdraws; the other way round it
 //! would leave files that nobody counted.

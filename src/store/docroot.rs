@@ -3,8 +3,6 @@
 //! The modification time of an image that expires is the last second of its life. nginx derives `Expires` and `max-age` from
 //! it, and it survives the loss of the ledger.
 
-mod shared_sync;
-
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,7 +18,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use self::shared_sync::SharedSyncs;
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
 use super::{PublishError, Store, Stored};
 use crate::config::Durability;
@@ -38,8 +35,6 @@ pub struct Docroot {
     root: PathBuf,
     durability: Durability,
     spooled: AtomicU64,
-    /// The syncs of day directories.
-    syncs: SharedSyncs,
 }
 
 impl Docroot {
@@ -87,7 +82,6 @@ impl Docroot {
             root: root.to_owned(),
             durability,
             spooled: AtomicU64::new(0),
-            syncs: SharedSyncs::default(),
         }
     }
 
@@ -170,13 +164,7 @@ impl Store for Docroot {
         self.place(&spool.path, &target)?;
         spool.published = true;
         let directory = target.parent().unwrap_or(&self.root);
-        let synced = match self.durability {
-            Durability::Full => self
-                .syncs
-                .share(path.directory(), || File::open(directory)?.sync_all()),
-            Durability::Relaxed => Ok(()),
-        };
-        synced.map_err(|error| {
+        self.sync_directory(directory).map_err(|error| {
             // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
             let _ = fs::remove_file(&target);
             PublishError::Directory(error)

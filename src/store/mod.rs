@@ -43,7 +43,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn spool(&self) -> io::Result<Spool>;
 
     /// Puts an upload in its place, whole or not at all, never over an image that is there, marked with the end of its life, which is
-    /// `None` for a lifetime image. It is on disk, name included, when this returns; calls at the same time share what that costs.
+    /// `None` for a lifetime image. It is on disk, name included, when this returns.
     fn publish(
         &self,
         spool: &mut Spool,

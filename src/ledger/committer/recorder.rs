@@ -19,10 +19,6 @@ use crate::store::path::ImagePath;
 /// The most uploads of one transaction; a limit on how long one of them can wait for the others.
 const LARGEST_BATCH: usize = 256;
 
-/// How often other threads that are ready to run are let go first while each time more uploads come of it. Without them the call
-/// returns at once, so a lone upload does not wait; under load a transaction costs about as much for ten uploads as for one.
-const YIELDS: usize = 4;
-
 /// What is recorded of an upload.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
@@ -134,7 +130,8 @@ struct Writer {
 impl Writer {
     fn run(&self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
-            let batch = gather(first, jobs);
+            let mut batch = vec![first];
+            batch.extend(jobs.try_iter().take(LARGEST_BATCH - 1));
             (self.batch_seen)(batch.len());
             // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
@@ -211,20 +208,6 @@ impl Writer {
             height,
         })
     }
-}
-
-/// Everything that waits, and what comes of letting others run first.
-fn gather(first: Job, jobs: &Receiver<Job>) -> Vec<Job> {
-    let mut batch = vec![first];
-    for _ in 0..YIELDS {
-        thread::yield_now();
-        let before = batch.len();
-        batch.extend(jobs.try_iter().take(LARGEST_BATCH - before));
-        if batch.len() == before {
-            break;
-        }
-    }
-    batch
 }
 
 impl Job {
