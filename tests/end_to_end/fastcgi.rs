@@ -39,9 +39,13 @@ fn opening_from(address: Option<&str>, content_type: &str, length: usize) -> Vec
     .concat()
 }
 
-/// Records with a piece of the body; no bytes end it.
+/// Records with a piece of the body, of any length; no bytes end it.
 pub(crate) fn body(bytes: &[u8]) -> Vec<u8> {
-    record(STDIN, bytes)
+    if bytes.is_empty() {
+        return record(STDIN, b"");
+    }
+    let pieces = bytes.chunks(usize::from(u16::MAX));
+    pieces.flat_map(|piece| record(STDIN, piece)).collect()
 }
 
 fn record(kind: u8, content: &[u8]) -> Vec<u8> {

@@ -230,15 +230,16 @@ fn a_client_that_leaves_leaves_nothing() {
 #[test]
 fn a_web_server_that_breaks_off_leaves_nothing() {
     let site = Site::start();
-    let body = Form::upload(site.client("3m"), "7D", &png_of(200_000, 1)).body();
+    let body = Form::upload(site.client("3m"), "7D", &png_of(900_000, 1)).body();
     let opening = fastcgi::opening(MULTIPART, body.len());
-    for sent in [0, 30_000, 60_000] {
+    // Less than the form holds at a time, and more.
+    for sent in [0, 30_000, 600_000] {
         let mut stream = site.connect_responder();
         stream.write_all(&opening).expect("the opening is sent");
         stream
             .write_all(&fastcgi::body(&body[..sent]))
             .expect("a piece is sent");
-        if sent == 60_000 {
+        if sent == 600_000 {
             until("the spool", || (site.holdings().spooled == 1).then_some(()));
         }
         drop(stream);
