@@ -12,8 +12,9 @@ use super::record::{
     UnknownVersion, push_end_request, push_record, push_stream,
 };
 
-/// Holds the parameters of a request and the beginning of its body; the rest of a large body does not pass through it.
-const BUFFER_LENGTH: usize = 32 * 1024;
+/// Holds the parameters of a request and the beginning of its body; the rest of a large body does not pass through it. An idle connection
+/// keeps it, so it is small.
+const BUFFER_LENGTH: usize = 16 * 1024;
 
 /// Longer than any padding and a header together.
 const SCRATCH_LENGTH: usize = 255 + HEADER_LENGTH;

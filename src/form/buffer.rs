@@ -1,8 +1,8 @@
 //! The one buffer between a body and the multipart parser.
 
-use std::cell::Cell;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Bytes in front of everything that is read, so that [`Buffer::unread_line_break`] always finds room.
 const LEAD: usize = LINE_BREAK.len();
@@ -10,11 +10,12 @@ const LEAD: usize = LINE_BREAK.len();
 /// RFC 2046's CRLF.
 const LINE_BREAK: [u8; 2] = *b"\r\n";
 
-thread_local! {
-    /// The memory of this thread's last form. A connection's thread reads one form after the other, and making 64 KiB of zeros for
-    /// each cost more than reading a small one.
-    static SPARE: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
-}
+/// Memory of forms that were read to their end. Making 64 pages of zeros for each form costs more than reading a small one; kept by each
+/// connection, it would be held by a thousand idle ones.
+static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
+
+/// The most pieces of memory that are kept.
+const MOST_SPARE: usize = 32;
 
 /// Bytes that were read and not yet taken, in memory of a fixed size.
 pub(super) struct Buffer<R> {
@@ -30,7 +31,7 @@ impl<R: Read> Buffer<R> {
     /// A buffer that holds up to `capacity` bytes of `body`.
     pub(super) fn new(body: R, capacity: usize) -> Self {
         let length = LEAD + capacity;
-        let spare = SPARE.take().filter(|spare| spare.len() == length);
+        let spare = spares().pop_if(|spare| spare.len() == length);
         let memory = spare.unwrap_or_else(|| vec![0; length].into_boxed_slice());
         Self {
             body,
@@ -94,7 +95,13 @@ impl<R: Read> Buffer<R> {
 
 impl<R> Drop for Buffer<R> {
     fn drop(&mut self) {
-        // A thread that ends has no spare any more, and needs none.
-        let _ = SPARE.try_with(|spare| spare.set(Some(std::mem::take(&mut self.memory))));
+        let mut spares = spares();
+        if spares.len() < MOST_SPARE {
+            spares.push(std::mem::take(&mut self.memory));
+        }
     }
+}
+
+fn spares() -> MutexGuard<'static, Vec<Box<[u8]>>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }
