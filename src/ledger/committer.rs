@@ -158,12 +158,12 @@ impl Begun<'_> {
             mut ticket,
             mut sealed,
         } = self;
-        for _ in 0..NAME_TRIES {
-            let recorded = match ticket.wait()? {
+        let mut tries = 1;
+        loop {
+            let (path, used, at) = match ticket.wait()? {
                 Recorded::Exhausted { used, at } => return Ok(Outcome::Exhausted { used, at }),
                 Recorded::Named { path, used, at } => (path, used, at),
             };
-            let (path, used, at) = recorded;
             let expiry = upload.duration.expiry(at);
             let published = std::mem::replace(&mut sealed, Ok(()))
                 .map_err(PublishError::Image)
@@ -178,12 +178,15 @@ impl Begun<'_> {
             };
             committer.withdraw(path);
             match error {
-                PublishError::NameTaken => ticket = committer.recorder.record(upload.entry())?,
+                PublishError::NameTaken if tries < NAME_TRIES => {
+                    tries += 1;
+                    ticket = committer.recorder.record(upload.entry())?;
+                }
+                PublishError::NameTaken => return Err(no_name()),
                 PublishError::Directory(error) => return Err(Fault::directory(error)),
                 PublishError::Image(error) => return Err(Fault::saving(error)),
             }
         }
-        Err(no_name())
     }
 }
 
