@@ -211,6 +211,12 @@ fn a_drain_answers_requests_that_come_over_open_connections_at_once() {
     let mut running = Running::start(4);
     let mut idle = running.connect();
     assert!(exchange(&mut idle, "", b"").starts_with("Status: 200"));
+    // A connection that has just given its reply may still be closed with it. One that answers FCGI_GET_VALUES waits for a request.
+    idle.write_all(&[1, 9, 0, 0, 0, 0, 0, 0]).expect("sent");
+    let mut values = [0; 8];
+    idle.read_exact(&mut values)
+        .expect("FCGI_GET_VALUES_RESULT");
+    assert_eq!(values[..2], [1, 10]);
     running.stop();
     assert!(exchange(&mut idle, "", b"12").ends_with(r#"{"length":2}"#));
     running.join();
