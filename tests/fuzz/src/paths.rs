@@ -65,6 +65,9 @@ pub fn config(data: &[u8]) {
         binary: "/usr/bin/corenexis-cdn".to_owned(),
         config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
         user: "cdn".to_owned(),
+        nginx_group: "www-data".to_owned(),
+        site: None,
+        cgi: None,
         own_nginx: None,
         demo_client: None,
     };
