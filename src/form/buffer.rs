@@ -10,7 +10,7 @@ const LEAD: usize = LINE_BREAK.len();
 /// RFC 2046's CRLF.
 const LINE_BREAK: [u8; 2] = *b"\r\n";
 
-/// Memory of forms that were read to their end. Making 64 pages of zeros for each form costs more than reading a small one; kept by each
+/// Memory of forms that were read to their end. Making 32 pages of zeros for each form costs more than reading a small one; kept by each
 /// connection, it would be held by a thousand idle ones.
 static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 

@@ -25,7 +25,7 @@ use super::{Field, FormError, MAX_FIELDS};
 mod tests;
 
 /// Bytes of the body that are held at a time.
-pub const BUFFER: usize = 256 * 1024;
+pub const BUFFER: usize = 128 * 1024;
 
 /// Bytes before the first delimiter.
 pub const MAX_PREAMBLE: usize = 8 * 1024;
