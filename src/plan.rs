@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
+use serde_json::{Value, json};
 use time::{Date, Month, UtcDateTime};
 
 /// Seconds in a UTC day. Unix time has no leap seconds, so every day is this long.
@@ -168,6 +169,25 @@ impl Plan {
     /// Whether images may be kept for `duration`.
     pub fn allows(&self, duration: StoreDuration) -> bool {
         self.durations.contains(&duration)
+    }
+
+    /// The plan as the API tells it: name, uploads a day, bytes of the largest file, durations and kind of URL.
+    pub fn to_json(&self) -> Value {
+        let durations: Vec<_> = self
+            .durations
+            .iter()
+            .map(|duration| duration.code())
+            .collect();
+        json!({
+            "name": self.name,
+            "daily_uploads": self.daily_uploads,
+            "max_file_size": self.max_file_size,
+            "durations": durations,
+            "url": match self.url {
+                UrlKind::Viewer => "viewer",
+                UrlKind::Direct => "direct",
+            },
+        })
     }
 
     /// The quota of a client of this plan that has stored `used` images on the UTC day `day`.

@@ -12,7 +12,7 @@ use super::{Api, READ_METHODS, Trace, rfc3339};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::ledger::{Account, ImageFilter, ImageRow};
-use crate::plan::{Expiry, Plan, StoreDuration, UrlKind};
+use crate::plan::{Expiry, Plan, StoreDuration};
 use crate::response::Response;
 use crate::store::path::{DayName, ImagePath, class_of};
 
@@ -114,22 +114,8 @@ fn usage(api: &Api, account: &Account, plan: &Plan, now: UtcDateTime) -> Result<
         .map(|row| row.bytes)
         .sum::<u64>();
     let quota = plan.quota(account.used, today);
-    let durations: Vec<_> = plan
-        .durations
-        .iter()
-        .map(|duration| duration.code())
-        .collect();
     Ok(json!({
-        "plan": {
-            "name": plan.name,
-            "daily_uploads": plan.daily_uploads,
-            "max_file_size": plan.max_file_size,
-            "durations": durations,
-            "url": match plan.url {
-                UrlKind::Viewer => "viewer",
-                UrlKind::Direct => "direct",
-            },
-        },
+        "plan": plan.to_json(),
         "today": {
             "day": today.to_string(),
             "uploads": account.used,

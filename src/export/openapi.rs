@@ -44,7 +44,7 @@ pub(crate) fn document(config: &Config, sender: Sender<'_>) -> Value {
             "headers": replies::headers(),
             "parameters": own::parameters(sender),
         },
-        "x-plans": plans_by_size(config).into_iter().map(plan).collect::<Vec<_>>(),
+        "x-plans": plans_by_size(config).into_iter().map(Plan::to_json).collect::<Vec<_>>(),
     })
 }
 
@@ -87,24 +87,6 @@ fn description(config: &Config) -> String {
         "Every reply is JSON, errors too, and every site may read it (CORS). Ignore keys that you do not know: more may be added. Days \
          are UTC days.\n\n| plan | uploads a day | largest file | durations | `url` leads to |\n|---|--:|--:|---|---|\n{rows}\n"
     )
-}
-
-fn plan(plan: &Plan) -> Value {
-    let durations: Vec<_> = plan
-        .durations
-        .iter()
-        .map(|duration| duration.code())
-        .collect();
-    json!({
-        "name": plan.name,
-        "daily_uploads": plan.daily_uploads,
-        "max_file_size": plan.max_file_size,
-        "durations": durations,
-        "url": match plan.url {
-            UrlKind::Viewer => "viewer",
-            UrlKind::Direct => "direct",
-        },
-    })
 }
 
 fn paths(config: &Config, sender: Sender<'_>) -> Value {

@@ -383,8 +383,8 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerErro
             path.display()
         )));
     }
-    // Without the stability guarantee SQLite compiles a statement again for each new value that its planner might look at: a sixth of
-    // the CPU time of an upload went into that.
+    // Without the stability guarantee SQLite compiles a statement again for each new value that its planner might look at: an eighth
+    // of the responder's CPU time went into that.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
