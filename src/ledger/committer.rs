@@ -10,17 +10,23 @@
 //! transaction of their rows, and a journaling file system one commit of what their threads sync at the same time. Queueing the syncs
 //! of a directory as well was tried and brought nothing. A lone upload never waits for company.
 //!
+//! From [`GROUP_FROM`] uploads at once, and where the store knows how, a [`Group`] does the three steps for all that wait: one sync
+//! for their bytes, one transaction for their rows, one sync for each directory.
+//!
 //! Rows come before files. A crash between the two leaves rows without files, which the sweep withdraws; the other way round it
 //! would leave files that nobody counted.
 
+mod group;
 mod recorder;
 
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use time::UtcDateTime;
 
+use self::group::{Group, Seat};
 use self::recorder::{Entry, Recorded, Recorder, Ticket};
 use super::{ClientKey, Ledger, LedgerError};
 use crate::error::Fault;
@@ -32,6 +38,10 @@ use crate::store::{PublishError, Spool, Store};
 
 /// How many random names are tried. With ten characters even the second is needed less than once in 10¹⁵ uploads.
 const NAME_TRIES: u32 = 3;
+
+/// How many uploads have to be on their way at once before they are committed as a group. On two cores and ext4, 32 uploads at once
+/// are stored faster by a group than each on its own, 16 slower.
+const GROUP_FROM: usize = 20;
 
 /// An upload that passed every check.
 #[derive(Debug)]
@@ -86,15 +96,15 @@ pub enum Outcome {
 /// Commits uploads, from any number of threads at once.
 #[derive(Debug)]
 pub struct Committer {
-    recorder: Recorder,
-    ledger: Arc<dyn Ledger>,
-    store: Arc<dyn Store>,
-    clock: fn() -> UtcDateTime,
+    /// Before the steps in this list, because it is dropped before them: its thread works with them.
+    group: Group,
+    steps: Arc<Steps>,
+    under_way: AtomicUsize,
 }
 
 impl Committer {
-    /// Starts the recorder's thread. Random names get `name_length` characters; `clock` gives the instant of each batch; `batch_seen` is
-    /// called with the size of each.
+    /// Starts its threads. Random names get `name_length` characters; `clock` gives the instant of each batch; `batch_seen` is called
+    /// with the number of rows of each transaction.
     pub fn start(
         ledger: Arc<dyn Ledger>,
         store: Arc<dyn Store>,
@@ -102,62 +112,119 @@ impl Committer {
         clock: fn() -> UtcDateTime,
         batch_seen: Box<dyn Fn(usize) + Send>,
     ) -> io::Result<Self> {
-        Ok(Self {
+        let steps = Arc::new(Steps {
             recorder: Recorder::start(ledger.clone(), name_length, clock, batch_seen)?,
             ledger,
             store,
             clock,
+        });
+        Ok(Self {
+            group: Group::start(steps.clone())?,
+            steps,
+            under_way: AtomicUsize::new(0),
         })
     }
 
-    /// Sends the row of an upload on its way.
+    /// Sends an upload on its way.
     pub fn begin(&self, upload: Upload) -> Result<Begun<'_>, Fault> {
-        let ticket = self.recorder.record(upload.entry())?;
+        let counted = Counted::among(&self.under_way);
+        let way = if counted.number >= GROUP_FROM && self.steps.store.seals_together() {
+            Way::Group(self.group.join(upload)?)
+        } else {
+            Way::Alone(Box::new(Alone {
+                ticket: self.steps.recorder.record(upload.entry())?,
+                sealed: Ok(()),
+                upload,
+            }))
+        };
         Ok(Begun {
-            committer: self,
-            ticket,
-            sealed: Ok(()),
-            upload,
+            steps: &self.steps,
+            way,
+            _counted: counted,
         })
     }
+}
 
-    /// Takes back the row of an image that did not come to its place.
-    fn withdraw(&self, path: ImagePath) {
-        if let Err(error) = self.ledger.withdraw(&[path]) {
-            // The row stays without a file and counts against the quota until a sweep withdraws it.
-            Line::new((self.clock)(), "withdrawal_failed")
-                .field("images", 1)
-                .field("cause", error)
-                .write();
+/// An upload on its way. Dropped, it leaves a row without a file, which the sweep withdraws.
+#[derive(Debug)]
+#[must_use]
+pub struct Begun<'a> {
+    steps: &'a Steps,
+    way: Way,
+    _counted: Counted<'a>,
+}
+
+#[derive(Debug)]
+enum Way {
+    Alone(Box<Alone>),
+    Group(Seat),
+}
+
+impl Begun<'_> {
+    /// Puts the bytes on disk, where a group does not. What goes wrong is told by [`Self::finish`].
+    pub fn seal(&mut self) {
+        if let Way::Alone(alone) = &mut self.way {
+            let expiry = alone.upload.duration.expiry((self.steps.clock)());
+            alone.sealed = alone.upload.spool.seal(expiry);
+        }
+    }
+
+    /// Waits for the row, and puts the file into its place. When this returns `Stored`, all of the upload is on disk.
+    pub fn finish(self) -> Result<Outcome, Fault> {
+        match self.way {
+            Way::Alone(alone) => self.steps.finish(*alone),
+            Way::Group(seat) => seat.wait(),
         }
     }
 }
 
-/// An upload whose row is on its way. Dropped, it leaves a row without a file, which the sweep withdraws.
+/// One of the uploads that are under way.
 #[derive(Debug)]
-#[must_use]
-pub struct Begun<'a> {
-    committer: &'a Committer,
+struct Counted<'a> {
+    all: &'a AtomicUsize,
+    /// How many there were when it came, itself included.
+    number: usize,
+}
+
+impl<'a> Counted<'a> {
+    fn among(all: &'a AtomicUsize) -> Self {
+        Self {
+            all,
+            number: all.fetch_add(1, Ordering::Relaxed) + 1,
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An upload that a request's own thread commits.
+#[derive(Debug)]
+struct Alone {
     upload: Upload,
     ticket: Ticket,
     sealed: io::Result<()>,
 }
 
-impl Begun<'_> {
-    /// Puts the bytes on disk. What goes wrong is told by [`Self::finish`].
-    pub fn seal(&mut self) {
-        let expiry = self.upload.duration.expiry((self.committer.clock)());
-        self.sealed = self.upload.spool.seal(expiry);
-    }
+/// What the steps of a commit are made with.
+#[derive(Debug)]
+struct Steps {
+    recorder: Recorder,
+    ledger: Arc<dyn Ledger>,
+    store: Arc<dyn Store>,
+    clock: fn() -> UtcDateTime,
+}
 
-    /// Waits for the row, and puts the file into its place. When this returns `Stored`, all of the upload is on disk.
-    pub fn finish(self) -> Result<Outcome, Fault> {
-        let Self {
-            committer,
+impl Steps {
+    fn finish(&self, alone: Alone) -> Result<Outcome, Fault> {
+        let Alone {
             mut upload,
             mut ticket,
             mut sealed,
-        } = self;
+        } = alone;
         let mut tries = 1;
         loop {
             let (path, used, at) = match ticket.wait()? {
@@ -167,7 +234,7 @@ impl Begun<'_> {
             let expiry = upload.duration.expiry(at);
             let published = std::mem::replace(&mut sealed, Ok(()))
                 .map_err(PublishError::Image)
-                .and_then(|()| committer.store.publish(&mut upload.spool, &path, expiry));
+                .and_then(|()| self.store.publish(&mut upload.spool, &path, expiry));
             let Err(error) = published else {
                 return Ok(Outcome::Stored {
                     path,
@@ -176,16 +243,38 @@ impl Begun<'_> {
                     at,
                 });
             };
-            committer.withdraw(path);
+            self.withdraw(&[path]);
             match error {
                 PublishError::NameTaken if tries < NAME_TRIES => {
                     tries += 1;
-                    ticket = committer.recorder.record(upload.entry())?;
+                    ticket = self.recorder.record(upload.entry())?;
                 }
-                PublishError::NameTaken => return Err(no_name()),
-                PublishError::Directory(error) => return Err(Fault::directory(error)),
-                PublishError::Image(error) => return Err(Fault::saving(error)),
+                error => return Err(error.into()),
             }
+        }
+    }
+
+    /// Takes back the rows of images that did not come to their places.
+    fn withdraw(&self, paths: &[ImagePath]) {
+        if paths.is_empty() {
+            return;
+        }
+        if let Err(error) = self.ledger.withdraw(paths) {
+            // The rows stay without files and count against the quota until a sweep withdraws them.
+            Line::new((self.clock)(), "withdrawal_failed")
+                .field("images", paths.len())
+                .field("cause", error)
+                .write();
+        }
+    }
+}
+
+impl From<PublishError> for Fault {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NameTaken => no_name(),
+            PublishError::Directory(error) => Self::directory(error),
+            PublishError::Image(error) => Self::saving(error),
         }
     }
 }

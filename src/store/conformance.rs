@@ -8,7 +8,7 @@ use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
 use super::path::ImagePath;
-use super::{PublishError, Spool, Store};
+use super::{Publication, PublishError, Spool, Store};
 use crate::image::ImageType;
 use crate::plan::StoreDuration;
 
@@ -18,6 +18,7 @@ const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     a_spool_reads_back(&open());
     many_are_published_at_once(&open());
+    many_are_published_together(&open());
     nothing_is_replaced(&open());
     deleting_is_idempotent(&open());
     an_image_says_what_it_is(&open());
@@ -77,6 +78,55 @@ fn many_are_published_at_once(store: &dyn Store) {
         assert!(store.placed_at(path).expect("known").is_some());
     }
     assert_eq!(store.list("d/ap6").expect("listed"), []);
+}
+
+fn many_are_published_together(store: &dyn Store) {
+    let days = [date!(2026 - 04 - 05), date!(2026 - 04 - 06)];
+    let paths: Vec<_> = days
+        .into_iter()
+        .flat_map(|day| StoreDuration::ALL.map(|duration| path(duration, day)))
+        .collect();
+    let taken = &paths[3];
+    publish(store, &mut spool(store, b"first"), taken).expect("published");
+    let mut spools: Vec<_> = paths
+        .iter()
+        .map(|path| spool(store, path.as_str().as_bytes()))
+        .collect();
+    let expiries = paths.iter().map(|path| path.duration().expiry(NOW));
+    let mut sealed: Vec<_> = spools.iter_mut().zip(expiries).collect();
+    store.seal_together(&mut sealed).expect("sealed");
+    let mut publications: Vec<_> = sealed
+        .into_iter()
+        .zip(&paths)
+        .map(|((spool, expiry), path)| Publication {
+            spool,
+            path,
+            expiry,
+        })
+        .collect();
+    let outcomes = store.publish_together(&mut publications);
+    for (path, outcome) in paths.iter().zip(outcomes) {
+        let kept = if path == taken {
+            assert!(
+                matches!(outcome, Err(PublishError::NameTaken)),
+                "{outcome:?}"
+            );
+            &b"first"[..]
+        } else {
+            outcome.expect("published");
+            path.as_str().as_bytes()
+        };
+        let mut bytes = Vec::new();
+        let mut image = store.read(path).expect("open");
+        image.read_to_end(&mut bytes).expect("readable");
+        assert_eq!(bytes, kept);
+        let stored = store.stat(path).expect("known").expect("there");
+        if let Some(expiry) = path.duration().expiry(NOW) {
+            assert_eq!(stored.expires_at, expiry.instant(), "{path}");
+        }
+    }
+    drop(spools);
+    assert_eq!(store.delete_abandoned(i64::MAX, true).expect("counted"), 0);
 }
 
 fn nothing_is_replaced(store: &dyn Store) {

@@ -3,14 +3,15 @@
 //! The modification time of an image that expires is the last second of its life. nginx derives `Expires` and `max-age` from
 //! it, and it survives the loss of the ledger.
 
+mod group_sync;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
 
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with,
@@ -19,9 +20,10 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
-use super::{PublishError, Store, Stored};
+use super::{Publication, PublishError, Spool, Store, Stored};
 use crate::config::Durability;
 use crate::plan::{Expiry, StoreDuration};
+use group_sync::GroupSync;
 
 /// The directory of the docroot for uploads on their way. nginx serves nothing below it.
 pub const SPOOL: &str = ".spool";
@@ -34,6 +36,8 @@ const DIRECTORY_TRIES: u32 = 3;
 pub struct Docroot {
     root: PathBuf,
     durability: Durability,
+    /// `None` where nothing is synced, or where each file has to be on its own.
+    group_sync: Option<GroupSync>,
     spooled: AtomicU64,
 }
 
@@ -81,6 +85,10 @@ impl Docroot {
         Self {
             root: root.to_owned(),
             durability,
+            group_sync: match durability {
+                Durability::Full => GroupSync::of(root),
+                Durability::Relaxed => None,
+            },
             spooled: AtomicU64::new(0),
         }
     }
@@ -116,24 +124,45 @@ impl Docroot {
     }
 
     /// Renames into place, making the directory where it is missing.
-    fn place(&self, spool: &Path, target: &Path) -> Result<(), PublishError> {
-        let directory = target.parent().unwrap_or(&self.root);
+    fn place(
+        &self,
+        spool: &mut Spool,
+        path: &ImagePath,
+        expiry: Option<Expiry>,
+    ) -> Result<(), PublishError> {
+        // Nothing is left to do unless midnight came between.
+        spool.seal(expiry).map_err(PublishError::Image)?;
+        let target = path.below(&self.root);
         let mut tries = 0;
         loop {
-            match rename_exclusive(spool, target) {
+            match rename_exclusive(spool.path(), &target) {
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES =>
                 {
-                    self.make_directory(directory)
+                    self.make_directory(&self.directory(path))
                         .map_err(PublishError::Directory)?;
                     tries += 1;
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     return Err(PublishError::NameTaken);
                 }
-                other => return other.map_err(PublishError::Image),
+                Err(error) => return Err(PublishError::Image(error)),
+                Ok(()) => {
+                    spool.published();
+                    return Ok(());
+                }
             }
         }
+    }
+
+    /// After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
+    fn take_back(&self, path: &ImagePath, error: io::Error) -> PublishError {
+        let _ = fs::remove_file(path.below(&self.root));
+        PublishError::Directory(error)
+    }
+
+    fn directory(&self, path: &ImagePath) -> PathBuf {
+        self.root.join(IMAGE_ROOT).join(path.directory())
     }
 }
 
@@ -158,17 +187,50 @@ impl Store for Docroot {
         path: &ImagePath,
         expiry: Option<Expiry>,
     ) -> Result<(), PublishError> {
-        // Nothing is left to do unless midnight came between.
-        spool.seal(expiry).map_err(PublishError::Image)?;
-        let target = path.below(&self.root);
-        self.place(&spool.path, &target)?;
-        spool.published = true;
-        let directory = target.parent().unwrap_or(&self.root);
-        self.sync_directory(directory).map_err(|error| {
-            // After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
-            let _ = fs::remove_file(&target);
-            PublishError::Directory(error)
-        })
+        self.place(spool, path, expiry)?;
+        self.sync_directory(&self.directory(path))
+            .map_err(|error| self.take_back(path, error))
+    }
+
+    fn seals_together(&self) -> bool {
+        self.group_sync.as_ref().is_some_and(GroupSync::is_open)
+    }
+
+    fn seal_together(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()> {
+        let Some(group_sync) = &self.group_sync else {
+            return uploads
+                .iter_mut()
+                .try_for_each(|(spool, expiry)| spool.seal(*expiry));
+        };
+        for (spool, expiry) in &*uploads {
+            spool.mark(*expiry)?;
+        }
+        group_sync.sync()?;
+        for (spool, expiry) in uploads {
+            spool.sealed_with(*expiry);
+        }
+        Ok(())
+    }
+
+    fn publish_together(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
+        let mut outcomes: Vec<_> = uploads
+            .iter_mut()
+            .map(|upload| self.place(upload.spool, upload.path, upload.expiry))
+            .collect();
+        let mut directories: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
+        for (upload, outcome) in uploads.iter().zip(&mut outcomes) {
+            if outcome.is_err() {
+                continue;
+            }
+            let synced = directories
+                .entry(upload.path.directory())
+                .or_insert_with(|| self.sync_directory(&self.directory(upload.path)));
+            if let Err(error) = synced {
+                let error = io::Error::new(error.kind(), error.to_string());
+                *outcome = Err(self.take_back(upload.path, error));
+            }
+        }
+        outcomes
     }
 
     fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>> {
@@ -362,99 +424,6 @@ pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
         }
         other => Ok(other?),
     }
-}
-
-/// Whether a file is on disk, and which expiry its modification time stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seal {
-    Open,
-    With(Option<Expiry>),
-}
-
-/// The bytes of an upload on their way. Dropped before it was published, it deletes its file.
-#[derive(Debug)]
-pub struct Spool {
-    file: File,
-    path: PathBuf,
-    size: u64,
-    durability: Durability,
-    sealed: Seal,
-    published: bool,
-}
-
-impl Spool {
-    fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(&path)?;
-        Ok(Self {
-            file,
-            path,
-            size: 0,
-            durability,
-            sealed: Seal::Open,
-            published: false,
-        })
-    }
-
-    /// Bytes written.
-    pub const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The file from its beginning.
-    pub fn rewound(&mut self) -> io::Result<impl Read + '_> {
-        self.file.seek(SeekFrom::Start(0))?;
-        Ok(&self.file)
-    }
-
-    /// Sets the modification time that `expiry` stands for, and puts the file on disk. Does nothing when it is sealed so already.
-    ///
-    /// A sync that failed is not tried again, because the kernel may then report a success that it has not achieved.
-    pub fn seal(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
-        if self.sealed == Seal::With(expiry) {
-            return Ok(());
-        }
-        if let Some(expiry) = expiry {
-            self.file.set_modified(modification_time(expiry))?;
-        }
-        if self.durability == Durability::Full {
-            self.file.sync_all()?;
-        }
-        self.sealed = Seal::With(expiry);
-        Ok(())
-    }
-}
-
-impl Write for Spool {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be deleted now is deleted by the sweep.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// The last second of a life that ends with `expiry`.
-pub fn modification_time(expiry: Expiry) -> SystemTime {
-    let seconds = u64::try_from(expiry.instant() - 1).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 #[cfg(test)]

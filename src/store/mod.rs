@@ -5,14 +5,15 @@
 
 pub mod docroot;
 pub mod path;
+mod spool;
 
 use std::fmt;
 use std::io::{self, Read};
 
 use crate::plan::Expiry;
 
-pub use docroot::Spool;
 use path::ImagePath;
+pub use spool::Spool;
 
 /// Why an upload was not published.
 #[derive(Debug)]
@@ -37,6 +38,17 @@ pub struct Stored {
     pub placed_at: i64,
 }
 
+/// An upload and the place that it is to get.
+#[derive(Debug)]
+pub struct Publication<'a> {
+    /// Its bytes.
+    pub spool: &'a mut Spool,
+    /// Its name.
+    pub path: &'a ImagePath,
+    /// The end of its life; `None` for a lifetime image.
+    pub expiry: Option<Expiry>,
+}
+
 /// Images by their paths. Every verb may be called from any thread.
 pub trait Store: fmt::Debug + Send + Sync {
     /// A new file for the bytes of an upload. It is deleted when it is dropped before it was published.
@@ -50,6 +62,15 @@ pub trait Store: fmt::Debug + Send + Sync {
         path: &ImagePath,
         expiry: Option<Expiry>,
     ) -> Result<(), PublishError>;
+
+    /// Whether many uploads at once are now better put on disk by [`Self::seal_together`] than by a thread for each.
+    fn seals_together(&self) -> bool;
+
+    /// Does for many uploads what [`Spool::seal`] does for one. An error is that of all of them: which ones it hit is not known.
+    fn seal_together(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()>;
+
+    /// Does for many uploads what [`Self::publish`] does for one; gives what became of each, in their order.
+    fn publish_together(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
 
     /// Deletes images; one that is gone already is no error. That they are gone is on disk when this returns. Gives the bytes
     /// that each took, 0 for one that was gone, in the order of `paths`.

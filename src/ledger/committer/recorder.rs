@@ -16,8 +16,8 @@ use crate::log::Line;
 use crate::plan::StoreDuration;
 use crate::store::path::ImagePath;
 
-/// The most uploads of one transaction; a limit on how long one of them can wait for the others.
-const LARGEST_BATCH: usize = 256;
+/// As many uploads as this are not made to wait for more in the same transaction.
+pub(super) const LARGEST_BATCH: usize = 256;
 
 /// What is recorded of an upload.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub(super) enum Recorded {
 /// The recorder's thread. Dropped, it finishes what it was given.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    queue: Option<Sender<Job>>,
+    queue: Option<Sender<Vec<Job>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -94,15 +94,24 @@ impl Recorder {
 
     /// Takes an entry into the next transaction.
     pub(super) fn record(&self, entry: Entry) -> Result<Ticket, Fault> {
-        let (done, recorded) = sync_channel(1);
-        let job = Job {
-            entry,
-            tries: 0,
-            done,
-        };
+        let (job, ticket) = Job::of(entry);
+        self.send(vec![job])?;
+        Ok(ticket)
+    }
+
+    /// Takes entries into the next transaction, all of them into the same.
+    pub(super) fn record_all(
+        &self,
+        entries: impl Iterator<Item = Entry>,
+    ) -> Result<Vec<Ticket>, Fault> {
+        let (jobs, tickets) = entries.map(Job::of).unzip();
+        self.send(jobs)?;
+        Ok(tickets)
+    }
+
+    fn send(&self, jobs: Vec<Job>) -> Result<(), Fault> {
         let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(job).map_err(|_| gone())?;
-        Ok(Ticket { recorded })
+        queue.send(jobs).map_err(|_| gone())
     }
 }
 
@@ -128,10 +137,13 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(&self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
-            batch.extend(jobs.try_iter().take(LARGEST_BATCH - 1));
+    fn run(&self, jobs: &Receiver<Vec<Job>>) {
+        while let Ok(mut batch) = jobs.recv() {
+            while batch.len() < LARGEST_BATCH
+                && let Ok(more) = jobs.try_recv()
+            {
+                batch.extend(more);
+            }
             (self.batch_seen)(batch.len());
             // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
@@ -211,6 +223,16 @@ impl Writer {
 }
 
 impl Job {
+    fn of(entry: Entry) -> (Self, Ticket) {
+        let (done, recorded) = sync_channel(1);
+        let job = Self {
+            entry,
+            tries: 0,
+            done,
+        };
+        (job, Ticket { recorded })
+    }
+
     fn finish(self, recorded: Result<Recorded, Fault>) {
         // A request that no longer waits was given up; its row has no file, and a sweep withdraws it.
         let _ = self.done.send(recorded);

@@ -49,10 +49,10 @@ fn site() -> Site {
 }
 
 impl Site {
-    fn upload(&self, daily_limit: u32) -> Result<Outcome, Fault> {
+    fn received(&self, daily_limit: u32) -> Upload {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(b"bytes").expect("written");
-        let mut begun = self.committer.begin(Upload {
+        Upload {
             spool,
             inspected: Inspected {
                 image_type: ImageType::Png,
@@ -62,9 +62,21 @@ impl Site {
             client: self.client,
             daily_limit,
             duration: StoreDuration::Days7,
-        })?;
+        }
+    }
+
+    fn upload(&self, daily_limit: u32) -> Result<Outcome, Fault> {
+        let mut begun = self.committer.begin(self.received(daily_limit))?;
         begun.seal();
         begun.finish()
+    }
+
+    /// Outcomes of as many uploads as a group commits.
+    fn upload_in_groups(&self, uploads: usize, daily_limit: u32) -> Vec<Result<Outcome, Fault>> {
+        let seats: Vec<_> = (0..uploads)
+            .map(|_| self.committer.group.join(self.received(daily_limit)))
+            .collect();
+        seats.into_iter().map(|seat| seat?.wait()).collect()
     }
 
     fn rows(&self) -> usize {
@@ -96,24 +108,8 @@ impl Site {
     }
 }
 
-#[test]
-fn concurrent_uploads_are_stored_up_to_the_limit() {
-    let site = site();
-    let barrier = Barrier::new(64);
-    let outcomes: Vec<_> = thread::scope(|scope| {
-        let uploaders: Vec<_> = (0..64)
-            .map(|_| {
-                scope.spawn(|| {
-                    barrier.wait();
-                    site.upload(50).expect("no fault")
-                })
-            })
-            .collect();
-        uploaders
-            .into_iter()
-            .map(|uploader| uploader.join().expect("no panic"))
-            .collect()
-    });
+/// That 50 of these uploads are stored and counted, each once.
+fn assert_fifty(site: &Site, outcomes: &[Outcome]) {
     let stored: Vec<_> = outcomes
         .iter()
         .filter_map(|outcome| match outcome {
@@ -133,6 +129,73 @@ fn concurrent_uploads_are_stored_up_to_the_limit() {
         (site.rows(), site.used(), site.files(), site.spooled()),
         (50, 50, 50, 0)
     );
+}
+
+#[test]
+fn a_group_is_stored_up_to_the_limit() {
+    let site = site();
+    let outcomes = site.upload_in_groups(64, 50);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
+    assert_fifty(&site, &outcomes);
+}
+
+#[test]
+fn a_group_that_cannot_be_placed_is_not_counted() {
+    let site = site();
+    let class = site.directory.path().join("docroot/p/d");
+    std::fs::write(&class, "in the way").expect("written");
+    for outcome in site.upload_in_groups(8, 50) {
+        let fault = outcome.expect_err("no directory");
+        assert!(
+            matches!(fault, Fault::SaveImage(_) | Fault::CreateDirectory(_)),
+            "{fault}"
+        );
+    }
+    assert_eq!((site.rows(), site.used(), site.spooled()), (0, 0, 0));
+    std::fs::remove_file(&class).expect("removed");
+    for outcome in site.upload_in_groups(8, 50) {
+        assert!(matches!(outcome, Ok(Outcome::Stored { .. })));
+    }
+    assert_eq!((site.rows(), site.used(), site.files()), (8, 8, 8));
+}
+
+#[test]
+fn a_few_uploads_at_once_are_no_group() {
+    let site = site();
+    let begun: Vec<_> = (1..GROUP_FROM)
+        .map(|_| site.committer.begin(site.received(50)).expect("begun"))
+        .collect();
+    for mut begun in begun {
+        assert!(matches!(begun.way, Way::Alone(_)));
+        begun.seal();
+        begun.finish().expect("no fault");
+    }
+    assert_eq!(site.committer.under_way.load(Ordering::Relaxed), 0);
+    assert_eq!(
+        (site.rows(), site.files()),
+        (GROUP_FROM - 1, GROUP_FROM - 1)
+    );
+}
+
+#[test]
+fn concurrent_uploads_are_stored_up_to_the_limit() {
+    let site = site();
+    let barrier = Barrier::new(64);
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let uploaders: Vec<_> = (0..64)
+            .map(|_| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    site.upload(50).expect("no fault")
+                })
+            })
+            .collect();
+        uploaders
+            .into_iter()
+            .map(|uploader| uploader.join().expect("no panic"))
+            .collect()
+    });
+    assert_fifty(&site, &outcomes);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::cell::RefCell;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
 use time::macros::{date, utc_datetime};

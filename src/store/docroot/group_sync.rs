@@ -1,0 +1,157 @@
+//! One sync of the whole file system for many files (syncfs(2)), where that is cheaper than a sync for each.
+//!
+//! Measured on ext4, 20 KiB, 2 cores: from about twenty uploads at once it stores a third more than as many threads that fsync their
+//! own files; with fewer it stores less, because syncfs makes the journal commit twice.
+//!
+//! It waits for whatever anybody wrote to that file system. So it is used only while little is waiting to be written, and not at all
+//! where it is not known to be cheap, or where the kernel would keep a failed write to itself.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use rustix::fs::{fstatfs, syncfs};
+use rustix::system::uname;
+
+/// `EXT4_SUPER_MAGIC` of statfs(2): a sync of everything is two commits of the journal, however many files there are. On btrfs it
+/// would be a transaction of the whole tree; others have not been measured.
+const EXT4: i64 = 0xEF53;
+
+/// Since this version syncfs(2) reports writes that failed before it was called (its manual page, "Versions").
+const FIRST_KERNEL: (u32, u32) = (5, 8);
+
+/// Bytes that may be waiting to be written, by whomever: a second's work for a slow disk.
+const MAX_WAITING: u64 = 64 * 1024 * 1024;
+
+/// How long the answer holds to how much is waiting, in milliseconds.
+const LOOK_EVERY: u64 = 50;
+
+/// Where the kernel says how much waits, in lines such as `Dirty:   123 kB` (proc_meminfo(5)).
+const MEMORY: &str = "/proc/meminfo";
+
+/// A file system that may be synced as a whole.
+#[derive(Debug)]
+pub(super) struct GroupSync {
+    /// Opened before any upload, so that a write that failed since then is reported to it.
+    file_system: File,
+    /// Whether little is waiting, or was when it was last looked at.
+    open: AtomicBool,
+    failed: AtomicBool,
+    started: Instant,
+    /// When to look again: milliseconds since `started`.
+    look_at: AtomicU64,
+}
+
+impl GroupSync {
+    /// That of the file system which `directory` lies on; `None` where it must not be used.
+    pub(super) fn of(directory: &Path) -> Option<Self> {
+        let reports_failures = kernel_version(&uname().release().to_string_lossy())
+            .is_some_and(|version| version >= FIRST_KERNEL);
+        let file_system = File::open(directory).ok()?;
+        let is_ext4 = i128::from(fstatfs(&file_system).ok()?.f_type) == i128::from(EXT4);
+        (reports_failures && is_ext4).then(|| Self::over(file_system))
+    }
+
+    fn over(file_system: File) -> Self {
+        Self {
+            file_system,
+            open: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            started: Instant::now(),
+            look_at: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether it may be used now.
+    pub(super) fn is_open(&self) -> bool {
+        if self.failed.load(Ordering::Relaxed) {
+            return false;
+        }
+        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let look_at = self.look_at.load(Ordering::Relaxed);
+        let next = now.saturating_add(LOOK_EVERY);
+        let turn = now >= look_at
+            && self
+                .look_at
+                .compare_exchange(look_at, next, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if turn {
+            let waiting = fs::read_to_string(MEMORY)
+                .ok()
+                .and_then(|text| waiting(&text));
+            let open = waiting.is_some_and(|bytes| bytes <= MAX_WAITING);
+            self.open.store(open, Ordering::Relaxed);
+        }
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Puts on disk whatever was written to the file system. After a failure it is not used again: each file's own fsync knows
+    /// better what became of it.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        syncfs(&self.file_system).map_err(|error| {
+            self.failed.store(true, Ordering::Relaxed);
+            error.into()
+        })
+    }
+}
+
+/// The first two numbers of a release such as `6.1.0-13-amd64`.
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Bytes that are dirty or being written, of `/proc/meminfo`.
+fn waiting(memory: &str) -> Option<u64> {
+    ["Dirty:", "Writeback:"]
+        .into_iter()
+        .try_fold(0, |sum, name| {
+            let line = memory.lines().find_map(|line| line.strip_prefix(name))?;
+            let kibibytes: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
+            Some(sum + kibibytes * 1024)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+
+    #[test]
+    fn the_kernels_version_is_read_and_compared() {
+        for (release, version) in [
+            ("6.1.0-13-amd64", Some((6, 1))),
+            ("5.8.0", Some((5, 8))),
+            ("4.18.0-553.el8_10.x86_64", Some((4, 18))),
+            ("5.10-rc1", Some((5, 10))),
+            ("", None),
+            ("six.one", None),
+        ] {
+            assert_eq!(kernel_version(release), version, "{release}");
+        }
+        assert!((5, 10) >= FIRST_KERNEL && (4, 18) < FIRST_KERNEL);
+    }
+
+    #[test]
+    fn what_waits_is_dirty_or_being_written() {
+        let memory = "MemTotal:       24602540 kB\nDirty:              1200 kB\nWriteback:            24 kB\nWritebackTmp:          7 kB\n";
+        assert_eq!(waiting(memory), Some(1224 * 1024));
+        assert_eq!(waiting("Dirty: 1 kB\n"), None, "half of it is not known");
+        assert_eq!(waiting("Dirty: much\nWriteback: 0 kB\n"), None);
+        let now = fs::read_to_string(MEMORY).expect("readable");
+        assert!(waiting(&now).is_some(), "{now}");
+    }
+
+    #[test]
+    fn after_a_failure_it_is_not_used_again() {
+        // A descriptor that was opened for its path alone cannot be synced.
+        let only_a_path = rustix::fs::open("/", OFlags::PATH, Mode::empty()).expect("open");
+        let sync = GroupSync::over(only_a_path.into());
+        assert!(sync.sync().is_err());
+        sync.open.store(true, Ordering::Relaxed);
+        assert!(!sync.is_open());
+    }
+}
