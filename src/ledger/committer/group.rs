@@ -4,13 +4,14 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use time::UtcDateTime;
 
 use super::recorder::{LARGEST_BATCH, Recorded};
-use super::{Alone, Outcome, Steps, Upload, panic_text};
+use super::{Alone, GROUP_UNTIL, Outcome, Steps, Upload, panic_text};
 use crate::error::Fault;
 use crate::log::Line;
 use crate::store::path::ImagePath;
@@ -80,6 +81,9 @@ fn run(steps: &Steps, members: &Receiver<Member>) {
     while let Ok(first) = members.recv() {
         let mut group = vec![first];
         group.extend(members.try_iter().take(LARGEST_BATCH - 1));
+        if group.len() < GROUP_UNTIL {
+            steps.in_groups.store(false, Ordering::Relaxed);
+        }
         // A panic here would end uploads for good. The members it drops wake their requests with an error.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| commit(steps, group))) {
             let cause = panic_text(&*panic);
