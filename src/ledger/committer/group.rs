@@ -103,25 +103,37 @@ struct Named {
     at: UtcDateTime,
 }
 
-/// Commits a group: its rows and meanwhile its bytes, then its names.
+/// Commits a group: its bytes, its rows, its names.
 fn commit(steps: &Steps, mut group: Vec<Member>) {
-    let entries = group.iter().map(|member| member.upload.entry());
-    let Ok(tickets) = steps.recorder.record_all(entries) else {
-        // The recorder is gone. The members that are dropped wake their requests with an error.
+    if let Err(error) = seal(steps, &mut group) {
+        Line::new((steps.clock)(), "group_refused")
+            .field("images", group.len())
+            .field("cause", &error)
+            .write();
+        for member in group {
+            let error = io::Error::new(error.kind(), error.to_string());
+            member.finish(Err(Fault::saving(error)));
+        }
         return;
-    };
+    }
+    let mut named = record(steps, group);
+    let published = publish(steps, &mut named);
+    answer(steps, named, published);
+}
+
+fn seal(steps: &Steps, group: &mut [Member]) -> io::Result<()> {
     let now = (steps.clock)();
     let mut spools: Vec<_> = group
         .iter_mut()
         .map(|Member { upload, .. }| (&mut upload.spool, upload.duration.expiry(now)))
         .collect();
-    let sealed = steps.store.seal_together(&mut spools);
-    if let Err(error) = &sealed {
-        Line::new(now, "group_sync_failed")
-            .field("images", group.len())
-            .field("cause", error)
-            .write();
-    }
+    steps.store.seal_together(&mut spools)
+}
+
+/// The members that have a row now; the others are answered.
+fn record(steps: &Steps, group: Vec<Member>) -> Vec<Named> {
+    let entries = group.iter().map(|member| member.upload.entry());
+    let tickets = steps.recorder.record_now(entries);
     let mut named = Vec::with_capacity(group.len());
     for (member, ticket) in group.into_iter().zip(tickets) {
         match ticket.wait() {
@@ -137,15 +149,7 @@ fn commit(steps: &Steps, mut group: Vec<Member>) {
             Err(fault) => member.finish(Err(fault)),
         }
     }
-    let published = match sealed {
-        Ok(()) => publish(steps, &mut named),
-        Err(error) => named
-            .iter()
-            .map(|_| io::Error::new(error.kind(), error.to_string()))
-            .map(|error| Err(PublishError::Image(error)))
-            .collect(),
-    };
-    answer(steps, named, published);
+    named
 }
 
 fn publish(steps: &Steps, named: &mut [Named]) -> Vec<Result<(), PublishError>> {
@@ -186,7 +190,6 @@ fn answer(steps: &Steps, named: Vec<Named>, published: Vec<Result<(), PublishErr
             Err(PublishError::NameTaken) => again(steps, upload),
             Err(error) => Err(error.into()),
         };
-        // A request that no longer waits was given up; its image stays, as when a client leaves before it has the reply.
         let _ = done.send(outcome);
     }
 }
@@ -202,6 +205,7 @@ fn again(steps: &Steps, upload: Upload) -> Result<Outcome, Fault> {
 
 impl Member {
     fn finish(self, outcome: Result<Outcome, Fault>) {
+        // Somebody always waits, unless that request's thread panicked.
         let _ = self.done.send(outcome);
     }
 }

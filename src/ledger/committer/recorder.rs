@@ -1,6 +1,7 @@
 //! Group commit of rows: one thread takes every upload that waits, records them in one transaction, and only then wakes those who
 //! wait.
 
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -16,7 +17,7 @@ use crate::log::Line;
 use crate::plan::StoreDuration;
 use crate::store::path::ImagePath;
 
-/// As many uploads as this are not made to wait for more in the same transaction.
+/// The most uploads of one transaction; a limit on how long one of them can wait for the others.
 pub(super) const LARGEST_BATCH: usize = 256;
 
 /// What is recorded of an upload.
@@ -45,7 +46,8 @@ pub(super) enum Recorded {
 /// The recorder's thread. Dropped, it finishes what it was given.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    queue: Option<Sender<Vec<Job>>>,
+    queue: Option<Sender<Job>>,
+    writer: Arc<Writer>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -74,20 +76,22 @@ impl Recorder {
         ledger: Arc<dyn Ledger>,
         name_length: usize,
         clock: fn() -> UtcDateTime,
-        batch_seen: Box<dyn Fn(usize) + Send>,
+        batch_seen: Box<dyn Fn(usize) + Send + Sync>,
     ) -> std::io::Result<Self> {
-        let writer = Writer {
+        let writer = Arc::new(Writer {
             ledger,
             name_length,
             clock,
             batch_seen,
-        };
+        });
+        let thread_writer = Arc::clone(&writer);
         let (queue, jobs) = channel();
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
-            .spawn(move || writer.run(&jobs))?;
+            .spawn(move || thread_writer.run(&jobs))?;
         Ok(Self {
             queue: Some(queue),
+            writer,
             thread: Some(thread),
         })
     }
@@ -95,23 +99,17 @@ impl Recorder {
     /// Takes an entry into the next transaction.
     pub(super) fn record(&self, entry: Entry) -> Result<Ticket, Fault> {
         let (job, ticket) = Job::of(entry);
-        self.send(vec![job])?;
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(job).map_err(|_| gone())?;
         Ok(ticket)
     }
 
-    /// Takes entries into the next transaction, all of them into the same.
-    pub(super) fn record_all(
-        &self,
-        entries: impl Iterator<Item = Entry>,
-    ) -> Result<Vec<Ticket>, Fault> {
-        let (jobs, tickets) = entries.map(Job::of).unzip();
-        self.send(jobs)?;
-        Ok(tickets)
-    }
-
-    fn send(&self, jobs: Vec<Job>) -> Result<(), Fault> {
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(jobs).map_err(|_| gone())
+    /// Records entries in a transaction of their own, on the thread that calls.
+    pub(super) fn record_now(&self, entries: impl Iterator<Item = Entry>) -> Vec<Ticket> {
+        let (jobs, tickets): (Vec<_>, Vec<_>) = entries.map(Job::of).unzip();
+        (self.writer.batch_seen)(jobs.len());
+        self.writer.record(jobs);
+        tickets
     }
 }
 
@@ -128,22 +126,25 @@ impl Drop for Recorder {
     }
 }
 
-/// What the thread works with.
+/// What rows are recorded with.
 struct Writer {
     ledger: Arc<dyn Ledger>,
     name_length: usize,
     clock: fn() -> UtcDateTime,
-    batch_seen: Box<dyn Fn(usize) + Send>,
+    batch_seen: Box<dyn Fn(usize) + Send + Sync>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 impl Writer {
-    fn run(&self, jobs: &Receiver<Vec<Job>>) {
-        while let Ok(mut batch) = jobs.recv() {
-            while batch.len() < LARGEST_BATCH
-                && let Ok(more) = jobs.try_recv()
-            {
-                batch.extend(more);
-            }
+    fn run(&self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut batch = vec![first];
+            batch.extend(jobs.try_iter().take(LARGEST_BATCH - 1));
             (self.batch_seen)(batch.len());
             // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
