@@ -93,6 +93,13 @@ impl Docroot {
         }
     }
 
+    /// The same docroot on a file system that cannot be synced as a whole, though it looked like it.
+    #[cfg(test)]
+    pub(crate) fn whose_group_sync_fails(self) -> Self {
+        let group_sync = Some(GroupSync::that_fails());
+        Self { group_sync, ..self }
+    }
+
     /// The directory itself.
     pub fn root(&self) -> &Path {
         &self.root

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::errors::traced;
 use crate::machine::end;
+use crate::site::{Site, until};
 use crate::skip;
-use crate::uploads::{Uploads, endless};
+use crate::uploads::{CROWD, Uploads, endless};
 
 /// A system call: the lines of the trace at which it began and ended.
 #[derive(Debug)]
 struct Call {
+    thread: String,
     text: String,
     began: usize,
     ended: usize,
@@ -19,35 +22,12 @@ struct Call {
 
 #[test]
 fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
-    let what = "the order of system calls";
-    if Command::new("strace").arg("-V").output().is_err() {
-        skip(what, "strace is not installed");
-        return;
-    }
-    let site = endless().start();
     let uploads = Uploads::default();
-    // The day's directories are there, as they are for all but the first uploads of a day.
-    for _ in 0..4 {
-        assert_eq!(uploads.upload(&site, 20_000), 200);
-    }
-    let log = site.root.join("strace.log");
-    let mut strace = Command::new("strace")
-        .args(["-f", "-qq", "-y", "-s", "2000", "-e", "signal=none", "-e"])
-        .arg("trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg")
-        .arg("-o")
-        .arg(&log)
-        .arg("-p")
-        .arg(site.responder_id().to_string())
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("strace starts");
-    if !traced(&site, &mut strace) {
-        skip(what, "processes may not be traced here");
+    let Some(trace) = trace("the order of system calls", &uploads, |site, _| {
+        assert_eq!(uploads.upload(site, 20_000), 200);
+    }) else {
         return;
-    }
-    assert_eq!(uploads.upload(&site, 20_000), 200);
-    end(&mut strace);
-    let trace = fs::read_to_string(&log).expect("a trace");
+    };
     let calls = calls(&trace);
     let find = |what: &str, is: &dyn Fn(&str) -> bool| {
         let call = calls.iter().find(|call| is(&call.text));
@@ -102,6 +82,108 @@ fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
     );
 }
 
+#[test]
+fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
+    let uploads = Uploads::default();
+    let what = "the order of a group's system calls";
+    let docroot = std::env::temp_dir();
+    if rustix::fs::statfs(&docroot).expect("known").f_type != 0xEF53 {
+        skip(what, "uploads are committed in groups on ext4 only");
+        return;
+    }
+    let Some(trace) = trace(what, &uploads, |site, log| {
+        uploads.during(site, CROWD, 9_000, || {
+            until("groups", || {
+                // There are none while much waits to be written, by whomever.
+                rustix::fs::sync();
+                let trace = fs::read_to_string(log).expect("a trace");
+                (trace.matches("syncfs(").count() > 8).then_some(())
+            });
+        });
+    }) else {
+        return;
+    };
+    let calls = calls(&trace);
+    let group = calls
+        .iter()
+        .find(|call| call.text.starts_with("syncfs("))
+        .expect("a group");
+    // One letter for each step of the thread that commits groups; the first and the last group may not be whole.
+    let steps: String = calls
+        .iter()
+        .filter(|call| call.thread == group.thread)
+        .filter_map(|call| step(&call.text))
+        .collect();
+    let groups: Vec<_> = steps.split('B').collect();
+    assert!(groups.len() > 3, "hardly a group: {steps}");
+    let mut named = 0;
+    for group in &groups[1..groups.len() - 1] {
+        let rows = group.trim_start_matches('R');
+        let names = rows.trim_start_matches('N');
+        let directories = names.trim_start_matches('D');
+        assert!(
+            rows.len() < group.len() && names.len() < rows.len() && directories.is_empty(),
+            "not bytes, rows, names, directories, but B{group}: {steps}"
+        );
+        // Four classes, a directory of the day for each.
+        assert!(names.len() <= 4, "a directory was synced twice: {group}");
+        named += rows.len() - names.len();
+    }
+    eprintln!(
+        "{} groups of {} uploads on average",
+        groups.len() - 2,
+        named / (groups.len() - 2)
+    );
+}
+
+/// The step of a commit that a call of a group's thread is: bytes, rows, names, directories. Other calls, and those that SQLite makes
+/// for a checkpoint, are none.
+fn step(call: &str) -> Option<char> {
+    let syncs = call.starts_with("fsync(") || call.starts_with("fdatasync(");
+    if call.starts_with("syncfs(") {
+        Some('B')
+    } else if syncs && call.contains("ledger.db-wal") {
+        Some('R')
+    } else if call.starts_with("rename") && call.contains("/.spool/") {
+        Some('N')
+    } else if syncs && call.contains("/docroot/p/") {
+        Some('D')
+    } else {
+        None
+    }
+}
+
+/// The system calls of a responder during `event`; `None`, and a line that says so, where they cannot be had.
+fn trace(what: &str, uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        skip(what, "strace is not installed");
+        return None;
+    }
+    let site = endless().start();
+    // The day's directories are there, as they are for all but the first uploads of a day.
+    for _ in 0..4 {
+        assert_eq!(uploads.upload(&site, 20_000), 200);
+    }
+    let log = site.root.join("strace.log");
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq", "-y", "-s", "2000", "-e", "signal=none", "-e"])
+        .arg("trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg")
+        .arg("-o")
+        .arg(&log)
+        .arg("-p")
+        .arg(site.responder_id().to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    if !traced(&site, &mut strace) {
+        skip(what, "processes may not be traced here");
+        return None;
+    }
+    event(&site, &log);
+    end(&mut strace);
+    Some(fs::read_to_string(&log).expect("a trace"))
+}
+
 /// The calls of a trace with process ids in front. A call that another thread interrupted has its end on a later line.
 fn calls(trace: &str) -> Vec<Call> {
     let mut begun: BTreeMap<&str, (usize, String)> = BTreeMap::new();
@@ -120,13 +202,20 @@ fn calls(trace: &str) -> Vec<Call> {
             let end = text.split_once("resumed>").map_or("", |(_, end)| end);
             let text = beginning + end;
             calls.push(Call {
+                thread: thread.to_owned(),
                 text,
                 began,
                 ended: line,
             });
         } else {
             let (began, ended, text) = (line, line, text.to_owned());
-            calls.push(Call { text, began, ended });
+            let thread = thread.to_owned();
+            calls.push(Call {
+                thread,
+                text,
+                began,
+                ended,
+            });
         }
     }
     calls

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::promise::Place;
 use crate::site::{Site, until};
 use crate::times;
-use crate::uploads::{Moments, UPLOADERS, Uploads, endless};
+use crate::uploads::{CROWD, Moments, UPLOADERS, Uploads, endless};
 use crate::volume::Volume;
 
 /// What so many power cuts did.
@@ -67,13 +67,17 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
             (acknowledged, left)
         };
         // A lone upload is on the disk by its own syncs; one among many may be there by those of the others.
-        let (acknowledged, left) = if number.is_multiple_of(2) {
+        let uploaders = [1, UPLOADERS, 1, CROWD][number as usize % 4];
+        let (acknowledged, left) = if uploaders == 1 {
             assert_eq!(uploads.upload(&site, 7_000), 200);
             cut()
         } else {
+            // So that those of a crowd are committed in groups, for which little may wait to be written, by whomever.
+            rustix::fs::sync();
+            let rounds = 1 + usize::try_from(moments.below(3)).expect("a small number");
             let more = 1 + usize::try_from(moments.below(40)).expect("a small number");
-            uploads.during(&site, UPLOADERS, 7_000, || {
-                uploads.wait_for(more);
+            uploads.during(&site, uploaders, 7_000, || {
+                uploads.wait_for(more + rounds * uploaders / 2);
                 cut()
             })
         };

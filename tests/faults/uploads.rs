@@ -13,6 +13,9 @@ use crate::site::{Site, path_of, until};
 /// As many as a busy site has at a time.
 pub(crate) const UPLOADERS: usize = 16;
 
+/// So many that their uploads are committed in groups.
+pub(crate) const CROWD: usize = 64;
+
 const DURATIONS: [&str; 4] = ["7D", "1M", "3M", "LTF"];
 
 /// An image that was acknowledged.

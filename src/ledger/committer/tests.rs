@@ -23,6 +23,10 @@ struct Site {
 }
 
 fn site() -> Site {
+    site_with(|docroot| docroot)
+}
+
+fn site_with(change: impl FnOnce(Docroot) -> Docroot) -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().join("docroot");
     std::fs::create_dir(&root).expect("made");
@@ -36,7 +40,9 @@ fn site() -> Site {
         .expect("readable")
         .expect("there")
         .key;
-    let store = Arc::new(Docroot::open(&root, Durability::Full).expect("open"));
+    let store = Arc::new(change(
+        Docroot::open(&root, Durability::Full).expect("open"),
+    ));
     let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW, Box::new(|_| {}))
         .expect("started");
     Site {
@@ -157,6 +163,18 @@ fn a_group_that_cannot_be_placed_is_not_counted() {
         assert!(matches!(outcome, Ok(Outcome::Stored { .. })));
     }
     assert_eq!((site.rows(), site.used(), site.files()), (8, 8, 8));
+}
+
+#[test]
+fn a_group_whose_sync_fails_is_refused_whole() {
+    let site = site_with(Docroot::whose_group_sync_fails);
+    for outcome in site.upload_in_groups(8, 50) {
+        let fault = outcome.expect_err("not on disk");
+        assert!(matches!(fault, Fault::SaveImage(_)), "{fault}");
+    }
+    assert_eq!((site.rows(), site.used(), site.spooled()), (0, 0, 0));
+    assert!(!site.store.seals_together(), "another may lie");
+    assert!(matches!(site.upload(50), Ok(Outcome::Stored { .. })));
 }
 
 #[test]

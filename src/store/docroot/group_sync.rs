@@ -145,11 +145,17 @@ mod tests {
         assert!(waiting(&now).is_some(), "{now}");
     }
 
+    impl GroupSync {
+        /// A descriptor that was opened for its path alone cannot be synced.
+        pub(crate) fn that_fails() -> Self {
+            let only_a_path = rustix::fs::open("/", OFlags::PATH, Mode::empty()).expect("open");
+            Self::over(only_a_path.into())
+        }
+    }
+
     #[test]
     fn after_a_failure_it_is_not_used_again() {
-        // A descriptor that was opened for its path alone cannot be synced.
-        let only_a_path = rustix::fs::open("/", OFlags::PATH, Mode::empty()).expect("open");
-        let sync = GroupSync::over(only_a_path.into());
+        let sync = GroupSync::that_fails();
         assert!(sync.sync().is_err());
         sync.open.store(true, Ordering::Relaxed);
         assert!(!sync.is_open());
