@@ -70,9 +70,11 @@ pub(super) fn serve(
     let configured = config.server.listen.clone();
     let api = Arc::new(open_api(config, LEDGER_READERS)?);
     let listener = open_listener(listen, &configured)?;
+    let group_commit = ["no", "yes"][usize::from(api.store.can_seal_together())];
     event("listening")
         .field("address", listener.describe())
         .field("pid", std::process::id())
+        .field("group_commit", group_commit)
         .write();
     serve_listener(&listener, max_connections, api, &stop)?;
     event("stopped").write();

@@ -199,6 +199,10 @@ impl Store for Docroot {
             .map_err(|error| self.take_back(path, error))
     }
 
+    fn can_seal_together(&self) -> bool {
+        self.group_sync.is_some()
+    }
+
     fn seals_together(&self) -> bool {
         self.group_sync.as_ref().is_some_and(GroupSync::is_open)
     }

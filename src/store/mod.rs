@@ -63,6 +63,9 @@ pub trait Store: fmt::Debug + Send + Sync {
         expiry: Option<Expiry>,
     ) -> Result<(), PublishError>;
 
+    /// Whether [`Self::seals_together`] will ever say yes.
+    fn can_seal_together(&self) -> bool;
+
     /// Whether many uploads at once are now better put on disk by [`Self::seal_together`] than by a thread for each.
     fn seals_together(&self) -> bool;
 

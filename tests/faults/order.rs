@@ -92,6 +92,7 @@ fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
         return;
     }
     let Some(trace) = trace(what, &uploads, |site, log| {
+        assert!(site.responder_log().contains("group_commit=yes"));
         uploads.during(site, CROWD, 9_000, || {
             until("groups", || {
                 // There are none while much waits to be written, by whomever.

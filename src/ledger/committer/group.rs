@@ -187,10 +187,13 @@ fn answer(steps: &Steps, named: Vec<Named>, published: Vec<Result<(), PublishErr
                 used,
                 at,
             }),
-            Err(PublishError::NameTaken) => again(steps, upload),
+            Err(PublishError::NameTaken) => {
+                let _ = done.send(again(steps, upload));
+                continue;
+            }
             Err(error) => Err(error.into()),
         };
-        let _ = done.send(outcome);
+        Member { upload, done }.finish(outcome);
     }
 }
 
@@ -205,6 +208,8 @@ fn again(steps: &Steps, upload: Upload) -> Result<Outcome, Fault> {
 
 impl Member {
     fn finish(self, outcome: Result<Outcome, Fault>) {
+        // What is left of a refused upload is gone before anybody hears of it.
+        drop(self.upload);
         // Somebody always waits, unless that request's thread panicked.
         let _ = self.done.send(outcome);
     }
