@@ -16,6 +16,7 @@
 //! Rows come before files. A crash between the two leaves rows without files, which the sweep withdraws; the other way round it
 //! would leave files that nobody counted.
 
+mod batches;
 mod group;
 mod recorder;
 

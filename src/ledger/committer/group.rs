@@ -2,26 +2,27 @@
 //! each directory.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use time::UtcDateTime;
 
-use super::recorder::{LARGEST_BATCH, Recorded};
-use super::{Alone, GROUP_UNTIL, Outcome, Steps, Upload, panic_text};
+use super::batches::{Batches, stopped};
+use super::recorder::Recorded;
+use super::{Alone, GROUP_UNTIL, Outcome, Steps, Upload};
 use crate::error::Fault;
 use crate::log::Line;
 use crate::store::path::ImagePath;
 use crate::store::{Publication, PublishError};
 
+/// The name of the group's thread.
+const NAME: &str = "group";
+
 /// The group's thread. Dropped, it finishes what it was given.
 #[derive(Debug)]
 pub(super) struct Group {
-    queue: Option<Sender<Member>>,
-    thread: Option<JoinHandle<()>>,
+    batches: Batches<Member>,
 }
 
 #[derive(Debug)]
@@ -39,59 +40,26 @@ pub(super) struct Seat {
 impl Seat {
     /// Waits until the group is committed.
     pub(super) fn wait(self) -> Result<Outcome, Fault> {
-        self.outcome.recv().map_err(|_| gone())?
+        self.outcome.recv().map_err(|_| stopped(NAME))?
     }
 }
 
 impl Group {
     pub(super) fn start(steps: Arc<Steps>) -> io::Result<Self> {
-        let (queue, members) = channel();
-        let thread = thread::Builder::new()
-            .name("group".to_owned())
-            .spawn(move || run(&steps, &members))?;
-        Ok(Self {
-            queue: Some(queue),
-            thread: Some(thread),
-        })
+        let batches = Batches::start(NAME, steps.clock, move |group: Vec<Member>| {
+            if group.len() < GROUP_UNTIL {
+                steps.in_groups.store(false, Ordering::Relaxed);
+            }
+            commit(&steps, group);
+        })?;
+        Ok(Self { batches })
     }
 
     /// Takes an upload into the next group.
     pub(super) fn join(&self, upload: Upload) -> Result<Seat, Fault> {
         let (done, outcome) = sync_channel(1);
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(Member { upload, done }).map_err(|_| gone())?;
+        self.batches.add(Member { upload, done })?;
         Ok(Seat { outcome })
-    }
-}
-
-fn gone() -> Fault {
-    Fault::Internal("the group's thread has stopped".to_owned())
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn run(steps: &Steps, members: &Receiver<Member>) {
-    while let Ok(first) = members.recv() {
-        let mut group = vec![first];
-        group.extend(members.try_iter().take(LARGEST_BATCH - 1));
-        if group.len() < GROUP_UNTIL {
-            steps.in_groups.store(false, Ordering::Relaxed);
-        }
-        // A panic here would end uploads for good. The members it drops wake their requests with an error.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| commit(steps, group))) {
-            let cause = panic_text(&*panic);
-            Line::new((steps.clock)(), "panic")
-                .field("thread", "group")
-                .field("cause", cause)
-                .write();
-        }
     }
 }
 

@@ -2,23 +2,21 @@
 //! wait.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use time::UtcDateTime;
 
-use super::{NAME_TRIES, no_name, panic_text};
+use super::batches::{Batches, stopped};
+use super::{NAME_TRIES, no_name};
 use crate::error::Fault;
 use crate::image::Inspected;
 use crate::ledger::{ClientKey, Ledger, NewImage, Verdict};
-use crate::log::Line;
 use crate::plan::StoreDuration;
 use crate::store::path::ImagePath;
 
-/// The most uploads of one transaction; a limit on how long one of them can wait for the others.
-pub(super) const LARGEST_BATCH: usize = 256;
+/// The name of the recorder's thread.
+const NAME: &str = "recorder";
 
 /// What is recorded of an upload.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +44,8 @@ pub(super) enum Recorded {
 /// The recorder's thread. Dropped, it finishes what it was given.
 #[derive(Debug)]
 pub(super) struct Recorder {
-    queue: Option<Sender<Job>>,
+    batches: Batches<Job>,
     writer: Arc<Writer>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -67,7 +64,7 @@ pub(super) struct Ticket {
 impl Ticket {
     /// Waits until it is.
     pub(super) fn wait(&self) -> Result<Recorded, Fault> {
-        self.recorded.recv().map_err(|_| gone())?
+        self.recorded.recv().map_err(|_| stopped(NAME))?
     }
 }
 
@@ -84,45 +81,25 @@ impl Recorder {
             clock,
             batch_seen,
         });
-        let thread_writer = Arc::clone(&writer);
-        let (queue, jobs) = channel();
-        let thread = thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || thread_writer.run(&jobs))?;
-        Ok(Self {
-            queue: Some(queue),
-            writer,
-            thread: Some(thread),
-        })
+        let batches = Batches::start(NAME, clock, {
+            let writer = Arc::clone(&writer);
+            move |batch| writer.record(batch)
+        })?;
+        Ok(Self { batches, writer })
     }
 
     /// Takes an entry into the next transaction.
     pub(super) fn record(&self, entry: Entry) -> Result<Ticket, Fault> {
         let (job, ticket) = Job::of(entry);
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(job).map_err(|_| gone())?;
+        self.batches.add(job)?;
         Ok(ticket)
     }
 
     /// Records entries in a transaction of their own, on the thread that calls.
     pub(super) fn record_now(&self, entries: impl Iterator<Item = Entry>) -> Vec<Ticket> {
         let (jobs, tickets): (Vec<_>, Vec<_>) = entries.map(Job::of).unzip();
-        (self.writer.batch_seen)(jobs.len());
         self.writer.record(jobs);
         tickets
-    }
-}
-
-fn gone() -> Fault {
-    Fault::Internal("the recorder has stopped".to_owned())
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -141,24 +118,9 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    fn run(&self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut batch = vec![first];
-            batch.extend(jobs.try_iter().take(LARGEST_BATCH - 1));
-            (self.batch_seen)(batch.len());
-            // A panic here would end uploads for good. The jobs it drops wake their requests with an error.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
-                let cause = panic_text(&*panic);
-                Line::new((self.clock)(), "panic")
-                    .field("thread", "recorder")
-                    .field("cause", cause)
-                    .write();
-            }
-        }
-    }
-
     /// Records a batch. Uploads whose name was taken go round again with another.
     fn record(&self, mut batch: Vec<Job>) {
+        (self.batch_seen)(batch.len());
         while !batch.is_empty() {
             batch = self.record_once(batch);
         }
