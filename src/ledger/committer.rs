@@ -41,7 +41,7 @@ use crate::store::{PublishError, Spool, Store};
 const NAME_TRIES: u32 = 3;
 
 /// How many uploads have to be on their way at once before they are committed in groups. On two cores and ext4, groups store 64 uploads
-/// at once faster by a third than a thread for each does, 32 as fast, 16 slower; and a mixture is slower than either.
+/// at once faster by a fifth to a third than a thread for each does, 32 as fast, 16 slower; and a mixture is slower than either.
 const GROUP_FROM: usize = 40;
 
 /// A group with fewer members than this was the last one until [`GROUP_FROM`] are reached again.

@@ -1,7 +1,7 @@
 //! One sync of the whole file system for many files (syncfs(2)), where that is cheaper than a sync for each.
 //!
-//! Measured on ext4, 20 KiB, 2 cores: from about twenty uploads at once it stores a third more than as many threads that fsync their
-//! own files; with fewer it stores less, because syncfs makes the journal commit twice.
+//! Measured on ext4, 20 KiB, 2 cores: for 64 uploads at once it stores a fifth to a third more than as many threads that fsync their
+//! own files; for fewer than about 32 it stores less, because syncfs makes the journal commit twice.
 //!
 //! It waits for whatever anybody wrote to that file system. So it is used only while little is waiting to be written, and not at all
 //! where it is not known to be cheap, or where the kernel would keep a failed write to itself.
