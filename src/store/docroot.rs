@@ -20,7 +20,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
-use super::{Publication, PublishError, Spool, Store, Stored};
+use super::{Publication, PublishError, Spool, Store, Stored, copy_of};
 use crate::config::Durability;
 use crate::plan::{Expiry, StoreDuration};
 use group_sync::GroupSync;
@@ -146,7 +146,7 @@ impl Docroot {
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES =>
                 {
-                    self.make_directory(&self.directory(path))
+                    self.make_directory(&self.directory(path.directory()))
                         .map_err(PublishError::Directory)?;
                     tries += 1;
                 }
@@ -168,8 +168,9 @@ impl Docroot {
         PublishError::Directory(error)
     }
 
-    fn directory(&self, path: &ImagePath) -> PathBuf {
-        self.root.join(IMAGE_ROOT).join(path.directory())
+    /// Where the directory `name` is: one of a class, or of a class and a day.
+    fn directory(&self, name: &str) -> PathBuf {
+        self.root.join(IMAGE_ROOT).join(name)
     }
 }
 
@@ -195,7 +196,7 @@ impl Store for Docroot {
         expiry: Option<Expiry>,
     ) -> Result<(), PublishError> {
         self.place(spool, path, expiry)?;
-        self.sync_directory(&self.directory(path))
+        self.sync_directory(&self.directory(path.directory()))
             .map_err(|error| self.take_back(path, error))
     }
 
@@ -235,10 +236,9 @@ impl Store for Docroot {
             }
             let synced = directories
                 .entry(upload.path.directory())
-                .or_insert_with(|| self.sync_directory(&self.directory(upload.path)));
+                .or_insert_with(|| self.sync_directory(&self.directory(upload.path.directory())));
             if let Err(error) = synced {
-                let error = io::Error::new(error.kind(), error.to_string());
-                *outcome = Err(self.take_back(upload.path, error));
+                *outcome = Err(self.take_back(upload.path, copy_of(error)));
             }
         }
         outcomes
@@ -250,7 +250,7 @@ impl Store for Docroot {
         // Expired images come sorted by directory: each is looked up once, not once for every image.
         for paths in paths.chunk_by(|one, next| one.directory() == next.directory()) {
             let name = paths[0].directory();
-            let directory = open_directory(&self.root.join(IMAGE_ROOT).join(name));
+            let directory = open_directory(&self.directory(name));
             for path in paths {
                 let outcome = match &directory {
                     Ok(directory) => delete_from(directory, path.file_name()),
@@ -267,7 +267,7 @@ impl Store for Docroot {
             }
         }
         for (directory, synced) in &mut directories {
-            let directory = self.root.join(IMAGE_ROOT).join(directory);
+            let directory = self.directory(directory);
             *synced = match self.sync_directory(&directory) {
                 // A sweep removed it, which it only does when it is empty: now it is the parent that has to be on disk.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -278,7 +278,7 @@ impl Store for Docroot {
         }
         for (path, outcome) in paths.iter().zip(&mut outcomes) {
             if let (Ok(_), Some(Err(error))) = (&*outcome, directories.get(path.directory())) {
-                *outcome = Err(io::Error::new(error.kind(), error.to_string()));
+                *outcome = Err(copy_of(error));
             }
         }
         outcomes
@@ -295,7 +295,7 @@ impl Store for Docroot {
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>> {
-        let entries = entries(&self.root.join(IMAGE_ROOT).join(directory))?;
+        let entries = entries(&self.directory(directory))?;
         // What is not named like an image was not put there by this program, and is left alone.
         entries
             .map(|entry| {
@@ -382,7 +382,7 @@ impl Store for Docroot {
     fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64> {
         let mut deleted = 0;
         for class in StoreDuration::ALL.map(class_of) {
-            for entry in entries(&self.root.join(IMAGE_ROOT).join(class))? {
+            for entry in entries(&self.directory(class))? {
                 let entry = entry?;
                 let name = entry.file_name();
                 let Some(day) = name.to_str().filter(|day| DayName::is_valid(day)) else {

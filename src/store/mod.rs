@@ -109,5 +109,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64>;
 }
 
+/// The error for another of those that it hit: its kind and its words.
+pub(crate) fn copy_of(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
 #[cfg(test)]
 mod conformance;

@@ -14,7 +14,7 @@ use super::{Alone, GROUP_UNTIL, Outcome, Steps, Upload};
 use crate::error::Fault;
 use crate::log::Line;
 use crate::store::path::ImagePath;
-use crate::store::{Publication, PublishError};
+use crate::store::{Publication, PublishError, copy_of};
 
 /// The name of the group's thread.
 const NAME: &str = "group";
@@ -79,8 +79,7 @@ fn commit(steps: &Steps, mut group: Vec<Member>) {
             .field("cause", &error)
             .write();
         for member in group {
-            let error = io::Error::new(error.kind(), error.to_string());
-            member.finish(Err(Fault::saving(error)));
+            member.finish(Err(Fault::saving(copy_of(&error))));
         }
         return;
     }
@@ -143,25 +142,26 @@ fn answer(steps: &Steps, named: Vec<Named>, published: Vec<Result<(), PublishErr
     steps.withdraw(&failed);
     for (named, published) in named.into_iter().zip(published) {
         let Named {
-            member: Member { upload, done },
+            member,
             path,
             used,
             at,
         } = named;
-        let outcome = match published {
-            Ok(()) => Ok(Outcome::Stored {
-                expiry: upload.duration.expiry(at),
-                path,
-                used,
-                at,
-            }),
-            Err(PublishError::NameTaken) => {
-                let _ = done.send(again(steps, upload));
-                continue;
+        match published {
+            Ok(()) => {
+                let expiry = member.upload.duration.expiry(at);
+                member.finish(Ok(Outcome::Stored {
+                    path,
+                    expiry,
+                    used,
+                    at,
+                }));
             }
-            Err(error) => Err(error.into()),
-        };
-        Member { upload, done }.finish(outcome);
+            Err(PublishError::NameTaken) => {
+                let _ = member.done.send(again(steps, member.upload));
+            }
+            Err(error) => member.finish(Err(error.into())),
+        }
     }
 }
 
