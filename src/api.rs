@@ -34,7 +34,7 @@ pub(crate) use trace::{Stage, Trace};
 pub const ROOT: &str = "/image/v2";
 
 const UPLOAD_METHODS: &str = "POST, OPTIONS";
-const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+pub(crate) const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// Everything that answers a request.
 pub struct Api {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use time::{Date, Month, UtcDateTime};
 
+/// The `expires_at` of an image that is kept for good, as the API writes it.
+pub const NEVER_EXPIRES: &str = "Never (Lifetime)";
+
 /// Seconds in a UTC day. Unix time has no leap seconds, so every day is this long.
 pub const DAY_SECONDS: i64 = 86_400;
 

@@ -28,7 +28,7 @@ use crate::form::{self, FileName, Form};
 use crate::image::{self, Inspected, Limits, Rejected};
 use crate::ledger::committer::{Outcome, Upload};
 use crate::ledger::{Account, ClientKey};
-use crate::plan::{Expiry, Plan, StoreDuration, UrlKind};
+use crate::plan::{Expiry, NEVER_EXPIRES, Plan, StoreDuration, UrlKind};
 use crate::response::Response;
 use crate::store::Spool;
 use crate::store::path::ImagePath;
@@ -47,10 +47,9 @@ pub(crate) struct Receipt {
 impl Receipt {
     /// The documented reply.
     pub(crate) fn into_response(self) -> Response {
-        let expires_at = self.expiry.map_or_else(
-            || "Never (Lifetime)".to_owned(),
-            |expiry| expiry.to_string(),
-        );
+        let expires_at = self
+            .expiry
+            .map_or_else(|| NEVER_EXPIRES.to_owned(), |expiry| expiry.to_string());
         Response::json(
             200,
             json!({ "status": "success", "url": self.url, "expires_at": expires_at }),

@@ -12,15 +12,15 @@ use super::{Api, READ_METHODS, Trace, rfc3339};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::ledger::{Account, ImageFilter, ImageRow};
-use crate::plan::{Expiry, Plan, StoreDuration};
+use crate::plan::{Expiry, NEVER_EXPIRES, Plan, StoreDuration};
 use crate::response::Response;
 use crate::store::path::{DayName, ImagePath, class_of};
 
 /// The methods of one image.
-const IMAGE_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
+pub(crate) const IMAGE_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
 
 /// Images of one page, unless the client asks for another number.
-const PAGE: u32 = 100;
+pub(crate) const PAGE: u32 = 100;
 
 /// The most images of one page.
 pub(crate) const MAX_PAGE: u32 = 1_000;
@@ -252,7 +252,7 @@ fn delete(api: &Api, row: &ImageRow) -> Result<Value, Error> {
 fn describe(api: &Api, row: &ImageRow) -> Value {
     let public_url = api.config.site.public_url();
     let expires_at = row.expires_at.map_or_else(
-        || "Never (Lifetime)".to_owned(),
+        || NEVER_EXPIRES.to_owned(),
         |instant| {
             Expiry::from_instant(instant).map_or_else(String::new, |expiry| expiry.to_string())
         },

@@ -4,13 +4,14 @@ use serde_json::{Map, Value, json};
 
 use super::named;
 use super::replies::{self, Call, header_references};
+use crate::api::READ_METHODS;
 use crate::config::Config;
 use crate::export::{Sender, plans_by_size};
 use crate::fetch::url::MAX_URL;
 use crate::form::MAX_FIELDS;
 use crate::image::ImageType;
 use crate::metrics;
-use crate::plan::StoreDuration;
+use crate::plan::{NEVER_EXPIRES, StoreDuration};
 use crate::store::path::content_type_of;
 
 /// `POST /image/v2/`, and what a browser asks before.
@@ -76,7 +77,7 @@ fn stored_examples(config: &Config) -> Value {
         },
         "lifetime": {
             "summary": "Kept for ever",
-            "value": { "status": "success", "url": format!("{url}/p/l/ap5/AbCdEfGhIj.png"), "expires_at": "Never (Lifetime)" },
+            "value": { "status": "success", "url": format!("{url}/p/l/ap5/AbCdEfGhIj.png"), "expires_at": NEVER_EXPIRES },
         },
     })
 }
@@ -178,7 +179,7 @@ fn reading(name: &str, summary: &str, responses: &Value, config: &Config) -> Val
             "summary": format!("{summary}: the status alone"),
             "responses": head,
         },
-        "options": preflight(config, &format!("preflight{name}"), "GET, HEAD, OPTIONS"),
+        "options": preflight(config, &format!("preflight{name}"), READ_METHODS),
     })
 }
 
@@ -260,7 +261,7 @@ fn stored() -> Value {
                 "description": "The last day, in UTC, on which the image is served",
                 "oneOf": [
                     { "type": "string", "format": "date" },
-                    { "const": "Never (Lifetime)" },
+                    { "const": NEVER_EXPIRES },
                 ],
             },
         },

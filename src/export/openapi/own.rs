@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 use super::named;
 use super::operations::{preflight, with};
 use super::replies::{self, Call, header_references};
-use crate::api::own::MAX_PAGE;
+use crate::api::READ_METHODS;
+use crate::api::own::{IMAGE_METHODS, MAX_PAGE, PAGE};
 use crate::config::Config;
 use crate::export::Sender;
+use crate::plan::NEVER_EXPIRES;
 use crate::store::path::NAME_LENGTHS;
 
 /// The headers that say who asks. They are parameters and no security scheme, because the API answers their absence like that of any
@@ -43,7 +45,7 @@ pub(super) fn usage(config: &Config) -> Value {
         "Usage",
         "What you have stored today and this month, and what your plan allows",
     );
-    reading(config, "Usage", &get, "GET, HEAD, OPTIONS")
+    reading(config, "Usage", &get, READ_METHODS)
 }
 
 /// `GET /image/v2/images`
@@ -73,11 +75,11 @@ pub(super) fn images(config: &Config) -> Value {
         parameter(
             "limit",
             "Images of a page",
-            json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": 100 }),
+            json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE }),
         ),
     ];
     get["parameters"] = json!([credentials(), query.to_vec()].concat());
-    reading(config, "Images", &get, "GET, HEAD, OPTIONS")
+    reading(config, "Images", &get, READ_METHODS)
 }
 
 /// `GET` and `DELETE /image/v2/images/{class}/{day}/{file}`
@@ -87,7 +89,7 @@ pub(super) fn image(config: &Config) -> Value {
         image: true,
     };
     let get = operation(config, call, "Image", "One of your images");
-    let mut item = reading(config, "Image", &get, "GET, HEAD, DELETE, OPTIONS");
+    let mut item = reading(config, "Image", &get, IMAGE_METHODS);
     let mut delete = operation(
         config,
         call,
@@ -190,7 +192,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         ),
         (
             "expires_at",
-            json!({ "oneOf": [day(), { "const": "Never (Lifetime)" }], "description": "As in the reply to the upload" }),
+            json!({ "oneOf": [day(), { "const": NEVER_EXPIRES }], "description": "As in the reply to the upload" }),
         ),
     ]);
     let plan = object(&[
