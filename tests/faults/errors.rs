@@ -1,6 +1,6 @@
 //! Calls that fail: EIO, a full or read-only file system and a full descriptor table, at each call that an upload makes.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
@@ -79,36 +79,16 @@ fn calls_that_fail() {
 
 #[test]
 fn renames_that_fail() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        skip("failing renames", "strace is not installed");
-        return;
-    }
     let site = endless().start();
     let mut place = Place::of(&site);
     let uploads = Uploads::default();
     assert_eq!(uploads.upload(&site, 9_000), 200);
     for errno in ["EIO", "ENOSPC", "EROFS", "EDQUOT"] {
         let inject = format!("inject=renameat2:error={errno}");
-        let mut strace = Command::new("strace")
-            .args([
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                "trace=renameat2",
-                "-e",
-            ])
-            .arg(&inject)
-            .arg("-p")
-            .arg(site.responder_id().to_string())
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("strace starts");
-        if !traced(&site, &mut strace) {
-            skip("failing renames", "processes may not be traced here");
+        let arguments = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject];
+        let Some(mut strace) = attach_strace(&site, "failing renames", arguments) else {
             return;
-        }
+        };
         for _ in 0..4 {
             assert_eq!(uploads.upload(&site, 9_000), 500, "{errno}");
         }
@@ -128,8 +108,33 @@ fn renames_that_fail() {
     place.sweep_clears_what_was_left();
 }
 
+/// Starts strace on the responder, all of whose threads it then traces; `None`, and a line that says so of `what`, where it cannot.
+pub(crate) fn attach_strace<'a>(
+    site: &Site,
+    what: &str,
+    arguments: impl IntoIterator<Item = &'a str>,
+) -> Option<Child> {
+    if Command::new("strace").arg("-V").output().is_err() {
+        skip(what, "strace is not installed");
+        return None;
+    }
+    let mut strace = Command::new("strace")
+        .args(["-f", "-qq"])
+        .args(arguments)
+        .arg("-p")
+        .arg(site.responder_id().to_string())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("strace starts");
+    if !traced(site, &mut strace) {
+        skip(what, "processes may not be traced here");
+        return None;
+    }
+    Some(strace)
+}
+
 /// Waits until every thread of the responder is traced; `false` if the tracer ended instead.
-pub(crate) fn traced(site: &Site, tracer: &mut std::process::Child) -> bool {
+fn traced(site: &Site, tracer: &mut Child) -> bool {
     let tasks = format!("/proc/{}/task", site.responder_id());
     until("the tracer", || {
         if tracer.try_wait().expect("its state").is_some() {

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use crate::errors::traced;
+use crate::errors::attach_strace;
 use crate::machine::end;
 use crate::site::{Site, until};
 use crate::skip;
@@ -159,30 +158,26 @@ fn step(call: &str) -> Option<char> {
 
 /// The system calls of a responder during `event`; `None`, and a line that says so, where they cannot be had.
 fn trace(what: &str, uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> {
-    if Command::new("strace").arg("-V").output().is_err() {
-        skip(what, "strace is not installed");
-        return None;
-    }
     let site = endless().start();
     // The day's directories are there, as they are for all but the first uploads of a day.
     for _ in 0..4 {
         assert_eq!(uploads.upload(&site, 20_000), 200);
     }
     let log = site.root.join("strace.log");
-    let mut strace = Command::new("strace")
-        .args(["-f", "-qq", "-y", "-s", "2000", "-e", "signal=none", "-e"])
-        .arg("trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg")
-        .arg("-o")
-        .arg(&log)
-        .arg("-p")
-        .arg(site.responder_id().to_string())
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("strace starts");
-    if !traced(&site, &mut strace) {
-        skip(what, "processes may not be traced here");
-        return None;
-    }
+    let traced = "trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg";
+    let file = log.to_str().expect("a path in UTF-8");
+    let arguments = [
+        "-y",
+        "-s",
+        "2000",
+        "-e",
+        "signal=none",
+        "-e",
+        traced,
+        "-o",
+        file,
+    ];
+    let mut strace = attach_strace(&site, what, arguments)?;
     event(&site, &log);
     end(&mut strace);
     Some(fs::read_to_string(&log).expect("a trace"))
