@@ -292,30 +292,42 @@ impl From<rusqlite::Error> for LedgerError {
 /// Connections that only read, taken and given back.
 #[derive(Debug)]
 struct Readers {
-    idle: Mutex<Vec<Connection>>,
+    pool: Mutex<Pool>,
     given_back: Condvar,
+}
+
+#[derive(Debug)]
+struct Pool {
+    idle: Vec<Connection>,
+    /// How many wait for one. A notification is a system call even where nobody hears it.
+    waiting: usize,
 }
 
 impl Readers {
     const fn new(connections: Vec<Connection>) -> Self {
         Self {
-            idle: Mutex::new(connections),
+            pool: Mutex::new(Pool {
+                idle: connections,
+                waiting: 0,
+            }),
             given_back: Condvar::new(),
         }
     }
 
     fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        let mut idle = lock(&self.idle);
+        let mut pool = lock(&self.pool);
         let connection = loop {
-            if let Some(connection) = idle.pop() {
+            if let Some(connection) = pool.idle.pop() {
                 break connection;
             }
-            idle = self
+            pool.waiting += 1;
+            pool = self
                 .given_back
-                .wait(idle)
+                .wait(pool)
                 .unwrap_or_else(PoisonError::into_inner);
+            pool.waiting -= 1;
         };
-        drop(idle);
+        drop(pool);
         let lent = Lent {
             readers: self,
             connection: Some(connection),
@@ -336,8 +348,13 @@ struct Lent<'a> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        lock(&self.readers.idle).extend(self.connection.take());
-        self.readers.given_back.notify_one();
+        let mut pool = lock(&self.readers.pool);
+        pool.idle.extend(self.connection.take());
+        let is_awaited = pool.waiting > 0;
+        drop(pool);
+        if is_awaited {
+            self.readers.given_back.notify_one();
+        }
     }
 }
 

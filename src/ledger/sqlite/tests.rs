@@ -118,6 +118,32 @@ fn what_is_no_ledger_is_refused_with_its_path() {
 }
 
 #[test]
+fn whoever_waits_for_a_reader_gets_the_one_that_is_given_back() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let ledger = SqliteLedger::open(
+        &directory.path().join("ledger.db"),
+        Durability::Full,
+        1,
+        NOW,
+    )
+    .expect("open");
+    let waiting = || lock(&ledger.readers.pool).waiting;
+    std::thread::scope(|scope| {
+        let readers = ledger.readers.with(|_| {
+            let readers = [(); 3].map(|()| scope.spawn(|| ledger.account("a", NOW)));
+            while waiting() < readers.len() {
+                std::thread::yield_now();
+            }
+            readers
+        });
+        for reader in readers {
+            assert_eq!(reader.join().expect("no panic"), Ok(None));
+        }
+    });
+    assert_eq!(waiting(), 0);
+}
+
+#[test]
 fn a_reader_comes_back_from_a_panic() {
     let directory = tempfile::tempdir().expect("a directory");
     let ledger = SqliteLedger::open(

@@ -7,10 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
-
 use crate::disk::{files, settle};
 use crate::load::STOP;
+use crate::rows;
 
 /// Files of the unlink loop.
 const UNLINKED: u64 = 20_000;
@@ -147,25 +146,14 @@ fn store_groups(directory: &Path, content: &[u8], files: usize, time: Duration) 
 }
 
 fn commit_rows(directory: &Path, rows: usize, time: Duration) -> rusqlite::Result<f64> {
-    let mut ledger = Connection::open(directory.join("ledger.db"))?;
-    ledger.pragma_update(None, "journal_mode", "wal")?;
-    ledger.pragma_update(None, "synchronous", "FULL")?;
-    ledger.execute(
-        "CREATE TABLE image (path TEXT PRIMARY KEY, client INTEGER, size INTEGER, uploaded_at INTEGER, expires_at INTEGER)
-         WITHOUT ROWID",
-        (),
-    )?;
+    let mut ledger = rows::open(&directory.join("ledger.db"))?;
     let began = Instant::now();
     let mut number = 0_u64;
     while began.elapsed() < time && !STOP.load(Ordering::Relaxed) {
         let transaction = ledger.transaction()?;
         for _ in 0..rows {
             number += 1;
-            // Names come in no order, as random ones do.
-            let name = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            transaction
-                .prepare_cached("INSERT INTO image VALUES (?1, 1, 20480, 1700000000, 1700000000)")?
-                .execute([format!("m/ap5/{name:016x}.png")])?;
+            rows::insert(&transaction, number)?;
         }
         transaction.commit()?;
     }

@@ -13,6 +13,7 @@ mod picture;
 mod process;
 mod report;
 mod responder;
+mod rows;
 mod targets;
 
 use std::fs;
@@ -28,6 +29,7 @@ use load::{Round, STOP};
 use options::{Options, USAGE};
 use picture::Picture;
 use report::{FloorRate, Measurement, Report, median};
+use responder::Durable;
 use targets::{Target, Workshop};
 
 /// Workers of PHP-FPM: more than cores, because each is idle while it waits for the ledger.
@@ -49,11 +51,10 @@ fn main() -> ExitCode {
     if let [command, socket, directory, rest @ ..] = &arguments[..]
         && command == "responder"
     {
-        let sync = rest.iter().any(|option| option == "--sync");
         return exit(responder::serve(
             Path::new(socket),
             Path::new(directory),
-            sync,
+            Durable::asked(rest),
         ));
     }
     if arguments
@@ -191,12 +192,15 @@ fn start(
     options: &Options,
     report: &mut Report,
 ) -> io::Result<Vec<Target>> {
-    let all: [(&str, Start<'_>); 6] = [
+    let all: [(&str, Start<'_>); 7] = [
         ("cdn-full", &|| workshop.cdn("cdn-full", "full")),
         ("cdn-relaxed", &|| workshop.cdn("cdn-relaxed", "relaxed")),
         ("put", &|| workshop.put()),
-        ("bare", &|| workshop.bare("bare", false)),
-        ("bare-sync", &|| workshop.bare("bare-sync", true)),
+        ("bare", &|| workshop.bare("bare", Durable::Nothing)),
+        ("bare-sync", &|| workshop.bare("bare-sync", Durable::File)),
+        ("bare-steps", &|| {
+            workshop.bare("bare-steps", Durable::Steps)
+        }),
         ("php", &|| workshop.php(PHP_WORKERS)),
     ];
     let mut targets = Vec::new();

@@ -16,7 +16,7 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
   --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
   --json FILE          write the figures there (default: figures.json, growth.json or smoke.json in target/bench)
   --svg FILE           draw a chart
-  --targets KEY,…      only these: cdn-full cdn-relaxed put php bare bare-sync
+  --targets KEY,…      only these: cdn-full cdn-relaxed put php bare bare-sync bare-steps
   --sizes BYTES,…      sizes of the uploads (default: 20480,512000,4718592)
   --connections N,…    connections (default: 1,16,64)
   --rounds N           rounds of each measurement, whose median counts (default: 3)
@@ -30,7 +30,15 @@ Examples:
   tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
 
 /// Everything that uploads are measured with.
-pub const TARGETS: [&str; 6] = ["cdn-full", "cdn-relaxed", "put", "bare", "bare-sync", "php"];
+pub const TARGETS: [&str; 7] = [
+    "cdn-full",
+    "cdn-relaxed",
+    "put",
+    "bare",
+    "bare-sync",
+    "bare-steps",
+    "php",
+];
 
 pub struct Options {
     pub binary: PathBuf,
@@ -89,8 +97,8 @@ impl Options {
                     options.connections = vec![16, 64];
                     options.seconds = 1.0;
                     options.floors = false;
-                    let targets = ["cdn-full", "cdn-relaxed", "put", "bare", "bare-sync"];
-                    options.targets = Some(targets.map(str::to_owned).into());
+                    let brief = TARGETS.iter().filter(|&&target| target != "php");
+                    options.targets = Some(brief.map(|&target| target.to_owned()).collect());
                 }
                 "--smoke" => {
                     options.smoke = true;

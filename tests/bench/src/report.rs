@@ -150,12 +150,13 @@ impl Report {
         }
         if !self.uploads.is_empty() {
             out += "CPU is that of the servers, nginx included, for each request; (load) that of this program, which runs on the same\n\
-                cores; others is the share of the machine that went to the kernel's own threads and to strangers.\n";
+                cores; others is the share of the machine that went to the kernel's own threads and to strangers; ×steps the ratio to the\n\
+                responder that takes the steps of a durable upload on the disk and does nothing else.\n";
         }
         for (size, connections) in self.settings() {
             let _ = writeln!(
                 out,
-                "\n{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>7}",
+                "\n{:<34} {:>9} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>7} {:>7}",
                 format!("{}, {connections} connections", size_text(size)),
                 "uploads/s",
                 "p50 ms",
@@ -164,6 +165,7 @@ impl Report {
                 "(load)",
                 "others",
                 "×PUT",
+                "×steps",
                 "×PHP"
             );
             let rate = |target| self.find(target, size, connections).map(|m| m.median.rate);
@@ -184,10 +186,11 @@ impl Report {
                 };
                 let _ = writeln!(
                     out,
-                    "{:<34} {own:>9.0} {p50:>8.2} {p99:>8.2} {cpu:>8.3} {load_cpu:>8.3} {:>6.0}% {:>7} {:>7}",
+                    "{:<34} {own:>9.0} {p50:>8.2} {p99:>8.2} {cpu:>8.3} {load_cpu:>8.3} {:>6.0}% {:>7} {:>7} {:>7}",
                     found.label,
                     others * 100.0,
                     ratio(rate("put")),
+                    ratio(rate("bare-steps")),
                     ratio(rate("php"))
                 );
             }

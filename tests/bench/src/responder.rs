@@ -1,6 +1,9 @@
 //! A FastCGI responder that does nothing but store the body of a request in a file: what any responder costs at least.
 //!
-//! `corenexis-bench responder SOCKET DIRECTORY [--sync]`. With `--sync` a reply is sent when file and directory entry are on disk.
+//! `corenexis-bench responder SOCKET DIRECTORY [--sync | --steps]`. With `--sync` a reply is sent when file and directory entry are on
+//! disk, with `--steps` when they came there by the steps of this project, a row among them.
+
+mod steps;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
@@ -10,24 +13,71 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use self::steps::Steps;
 use crate::fastcgi::{BEGIN_REQUEST, END_REQUEST, Header, STDIN, STDOUT, record, skip};
 
 /// Holds a request of 20 KiB whole.
 const BUFFER: usize = 64 * 1024;
 
+/// What is on disk when a reply is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durable {
+    Nothing,
+    /// The file, written under its final name.
+    File,
+    /// The file and a row, by the steps of this project.
+    Steps,
+}
+
+impl Durable {
+    const OPTIONS: [(Self, &str); 2] = [(Self::File, "--sync"), (Self::Steps, "--steps")];
+
+    /// That which these arguments ask for.
+    pub fn asked(arguments: &[String]) -> Self {
+        let asked = Self::OPTIONS
+            .into_iter()
+            .find(|(_, option)| arguments.iter().any(|argument| argument == option));
+        asked.map_or(Self::Nothing, |(durable, _)| durable)
+    }
+
+    /// The argument that asks for it.
+    pub fn option(self) -> Option<&'static str> {
+        let (_, option) = Self::OPTIONS
+            .into_iter()
+            .find(|&(durable, _)| durable == self)?;
+        Some(option)
+    }
+}
+
 struct Store {
     directory: PathBuf,
-    /// Open for its syncs; none where nothing is synced.
-    synced: Option<File>,
+    way: Way,
     stored: AtomicU64,
 }
 
-pub fn serve(socket: &Path, directory: &Path, sync: bool) -> io::Result<()> {
-    let store = Arc::new(Store {
-        directory: directory.to_owned(),
-        synced: sync.then(|| File::open(directory)).transpose()?,
-        stored: AtomicU64::new(0),
-    });
+enum Way {
+    Unsynced,
+    /// The directory, open for its syncs.
+    Synced(File),
+    Steps(Steps),
+}
+
+impl Store {
+    fn open(directory: &Path, durable: Durable) -> io::Result<Self> {
+        Ok(Self {
+            directory: directory.to_owned(),
+            way: match durable {
+                Durable::Nothing => Way::Unsynced,
+                Durable::File => Way::Synced(File::open(directory)?),
+                Durable::Steps => Way::Steps(Steps::into(directory)?),
+            },
+            stored: AtomicU64::new(0),
+        })
+    }
+}
+
+pub fn serve(socket: &Path, directory: &Path, durable: Durable) -> io::Result<()> {
+    let store = Arc::new(Store::open(directory, durable)?);
     for stream in UnixListener::bind(socket)?.incoming() {
         let stream = stream?;
         let store = Arc::clone(&store);
@@ -62,11 +112,13 @@ fn serve_connection(mut stream: &UnixStream, store: &Store) -> io::Result<()> {
 impl Store {
     /// Stores a body under a name of its own.
     fn take(&self, source: &mut BufReader<&UnixStream>) -> io::Result<String> {
-        let name = format!("{:08}.png", self.stored.fetch_add(1, Ordering::Relaxed));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(self.directory.join(&name))?;
+        let number = self.stored.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{number:08}.png");
+        let path = match &self.way {
+            Way::Steps(steps) => steps.spooled(&name),
+            Way::Unsynced | Way::Synced(_) => self.directory.join(&name),
+        };
+        let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
         loop {
             let header = Header::read(source)?;
             if header.kind != STDIN {
@@ -78,9 +130,13 @@ impl Store {
             copy(source, header.content, &mut file)?;
             skip(source, header.padding)?;
         }
-        if let Some(directory) = &self.synced {
-            file.sync_data()?;
-            directory.sync_all()?;
+        match &self.way {
+            Way::Unsynced => {}
+            Way::Synced(directory) => {
+                file.sync_data()?;
+                directory.sync_all()?;
+            }
+            Way::Steps(steps) => steps.take(&file, &name, number)?,
         }
         Ok(name)
     }

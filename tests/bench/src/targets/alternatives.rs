@@ -1,4 +1,4 @@
-//! What does less than the contract: nginx's own PUT, and a responder that only stores the body.
+//! What does less than the contract: nginx's own PUT, and responders that only store the body.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,7 @@ use std::process::Command;
 use super::nginx::{self, BODY, KEPT};
 use super::{Protocol, Target, Workshop};
 use crate::process::{Server, takes_unix};
+use crate::responder::Durable;
 
 impl Workshop<'_> {
     /// nginx by itself: the body goes to a file, which is renamed.
@@ -30,17 +31,15 @@ impl Workshop<'_> {
         })
     }
 
-    /// A responder that only stores the body.
-    pub fn bare(&self, key: &'static str, sync: bool) -> io::Result<Target> {
+    /// A responder that only stores the body, `durable` when it replies.
+    pub fn bare(&self, key: &'static str, durable: Durable) -> io::Result<Target> {
         let home = self.home(key)?;
         let store = home.join("store");
         fs::create_dir_all(&store)?;
         let socket = self.sockets.join(key);
         let mut command = Command::new(self.own);
         command.arg("responder").arg(&socket).arg(&store);
-        if sync {
-            command.arg("--sync");
-        }
+        command.args(durable.option());
         let mut responder = Server::start(&mut command, &home.join("responder.log"))?;
         responder.wait_until(takes_unix(&socket))?;
         let upstream = format!(
@@ -54,10 +53,10 @@ impl Workshop<'_> {
         let (address, nginx) = nginx::plain(&home, &upstream, &location)?;
         Ok(Target {
             key,
-            label: if sync {
-                "bare responder, sync per file"
-            } else {
-                "bare responder, no sync"
+            label: match durable {
+                Durable::Nothing => "bare responder, no sync",
+                Durable::File => "bare responder, sync per file",
+                Durable::Steps => "bare responder, our disk steps",
             },
             address,
             protocol: Protocol::Raw,
