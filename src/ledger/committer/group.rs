@@ -99,11 +99,11 @@ fn seal(steps: &Steps, group: &mut [Member]) -> io::Result<()> {
 
 /// The members that have a row now; the others are answered.
 fn record(steps: &Steps, group: Vec<Member>) -> Vec<Named> {
-    let entries = group.iter().map(|member| member.upload.entry());
-    let tickets = steps.recorder.record_now(entries);
+    let entries: Vec<_> = group.iter().map(|member| member.upload.entry()).collect();
+    let outcomes = steps.recorder.record_now(&entries);
     let mut named = Vec::with_capacity(group.len());
-    for (member, ticket) in group.into_iter().zip(tickets) {
-        match ticket.wait() {
+    for (member, outcome) in group.into_iter().zip(outcomes) {
+        match outcome {
             Ok(Recorded::Named { path, used, at }) => named.push(Named {
                 member,
                 path,

@@ -48,10 +48,10 @@ pub(super) struct Recorder {
     writer: Arc<Writer>,
 }
 
+/// An entry, and who waits for what becomes of it.
 #[derive(Debug)]
 struct Job {
     entry: Entry,
-    tries: u32,
     done: SyncSender<Result<Recorded, Fault>>,
 }
 
@@ -83,23 +83,27 @@ impl Recorder {
         });
         let batches = Batches::start(NAME, clock, {
             let writer = Arc::clone(&writer);
-            move |batch| writer.record(batch)
+            move |batch: Vec<Job>| {
+                let entries: Vec<_> = batch.iter().map(|job| job.entry).collect();
+                for (job, outcome) in batch.iter().zip(writer.record(&entries)) {
+                    // A request that no longer waits was given up; its row has no file, and a sweep withdraws it.
+                    let _ = job.done.send(outcome);
+                }
+            }
         })?;
         Ok(Self { batches, writer })
     }
 
     /// Takes an entry into the next transaction.
     pub(super) fn record(&self, entry: Entry) -> Result<Ticket, Fault> {
-        let (job, ticket) = Job::of(entry);
-        self.batches.add(job)?;
-        Ok(ticket)
+        let (done, recorded) = sync_channel(1);
+        self.batches.add(Job { entry, done })?;
+        Ok(Ticket { recorded })
     }
 
-    /// Records entries in a transaction of their own, on the thread that calls.
-    pub(super) fn record_now(&self, entries: impl Iterator<Item = Entry>) -> Vec<Ticket> {
-        let (jobs, tickets): (Vec<_>, Vec<_>) = entries.map(Job::of).unzip();
-        self.writer.record(jobs);
-        tickets
+    /// Records entries in a transaction of their own, on the thread that calls; gives what became of each, in their order.
+    pub(super) fn record_now(&self, entries: &[Entry]) -> Vec<Result<Recorded, Fault>> {
+        self.writer.record(entries)
     }
 }
 
@@ -118,52 +122,59 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    /// Records a batch. Uploads whose name was taken go round again with another.
-    fn record(&self, mut batch: Vec<Job>) {
+    /// Records a batch in one transaction. Entries whose name was taken get another in the next.
+    fn record(&self, batch: &[Entry]) -> Vec<Result<Recorded, Fault>> {
         (self.batch_seen)(batch.len());
-        while !batch.is_empty() {
-            batch = self.record_once(batch);
+        let mut outcomes: Vec<_> = batch.iter().map(|_| None).collect();
+        for _ in 0..NAME_TRIES {
+            self.record_once(batch, &mut outcomes);
+            if outcomes.iter().all(Option::is_some) {
+                break;
+            }
         }
+        let outcomes = outcomes.into_iter();
+        outcomes
+            .map(|outcome| outcome.unwrap_or_else(|| Err(no_name())))
+            .collect()
     }
 
-    /// One transaction; gives back the uploads whose name was taken.
-    fn record_once(&self, batch: Vec<Job>) -> Vec<Job> {
+    /// One transaction of the entries that have no outcome; it leaves those without one whose name was taken.
+    fn record_once(&self, batch: &[Entry], outcomes: &mut [Option<Result<Recorded, Fault>>]) {
         let now = (self.clock)();
-        let mut named = Vec::with_capacity(batch.len());
         let mut images = Vec::with_capacity(batch.len());
-        for job in batch {
-            match self.image_of(&job.entry, now) {
+        let mut open = Vec::with_capacity(batch.len());
+        for (entry, outcome) in batch.iter().zip(outcomes) {
+            if outcome.is_some() {
+                continue;
+            }
+            match self.image_of(entry, now) {
                 Ok(image) => {
                     images.push(image);
-                    named.push(job);
+                    open.push(outcome);
                 }
-                Err(fault) => job.finish(Err(fault)),
+                Err(fault) => *outcome = Some(Err(fault)),
             }
         }
         let verdicts = match self.ledger.record(&images, now) {
             Ok(verdicts) => verdicts,
             Err(error) => {
-                for job in named {
-                    job.finish(Err(error.clone().into()));
+                for outcome in open {
+                    *outcome = Some(Err(error.clone().into()));
                 }
-                return Vec::new();
+                return;
             }
         };
-        let mut again = Vec::new();
-        for ((job, image), verdict) in named.into_iter().zip(images).zip(verdicts) {
-            match verdict {
-                Verdict::Recorded { used } => job.finish(Ok(Recorded::Named {
+        for ((outcome, image), verdict) in open.into_iter().zip(images).zip(verdicts) {
+            *outcome = match verdict {
+                Verdict::Recorded { used } => Some(Ok(Recorded::Named {
                     path: image.path,
                     used,
                     at: now,
                 })),
-                Verdict::Exhausted { used } => {
-                    job.finish(Ok(Recorded::Exhausted { used, at: now }));
-                }
-                Verdict::NameTaken => job.rename(&mut again),
-            }
+                Verdict::Exhausted { used } => Some(Ok(Recorded::Exhausted { used, at: now })),
+                Verdict::NameTaken => None,
+            };
         }
-        again
     }
 
     fn image_of(&self, entry: &Entry, now: UtcDateTime) -> Result<NewImage, Fault> {
@@ -182,31 +193,5 @@ impl Writer {
             width,
             height,
         })
-    }
-}
-
-impl Job {
-    fn of(entry: Entry) -> (Self, Ticket) {
-        let (done, recorded) = sync_channel(1);
-        let job = Self {
-            entry,
-            tries: 0,
-            done,
-        };
-        (job, Ticket { recorded })
-    }
-
-    fn finish(self, recorded: Result<Recorded, Fault>) {
-        // A request that no longer waits was given up; its row has no file, and a sweep withdraws it.
-        let _ = self.done.send(recorded);
-    }
-
-    fn rename(mut self, again: &mut Vec<Self>) {
-        self.tries += 1;
-        if self.tries < NAME_TRIES {
-            again.push(self);
-        } else {
-            self.finish(Err(no_name()));
-        }
     }
 }

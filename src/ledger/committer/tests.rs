@@ -85,6 +85,21 @@ impl Site {
         seats.into_iter().map(|seat| seat?.wait()).collect()
     }
 
+    /// From now on the ledger takes the names of so many rows for taken, whatever they are.
+    fn take_names(&self, count: usize) {
+        let other =
+            rusqlite::Connection::open(self.directory.path().join("ledger.db")).expect("open");
+        other
+            .execute_batch(&format!(
+                "CREATE TABLE taken (path TEXT);
+                 CREATE TRIGGER take BEFORE INSERT ON image WHEN (SELECT count(*) FROM taken) < {count} BEGIN
+                     INSERT INTO taken VALUES (new.path);
+                     SELECT RAISE(IGNORE);
+                 END"
+            ))
+            .expect("a trigger");
+    }
+
     fn rows(&self) -> usize {
         self.ledger
             .images(&ImageFilter {
@@ -143,6 +158,45 @@ fn a_group_is_stored_up_to_the_limit() {
     let outcomes = site.upload_in_groups(64, 50);
     let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
     assert_fifty(&site, &outcomes);
+}
+
+#[test]
+fn an_upload_whose_name_is_taken_gets_another() {
+    let site = site();
+    site.take_names(2);
+    assert!(matches!(
+        site.upload(50),
+        Ok(Outcome::Stored { used: 1, .. })
+    ));
+    assert_eq!(
+        (site.rows(), site.used(), site.files(), site.spooled()),
+        (1, 1, 1, 0)
+    );
+}
+
+#[test]
+fn a_group_some_of_whose_names_are_taken_is_stored_whole() {
+    let site = site();
+    site.take_names(2);
+    let outcomes = site.upload_in_groups(64, 50);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
+    assert_fifty(&site, &outcomes);
+}
+
+#[test]
+fn an_upload_all_of_whose_names_are_taken_is_refused() {
+    let site = site();
+    site.take_names(2 * NAME_TRIES as usize);
+    let grouped = site.upload_in_groups(1, 50).remove(0);
+    for outcome in [site.upload(50), grouped] {
+        let fault = outcome.expect_err("no name").to_string();
+        assert!(fault.contains("3 random names were taken"), "{fault}");
+    }
+    assert_eq!(
+        (site.rows(), site.used(), site.files(), site.spooled()),
+        (0, 0, 0, 0)
+    );
+    assert!(site.upload(50).is_ok(), "others are free");
 }
 
 #[test]
