@@ -85,11 +85,14 @@ impl Site {
         seats.into_iter().map(|seat| seat?.wait()).collect()
     }
 
+    /// One to the same ledger, to do to it what the program never does.
+    fn other_connection(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join("ledger.db")).expect("open")
+    }
+
     /// From now on the ledger takes the names of so many rows for taken, whatever they are.
     fn take_names(&self, count: usize) {
-        let other =
-            rusqlite::Connection::open(self.directory.path().join("ledger.db")).expect("open");
-        other
+        self.other_connection()
             .execute_batch(&format!(
                 "CREATE TABLE taken (path TEXT);
                  CREATE TRIGGER take BEFORE INSERT ON image WHEN (SELECT count(*) FROM taken) < {count} BEGIN
@@ -152,12 +155,16 @@ fn assert_fifty(site: &Site, outcomes: &[Outcome]) {
     );
 }
 
+fn assert_fifty_in_groups(site: &Site) {
+    let outcomes = site.upload_in_groups(64, 50);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
+    assert_fifty(site, &outcomes);
+}
+
 #[test]
 fn a_group_is_stored_up_to_the_limit() {
     let site = site();
-    let outcomes = site.upload_in_groups(64, 50);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
-    assert_fifty(&site, &outcomes);
+    assert_fifty_in_groups(&site);
 }
 
 #[test]
@@ -178,9 +185,7 @@ fn an_upload_whose_name_is_taken_gets_another() {
 fn a_group_some_of_whose_names_are_taken_is_stored_whole() {
     let site = site();
     site.take_names(2);
-    let outcomes = site.upload_in_groups(64, 50);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
-    assert_fifty(&site, &outcomes);
+    assert_fifty_in_groups(&site);
 }
 
 #[test]
@@ -291,7 +296,7 @@ fn an_upload_that_cannot_be_placed_is_not_counted() {
 #[test]
 fn an_upload_is_refused_when_the_ledger_fails() {
     let site = site();
-    let other = rusqlite::Connection::open(site.directory.path().join("ledger.db")).expect("open");
+    let other = site.other_connection();
     other
         .execute_batch("ALTER TABLE usage RENAME TO elsewhere")
         .expect("broken");

@@ -117,16 +117,16 @@ fn what_is_no_ledger_is_refused_with_its_path() {
     );
 }
 
+fn with_one_reader() -> (tempfile::TempDir, SqliteLedger) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    let ledger = SqliteLedger::open(&path, Durability::Full, 1, NOW).expect("open");
+    (directory, ledger)
+}
+
 #[test]
 fn whoever_waits_for_a_reader_gets_the_one_that_is_given_back() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let ledger = SqliteLedger::open(
-        &directory.path().join("ledger.db"),
-        Durability::Full,
-        1,
-        NOW,
-    )
-    .expect("open");
+    let (_directory, ledger) = with_one_reader();
     let waiting = || lock(&ledger.readers.pool).waiting;
     std::thread::scope(|scope| {
         let readers = ledger.readers.with(|_| {
@@ -145,14 +145,7 @@ fn whoever_waits_for_a_reader_gets_the_one_that_is_given_back() {
 
 #[test]
 fn a_reader_comes_back_from_a_panic() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let ledger = SqliteLedger::open(
-        &directory.path().join("ledger.db"),
-        Durability::Full,
-        1,
-        NOW,
-    )
-    .expect("open");
+    let (_directory, ledger) = with_one_reader();
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         ledger.readers.with(|_| panic!("inside a read"));
     }));
