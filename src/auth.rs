@@ -2,12 +2,9 @@
 
 pub mod attempts;
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::ledger::Account;
 use crate::random::{self, NoRandom};
 
 /// The SHA-256 of a token: all that is kept of it.
@@ -29,11 +26,7 @@ impl Token {
     pub fn random() -> Result<Self, NoRandom> {
         let mut bytes = [0; 16];
         random::fill(&mut bytes)?;
-        let mut text = String::with_capacity(2 * bytes.len());
-        for byte in bytes {
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Self(text))
+        Ok(Self(base16ct::lower::encode_string(&bytes)))
     }
 
     /// A token that was made elsewhere: 16 to 256 visible ASCII characters.
@@ -65,73 +58,62 @@ pub struct UnfitToken {
     length: usize,
 }
 
-/// Whether a request proved to come from the client it names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Decision {
-    /// It did.
-    Granted(Account),
+/// Why credentials are refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InvalidCredentials {
     /// No client has that id.
     UnknownClient,
-    /// The client exists, the token is not one of its.
+    /// The client exists; the token is not one of its valid ones.
     WrongToken,
 }
 
-/// Compares what was sent with every valid token of `account`. An absent account takes the same steps.
-pub fn decide(account: Option<Account>, sent: TokenDigest) -> Decision {
-    let decoy = [TokenDigest([0; 32])];
-    let tokens = account
-        .as_ref()
-        .map_or(&decoy[..], |account| &account.tokens);
-    let matches = tokens.iter().fold(Choice::from(0), |matched, token| {
-        matched | token.0.ct_eq(&sent.0)
-    });
-    match account {
-        None => Decision::UnknownClient,
-        Some(account) if matches.into() => Decision::Granted(account),
-        Some(_) => Decision::WrongToken,
+/// Compares the token of a request with the valid tokens of the client; `None` for an unknown client.
+///
+/// Constant time: an unknown client is compared with a dummy digest.
+pub fn check(
+    valid_tokens: Option<&[TokenDigest]>,
+    sent: TokenDigest,
+) -> Result<(), InvalidCredentials> {
+    let dummy = [TokenDigest([0; 32])];
+    let matches = valid_tokens
+        .unwrap_or(&dummy)
+        .iter()
+        .fold(Choice::from(0), |matched, token| {
+            matched | token.0.ct_eq(&sent.0)
+        });
+    match valid_tokens {
+        None => Err(InvalidCredentials::UnknownClient),
+        Some(_) if matches.into() => Ok(()),
+        Some(_) => Err(InvalidCredentials::WrongToken),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::ClientKey;
-
-    fn account(tokens: &[&str]) -> Account {
-        Account {
-            key: ClientKey(1),
-            plan: "free".to_owned(),
-            disabled: false,
-            tokens: tokens
-                .iter()
-                .map(|token| TokenDigest::of(token.as_bytes()))
-                .collect(),
-            used: 0,
-        }
-    }
 
     #[test]
-    fn any_valid_token_is_granted_and_no_other() {
-        let two = account(&["old", "new"]);
+    fn any_valid_token_is_accepted_and_no_other() {
+        let valid = ["old", "new"].map(|token| TokenDigest::of(token.as_bytes()));
+        let check_text = |token: &str| check(Some(&valid), TokenDigest::of(token.as_bytes()));
         for token in ["old", "new"] {
-            assert_eq!(
-                decide(Some(two.clone()), TokenDigest::of(token.as_bytes())),
-                Decision::Granted(two.clone())
-            );
+            assert_eq!(check_text(token), Ok(()));
         }
         for token in ["", "ol", "older", "OLD"] {
             assert_eq!(
-                decide(Some(two.clone()), TokenDigest::of(token.as_bytes())),
-                Decision::WrongToken,
+                check_text(token),
+                Err(InvalidCredentials::WrongToken),
                 "{token}"
             );
         }
         assert_eq!(
-            decide(Some(account(&[])), TokenDigest::of(b"")),
-            Decision::WrongToken
+            check(Some(&[]), TokenDigest::of(b"")),
+            Err(InvalidCredentials::WrongToken)
         );
-        assert_eq!(decide(None, TokenDigest([0; 32])), Decision::UnknownClient);
+        assert_eq!(
+            check(None, TokenDigest([0; 32])),
+            Err(InvalidCredentials::UnknownClient)
+        );
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::image;
+use crate::image_path::NAME_LENGTHS;
 use crate::plan::Plan;
-use crate::store::path::NAME_LENGTHS;
 
 use plans::{PlanTable, plans_from};
 pub(crate) use values::duration_of;

@@ -10,8 +10,8 @@ use std::io;
 use serde_json::{Value, json};
 
 use crate::image::ImageType;
+use crate::image_path::content_type_of;
 use crate::plan::StoreDuration;
-use crate::store::path::content_type_of;
 
 /// Either way an upload can fail.
 #[derive(Debug)]

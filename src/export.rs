@@ -7,9 +7,9 @@ pub(crate) mod errors;
 pub(crate) mod openapi;
 pub(crate) mod postman;
 
-use crate::api::ROOT;
 use crate::config::Config;
 use crate::plan::{Plan, StoreDuration};
+use crate::routes::ROOT;
 
 /// Who uploads, and for how long images are kept unless the program is told otherwise.
 #[derive(Debug, Clone, Copy)]

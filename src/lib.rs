@@ -35,8 +35,10 @@
 //! The two seams, [`ledger::Ledger`] and [`store::Store`], are where another database or an object store would go; each has a
 //! conformance suite. Everything else is plain functions and values: parsers and policies do no I/O.
 
-pub mod api;
+mod api;
+pub mod app;
 pub mod auth;
+mod authentication;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -47,6 +49,7 @@ pub mod fastcgi;
 pub mod fetch;
 pub mod form;
 pub mod image;
+pub mod image_path;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
@@ -54,9 +57,11 @@ pub mod plan;
 pub mod random;
 pub mod render;
 pub mod response;
+pub mod routes;
 pub mod serve;
 pub mod store;
 pub mod sweep;
+mod trace;
 mod upload;
 pub mod verify;
 mod view;

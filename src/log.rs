@@ -2,12 +2,14 @@
 //!
 //! Values that came from outside are quoted and escaped, so that no request can forge a line.
 
+use std::any::Any;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use time::UtcDateTime;
 
@@ -140,6 +142,24 @@ fn write_whole(mut line: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The message that a panic was raised with.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("a panic without a message")
+}
+
+/// A duration in the log: milliseconds with one decimal.
+pub(crate) struct Milliseconds(pub(crate) Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}", self.0.as_secs_f64() * 1e3)
+    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::api::Stage;
 use crate::ledger::Swept;
+use crate::trace::Stage;
 use process::Process;
 
 /// What sweeps delete.
@@ -56,9 +56,9 @@ struct Outcome {
     stored: &'static str,
 }
 
-/// What is known of the disk and the ledger when metrics are asked for.
+/// Figures of the disk and the ledger, read when the metrics are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Present {
+pub struct Snapshot {
     /// Bytes that may still be written to the docroot.
     pub free_bytes: Option<u64>,
     /// Files that may still be made there; `None` where their number is not limited.
@@ -258,11 +258,11 @@ impl Metrics {
     }
 
     /// All metrics as text.
-    pub fn encode(&self, present: Present) -> String {
-        self.free_bytes.set(present.free_bytes.unwrap_or(0));
-        self.free_files.set(present.free_files.unwrap_or(0));
-        self.last_sweep.set(present.last_sweep.unwrap_or(0));
-        if let Some(swept) = present.swept {
+    pub fn encode(&self, snapshot: Snapshot) -> String {
+        self.free_bytes.set(snapshot.free_bytes.unwrap_or(0));
+        self.free_files.set(snapshot.free_files.unwrap_or(0));
+        self.last_sweep.set(snapshot.last_sweep.unwrap_or(0));
+        if let Some(swept) = snapshot.swept {
             let counts = [
                 swept.expired,
                 swept.abandoned,
@@ -304,7 +304,7 @@ mod tests {
         metrics.connection_began();
         metrics.connection_began();
         metrics.connection_ended();
-        let text = metrics.encode(Present {
+        let text = metrics.encode(Snapshot {
             free_bytes: Some(u64::MAX),
             free_files: Some(17),
             last_sweep: None,

@@ -20,13 +20,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use time::UtcDateTime;
 
-use crate::api::request_id;
+use crate::api;
+use crate::app::App;
 use crate::error::{Fault, Refusal};
 use crate::fastcgi::connection::{Connection, ConnectionError};
 use crate::fastcgi::params::Params;
-use crate::ledger::committer::panic_text;
-use crate::log::Line;
+use crate::log::{Line, panic_text};
 use crate::response::Response;
+use crate::trace::request_id;
 use connections::{Connections, Registered};
 use listener::{Listener, Stream};
 
@@ -73,9 +74,9 @@ pub trait Handler: Send + Sync + 'static {
     fn connection_ended(&self) {}
 }
 
-impl Handler for crate::api::Api {
+impl Handler for App {
     fn answer(&self, params: &Params, body: &mut dyn Read) -> Response {
-        Self::answer(self, params, body)
+        api::answer(self, params, body)
     }
 
     fn connection_began(&self) {

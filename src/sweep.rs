@@ -8,10 +8,10 @@ use std::io;
 
 use time::UtcDateTime;
 
+use crate::image_path::{DayName, ImagePath, class_of};
 use crate::ledger::{Event, Expired, ImageFilter, Ledger, LedgerError, Swept};
 use crate::plan::{DAY_SECONDS, StoreDuration};
 use crate::store::Store;
-use crate::store::path::{DayName, ImagePath, class_of};
 
 /// Expired images of one sync of a directory. Names are random and inodes are not, so that each unlink dirties another block of the
 /// inode table: with a sync for each thousand, most of that table was written again and again, which took as long as all unlinking.

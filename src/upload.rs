@@ -19,19 +19,20 @@ use std::io::{BufReader, Read};
 use serde_json::json;
 use time::UtcDateTime;
 
-use crate::api::identity::{authenticate, plan_of};
-use crate::api::{Api, Stage, Trace};
+use crate::app::App;
+use crate::authentication::{Client, authenticate};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FileName, Form};
 use crate::image::{self, Inspected, Limits, Rejected};
+use crate::image_path::ImagePath;
+use crate::ledger::ClientKey;
 use crate::ledger::committer::{Outcome, Upload};
-use crate::ledger::{Account, ClientKey};
 use crate::plan::{Expiry, NEVER_EXPIRES, Plan, StoreDuration, UrlKind};
 use crate::response::Response;
 use crate::store::Spool;
-use crate::store::path::ImagePath;
+use crate::trace::{Stage, Trace};
 use submission::{Image, Name, Source, Submission};
 
 /// Bytes of a download that the image check reads at once.
@@ -58,7 +59,7 @@ impl Receipt {
 }
 
 /// A client that may upload, with what it asked for.
-struct Grant<'a> {
+struct Authorized<'a> {
     client: ClientKey,
     plan: &'a Plan,
     duration: StoreDuration,
@@ -66,86 +67,73 @@ struct Grant<'a> {
 
 /// Takes one upload: reads `body`, stores the image, and says where it is.
 pub(crate) fn upload(
-    api: &Api,
+    app: &App,
     params: &Params,
     body: &mut dyn Read,
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
     trace.stages.enter(Stage::Form);
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
-    let (submission, grant) = receive(api, form, params, trace)?;
+    let (submission, authorized) = receive(app, form, params, trace)?;
     let (spool, inspected) = match submission.source()? {
-        Source::File(image) => file(image, grant.plan)?,
+        Source::File(image) => file(image, authorized.plan)?,
         Source::Url(url) => {
-            let mut spool = fetch(api, &url, grant.plan, trace)?;
+            let mut spool = fetch(app, &url, authorized.plan, trace)?;
             trace.stages.enter(Stage::Image);
-            let inspected = inspect(api, &mut spool)?;
+            let inspected = inspect(app, &mut spool)?;
             (spool, inspected)
         }
     };
-    commit(api, &grant, spool, inspected, trace)
+    commit(app, &authorized, spool, inspected, trace)
 }
 
 /// Reads the form to its end. The client is judged as soon as it is known, so that a refused one is not read any further.
 fn receive<'a, R: Read>(
-    api: &'a Api,
+    app: &'a App,
     mut form: Form<R>,
     params: &Params,
     trace: &mut Trace,
-) -> Result<(Submission, Grant<'a>), Error> {
+) -> Result<(Submission, Authorized<'a>), Error> {
     let mut submission = Submission::default();
-    let mut grant = None;
+    let mut authorized = None;
     while let Some(field) = form.next_field()? {
         match Name::of(&field) {
             Some(Name::Image) => {
-                let limit = grant
+                let limit = authorized
                     .as_ref()
-                    .map_or(api.config.largest_file(), |grant: &Grant<'_>| {
-                        grant.plan.max_file_size
+                    .map_or(app.config.largest_file(), |authorized: &Authorized<'_>| {
+                        authorized.plan.max_file_size
                     });
                 let named = field.file_name == FileName::Given;
-                let image = incoming::receive(api, &mut form, named, limit)?;
+                let image = incoming::receive(app, &mut form, named, limit)?;
                 submission.set_image(image)?;
             }
             Some(name) => submission.read(name, &mut form)?,
             None => {}
         }
-        if grant.is_none() && submission.names_a_client() {
-            grant = Some(authorize(api, &submission, params, trace)?);
+        if authorized.is_none() && submission.names_a_client() {
+            authorized = Some(authorize(app, &submission, params, trace)?);
             trace.stages.enter(Stage::Form);
         }
     }
-    let grant = match grant {
-        Some(grant) => grant,
-        None => authorize(api, &submission, params, trace)?,
+    let authorized = match authorized {
+        Some(authorized) => authorized,
+        None => authorize(app, &submission, params, trace)?,
     };
-    Ok((submission, grant))
+    Ok((submission, authorized))
 }
 
-/// Who uploads, and whether they may.
+/// Authenticates the client and checks what the fields ask for: duration and quota.
 fn authorize<'a>(
-    api: &'a Api,
+    app: &'a App,
     submission: &Submission,
     params: &Params,
     trace: &mut Trace,
-) -> Result<Grant<'a>, Error> {
+) -> Result<Authorized<'a>, Error> {
     trace.stages.enter(Stage::Auth);
-    let claim = submission.claim()?;
-    let now = (api.clock)();
-    let account = authenticate(api, claim.client_id, claim.client_token, params, now, trace)?;
-    grant(api, &account, claim.store_duration, now, trace)
-}
-
-/// What an authenticated client may do today.
-fn grant<'a>(
-    api: &'a Api,
-    account: &Account,
-    store_duration: &[u8],
-    now: UtcDateTime,
-    trace: &mut Trace,
-) -> Result<Grant<'a>, Error> {
-    let plan = plan_of(api, account, now, trace)?;
-    let quota = plan.quota(account.used, now.date());
+    let (credentials, store_duration) = submission.required()?;
+    let now = (app.clock)();
+    let Client { account, plan } = authenticate(app, credentials, params, now, trace)?;
     let duration = str::from_utf8(store_duration)
         .ok()
         .and_then(|code| code.parse().ok())
@@ -153,10 +141,11 @@ fn grant<'a>(
         .ok_or_else(|| Refusal::InvalidDuration {
             allowed: plan.durations.clone(),
         })?;
+    let quota = plan.quota(account.used, now.date());
     if quota.is_exhausted() {
-        return Err(exhausted(quota.resets_at, (api.clock)()).into());
+        return Err(exhausted(quota.resets_at, now).into());
     }
-    Ok(Grant {
+    Ok(Authorized {
         client: account.key,
         plan,
         duration,
@@ -186,11 +175,11 @@ const fn too_large(max_size: u64) -> Refusal {
 }
 
 /// Downloads `image_url` into the spool.
-fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool, Error> {
+fn fetch(app: &App, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool, Error> {
     trace.stages.enter(Stage::Fetch);
-    api.check_free_space()?;
-    let mut spool = api.store.spool().map_err(Fault::saving)?;
-    match api.fetcher.download(url, plan.max_file_size, &mut spool) {
+    app.check_free_space()?;
+    let mut spool = app.store.spool().map_err(Fault::saving)?;
+    match app.fetcher.download(url, plan.max_file_size, &mut spool) {
         Ok(_) => Ok(spool),
         Err(FetchError::TooLarge) => Err(too_large(plan.max_file_size).into()),
         Err(FetchError::Busy) => Err(Refusal::ServerBusy.into()),
@@ -203,8 +192,8 @@ fn fetch(api: &Api, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
 }
 
 /// What the bytes of a download are.
-fn inspect(api: &Api, spool: &mut Spool) -> Result<Inspected, Error> {
-    let limits = api.config.images;
+fn inspect(app: &App, spool: &mut Spool) -> Result<Inspected, Error> {
+    let limits = app.config.images;
     let bytes = spool.rewound().map_err(Fault::SaveImage)?;
     image::inspect(
         &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
@@ -227,20 +216,20 @@ fn rejection(rejected: Rejected, limits: Limits) -> Error {
 
 /// Stores the image: when this returns, it is on disk and served.
 fn commit(
-    api: &Api,
-    grant: &Grant<'_>,
+    app: &App,
+    authorized: &Authorized<'_>,
     spool: Spool,
     inspected: Inspected,
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
     let size = spool.size();
     trace.stages.enter(Stage::Sync);
-    let mut begun = api.committer.begin(Upload {
+    let mut begun = app.committer.begin(Upload {
         spool,
         inspected,
-        client: grant.client,
-        daily_limit: grant.plan.daily_uploads,
-        duration: grant.duration,
+        client: authorized.client,
+        daily_limit: authorized.plan.daily_uploads,
+        duration: authorized.duration,
     })?;
     begun.seal();
     trace.stages.enter(Stage::Commit);
@@ -251,16 +240,16 @@ fn commit(
             used,
             at,
         } => {
-            trace.quota = Some(grant.plan.quota(used, at.date()));
+            trace.quota = Some(authorized.plan.quota(used, at.date()));
             trace.size = Some(size);
             trace.path = Some(path.to_string());
             Ok(Receipt {
-                url: url_of(&path, grant.plan, api.config.site.public_url()),
+                url: url_of(&path, authorized.plan, app.config.site.public_url()),
                 expiry,
             })
         }
         Outcome::Exhausted { used, at } => {
-            let quota = grant.plan.quota(used, at.date());
+            let quota = authorized.plan.quota(used, at.date());
             trace.quota = Some(quota);
             Err(exhausted(quota.resets_at, at).into())
         }

@@ -10,9 +10,9 @@ use std::io::{self, BufReader};
 use time::UtcDateTime;
 
 use crate::image;
+use crate::image_path::{ImagePath, directories};
 use crate::ledger::{FoundImage, ImageFilter, ImageRow, Ledger, LedgerError};
 use crate::plan::{Expiry, StoreDuration};
-use crate::store::path::{ImagePath, directories};
 use crate::store::{Store, Stored};
 use crate::sweep::MISSING_AFTER;
 

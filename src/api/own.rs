@@ -1,110 +1,53 @@
-//! The calls by which a client sees and deletes what is its own: `usage` and `images`.
+//! The calls by which a client sees and deletes its own images: `usage` and `images`.
 //!
-//! Credentials come in the headers `X-Client-Id` and `X-Client-Token`, never in the query, which ends up in logs. What belongs to
-//! another client is answered like what does not exist. Ids can be given again after a client was removed, so ownership goes by key.
+//! Credentials come in the headers `X-Client-Id` and `X-Client-Token`, never in the query, which access logs record. Another client's
+//! image is answered like one that does not exist. An id can be given again after a client was removed, so ownership goes by key.
 
 use serde_json::{Value, json};
 use time::macros::format_description;
 use time::{Date, UtcDateTime};
 
-use super::identity::{authenticate, plan_of};
-use super::{Api, READ_METHODS, Trace, rfc3339};
+use crate::app::App;
+use crate::authentication::{Client, Credentials, authenticate};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
+use crate::image_path::{DayName, ImagePath, class_of};
 use crate::ledger::{Account, ImageFilter, ImageRow};
-use crate::plan::{Expiry, NEVER_EXPIRES, Plan, StoreDuration};
+use crate::plan::{Expiry, NEVER_EXPIRES, StoreDuration};
 use crate::response::Response;
-use crate::store::path::{DayName, ImagePath, class_of};
-
-/// The methods of one image.
-pub(crate) const IMAGE_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
-
-/// Images of one page, unless the client asks for another number.
-pub(crate) const PAGE: u32 = 100;
-
-/// The most images of one page.
-pub(crate) const MAX_PAGE: u32 = 1_000;
+use crate::routes::{MAX_PAGE, PAGE};
+use crate::trace::Trace;
 
 /// Rows that are read from the ledger at once.
 const BATCH: u32 = 1_000;
 
-/// A call of this kind.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Call {
-    Usage,
-    Images,
-    Image(ImagePath),
-}
-
-impl Call {
-    /// The call that the path below `/image/v2` names.
-    pub(super) fn of(path: &[u8]) -> Option<Self> {
-        match path {
-            b"/usage" => Some(Self::Usage),
-            b"/images" => Some(Self::Images),
-            _ => {
-                let path = path.strip_prefix(b"/images/")?;
-                str::from_utf8(path).ok()?.parse().ok().map(Self::Image)
-            }
-        }
-    }
-
-    const fn methods(&self) -> &'static str {
-        match self {
-            Self::Usage | Self::Images => READ_METHODS,
-            Self::Image(_) => IMAGE_METHODS,
-        }
-    }
-}
-
-/// Answers a call.
-pub(super) fn answer(
-    api: &Api,
-    call: &Call,
-    method: &[u8],
+/// The client that the headers of the request name.
+fn client<'a>(
+    app: &'a App,
     params: &Params,
+    now: UtcDateTime,
     trace: &mut Trace,
-) -> Result<Response, Error> {
-    let deletes = match (method, call) {
-        (b"OPTIONS", _) => return Ok(Response::preflight(call.methods())),
-        (b"GET" | b"HEAD", _) => false,
-        (b"DELETE", Call::Image(_)) => true,
-        _ => {
-            return Err(Refusal::MethodNotAllowed {
-                allow: call.methods(),
-            }
-            .into());
-        }
-    };
+) -> Result<Client<'a>, Error> {
     let header = |name| params.get(name).filter(|value| !value.is_empty());
-    let (Some(id), Some(token)) = (header("HTTP_X_CLIENT_ID"), header("HTTP_X_CLIENT_TOKEN"))
+    let (Some(client_id), Some(client_token)) =
+        (header("HTTP_X_CLIENT_ID"), header("HTTP_X_CLIENT_TOKEN"))
     else {
         return Err(Refusal::MissingParameters.into());
     };
-    let now = (api.clock)();
-    let account = authenticate(api, id, token, params, now, trace)?;
-    let plan = plan_of(api, &account, now, trace)?;
-    let body = match call {
-        Call::Usage => usage(api, &account, plan, now)?,
-        Call::Images => images(api, &account, params, now)?,
-        Call::Image(path) => {
-            let row = own_image(api, &account, path)?;
-            if deletes {
-                trace.path = Some(path.to_string());
-                delete(api, &row)?
-            } else {
-                describe(api, &row)
-            }
-        }
+    let credentials = Credentials {
+        client_id,
+        client_token,
     };
-    Ok(Response::json(200, body))
+    authenticate(app, credentials, params, now, trace)
 }
 
-/// What the client has stored today and this month, and what its plan allows.
-fn usage(api: &Api, account: &Account, plan: &Plan, now: UtcDateTime) -> Result<Value, Error> {
+/// `GET /usage`: what the client has stored today and this month, and what its plan allows.
+pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Response, Error> {
+    let now = (app.clock)();
+    let Client { account, plan } = client(app, params, now, trace)?;
     let today = now.date();
     let month = today.replace_day(1).unwrap_or(today);
-    let days = api
+    let days = app
         .ledger
         .usage_of(account.key, month)
         .map_err(Fault::from)?;
@@ -114,25 +57,30 @@ fn usage(api: &Api, account: &Account, plan: &Plan, now: UtcDateTime) -> Result<
         .map(|row| row.bytes)
         .sum::<u64>();
     let quota = plan.quota(account.used, today);
-    Ok(json!({
-        "plan": plan.to_json(),
-        "today": {
-            "day": today.to_string(),
-            "uploads": account.used,
-            "bytes": today_bytes,
-            "remaining": quota.remaining(),
-            "resets_at": quota.resets_at,
-        },
-        "month": {
-            "since": month.to_string(),
-            "uploads": days.iter().map(|row| u64::from(row.uploads)).sum::<u64>(),
-            "bytes": days.iter().map(|row| row.bytes).sum::<u64>(),
-        },
-    }))
+    Ok(Response::json(
+        200,
+        json!({
+            "plan": plan.to_json(),
+            "today": {
+                "day": today.to_string(),
+                "uploads": account.used,
+                "bytes": today_bytes,
+                "remaining": quota.remaining(),
+                "resets_at": quota.resets_at,
+            },
+            "month": {
+                "since": month.to_string(),
+                "uploads": days.iter().map(|row| u64::from(row.uploads)).sum::<u64>(),
+                "bytes": days.iter().map(|row| row.bytes).sum::<u64>(),
+            },
+        }),
+    ))
 }
 
-/// A page of the client's images of one day. A day's directories are all that is read, so the cost does not grow with the years.
-fn images(api: &Api, account: &Account, params: &Params, now: UtcDateTime) -> Result<Value, Error> {
+/// `GET /images`: a page of the client's images of one day.
+pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Response, Error> {
+    let now = (app.clock)();
+    let Client { account, .. } = client(app, params, now, trace)?;
     let query = Query::read(params.get("QUERY_STRING").unwrap_or_default(), now.date())?;
     let mut rows = Vec::new();
     // One more than the page says whether there is another.
@@ -146,7 +94,7 @@ fn images(api: &Api, account: &Account, params: &Params, now: UtcDateTime) -> Re
             ..ImageFilter::default()
         };
         while rows.len() < wanted {
-            let batch = api.ledger.images(&filter).map_err(Fault::from)?;
+            let batch = app.ledger.images(&filter).map_err(Fault::from)?;
             let last = batch.last().map(|row| row.path.clone());
             // The name of a directory has no year, and one letter pair stands for two months.
             rows.extend(
@@ -163,11 +111,14 @@ fn images(api: &Api, account: &Account, params: &Params, now: UtcDateTime) -> Re
     let more = rows.len() >= wanted;
     rows.truncate(query.limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.path.as_str());
-    Ok(json!({
-        "day": query.day.to_string(),
-        "images": rows.iter().map(|row| describe(api, row)).collect::<Vec<_>>(),
-        "next": next,
-    }))
+    Ok(Response::json(
+        200,
+        json!({
+            "day": query.day.to_string(),
+            "images": rows.iter().map(|row| describe(app, row)).collect::<Vec<_>>(),
+            "next": next,
+        }),
+    ))
 }
 
 /// The directories of a day in the order of their paths.
@@ -230,27 +181,55 @@ impl Query {
     }
 }
 
-/// The image, if it is the client's.
-fn own_image(api: &Api, account: &Account, path: &ImagePath) -> Result<ImageRow, Error> {
-    let row = api.ledger.image(path).map_err(Fault::from)?;
-    row.filter(|row| row.owner == account.key)
-        .ok_or_else(|| Refusal::NotFound.into())
+/// `GET /images/<path>`.
+pub(super) fn show(
+    app: &App,
+    path: &ImagePath,
+    params: &Params,
+    trace: &mut Trace,
+) -> Result<Response, Error> {
+    let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
+    let row = own_image(app, &account, path)?;
+    Ok(Response::json(200, describe(app, &row)))
 }
 
-/// Deletes an image: the file goes before the row, because a row without a file is found by the sweep. No quota is given back.
-fn delete(api: &Api, row: &ImageRow) -> Result<Value, Error> {
+/// `DELETE /images/<path>`. The file is deleted before the row, because the sweep finds a row without a file. Quota is not refunded.
+pub(super) fn delete(
+    app: &App,
+    path: &ImagePath,
+    params: &Params,
+    trace: &mut Trace,
+) -> Result<Response, Error> {
+    let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
+    let row = own_image(app, &account, path)?;
+    trace.path = Some(path.to_string());
     let paths = std::slice::from_ref(&row.path);
-    for outcome in api.store.delete(paths) {
+    for outcome in app.store.delete(paths) {
         outcome.map_err(|error| {
             Fault::Internal(format!("{} could not be deleted: {error}", row.path))
         })?;
     }
-    api.ledger.forget(paths).map_err(Fault::from)?;
-    Ok(json!({ "status": "success", "deleted": row.path.as_str() }))
+    app.ledger.forget(paths).map_err(Fault::from)?;
+    let deleted = json!({ "status": "success", "deleted": row.path.as_str() });
+    Ok(Response::json(200, deleted))
 }
 
-fn describe(api: &Api, row: &ImageRow) -> Value {
-    let public_url = api.config.site.public_url();
+/// The image; `NotFound` for one of another client.
+fn own_image(app: &App, account: &Account, path: &ImagePath) -> Result<ImageRow, Error> {
+    let row = app.ledger.image(path).map_err(Fault::from)?;
+    row.filter(|row| row.owner == account.key)
+        .ok_or_else(|| Refusal::NotFound.into())
+}
+
+pub(super) fn rfc3339(seconds: i64) -> Option<String> {
+    let instant = UtcDateTime::from_unix_timestamp(seconds).ok()?;
+    instant
+        .format(&time::format_description::well_known::Rfc3339)
+        .ok()
+}
+
+fn describe(app: &App, row: &ImageRow) -> Value {
+    let public_url = app.config.site.public_url();
     let expires_at = row.expires_at.map_or_else(
         || NEVER_EXPIRES.to_owned(),
         |instant| {
@@ -275,28 +254,6 @@ mod tests {
     use time::macros::date;
 
     const TODAY: Date = date!(2026 - 04 - 05);
-
-    #[test]
-    fn a_call_is_named_by_its_path() {
-        assert_eq!(Call::of(b"/usage"), Some(Call::Usage));
-        assert_eq!(Call::of(b"/images"), Some(Call::Images));
-        let path = "mm/ju28/AbCdEf.webp".parse().expect("a path");
-        assert_eq!(
-            Call::of(b"/images/mm/ju28/AbCdEf.webp"),
-            Some(Call::Image(path))
-        );
-        for none in [
-            &b"/"[..],
-            b"/usage/",
-            b"/images/",
-            b"/images/../p",
-            b"/images/d/ap5/AbCdEf.php",
-            b"/images/d/ap5/AbCdEf.png/",
-            b"/images/\xff",
-        ] {
-            assert_eq!(Call::of(none), None, "{none:?}");
-        }
-    }
 
     #[test]
     fn a_query_is_read_or_refused_by_its_parameter() {

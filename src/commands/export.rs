@@ -9,7 +9,7 @@ use time::UtcDateTime;
 
 use super::client::{end_of_old_tokens, found, read_token, say_when_old_tokens_end};
 use super::{Failure, print};
-use crate::auth::{self, Decision, Token};
+use crate::auth::{self, Token};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
 use crate::export::{Sender, clients, postman};
@@ -38,7 +38,7 @@ pub(super) fn export(
         rotate(ledger, arguments, now)?
     } else {
         let token = ask_token(arguments)?;
-        verify(id, account, &token)?;
+        verify(id, &account, &token)?;
         token
     };
     let sender = Sender {
@@ -129,14 +129,13 @@ fn ask_token(arguments: &ExportArguments) -> Result<Token, Failure> {
     Token::import(text.trim()).map_err(Failure::failed)
 }
 
-fn verify(id: &str, account: Account, token: &Token) -> Result<(), Failure> {
-    match auth::decide(Some(account), token.digest()) {
-        Decision::Granted(_) => Ok(()),
-        Decision::UnknownClient | Decision::WrongToken => Err(Failure::failed(format!(
+fn verify(id: &str, account: &Account, token: &Token) -> Result<(), Failure> {
+    auth::check(Some(&account.tokens), token.digest()).map_err(|_| {
+        Failure::failed(format!(
             "that is not the token of {id}, or no longer: the ledger keeps digests only and cannot tell which it is. `--rotate` gives the \
              client a new token and exports that; the old one then ends"
-        ))),
-    }
+        ))
+    })
 }
 
 /// A file that only its owner can read. Until it is whole it has another name, and unless it is written it leaves nothing behind.

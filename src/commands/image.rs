@@ -9,9 +9,9 @@ use super::{
 };
 use crate::cli::ImageCommand;
 use crate::config::Config;
+use crate::image_path::ImagePath;
 use crate::ledger::{ImageFilter, ImageRow, Ledger};
 use crate::store::Store;
-use crate::store::path::ImagePath;
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
     let ledger = open_existing_ledger(config)?;

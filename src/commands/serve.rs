@@ -14,7 +14,7 @@ use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
 use super::{Failure, open_docroot, open_ledger, read_config};
-use crate::api::Api;
+use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
 use crate::config::{Config, Listen};
@@ -41,14 +41,14 @@ pub(super) fn cgi() -> Result<(), Failure> {
     let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
     let config = read_config(Path::new(&path))?;
     open_log(&config, None)?;
-    let api = open_api(config, 1)?;
+    let app = open_app(config, 1)?;
     let environment: Vec<_> = std::env::vars_os().collect();
     let pairs = environment
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let params = Params::from_pairs(pairs).map_err(Failure::failed)?;
     Ok(serve_cgi(
-        &api,
+        &app,
         &params,
         io::stdin().lock(),
         io::stdout().lock(),
@@ -68,15 +68,15 @@ pub(super) fn serve(
     }
     let max_connections = config.server.max_connections;
     let configured = config.server.listen.clone();
-    let api = Arc::new(open_api(config, LEDGER_READERS)?);
+    let app = Arc::new(open_app(config, LEDGER_READERS)?);
     let listener = open_listener(listen, &configured)?;
-    let group_commit = ["no", "yes"][usize::from(api.store.can_seal_together())];
+    let group_commit = ["no", "yes"][usize::from(app.store.can_seal_together())];
     event("listening")
         .field("address", listener.describe())
         .field("pid", std::process::id())
         .field("group_commit", group_commit)
         .write();
-    serve_listener(&listener, max_connections, api, &stop)?;
+    serve_listener(&listener, max_connections, app, &stop)?;
     event("stopped").write();
     Ok(())
 }
@@ -123,7 +123,7 @@ fn open_listener(named: Option<&Listen>, configured: &Listen) -> Result<Listener
 }
 
 /// Opens everything that a request needs.
-fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
+fn open_app(config: Config, readers: usize) -> Result<App, Failure> {
     // Images are read by nginx, whoever's umask this process inherited.
     rustix::process::umask(Mode::from_bits_truncate(0o022));
     let ledger = Arc::new(open_ledger(&config, readers)?);
@@ -146,7 +146,7 @@ fn open_api(config: Config, readers: usize) -> Result<Api, Failure> {
             .write();
     }
     let attempts = FailedAttempts::new(config.limits.failed_attempts_per_minute, Instant::now());
-    Ok(Api {
+    Ok(App {
         config,
         ledger,
         store,

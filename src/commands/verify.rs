@@ -11,7 +11,7 @@ use super::{
     Failure, open_existing_docroot, open_existing_ledger, open_operators_ledger, unwritten,
 };
 use crate::config::Config;
-use crate::store::path::DIRECTORIES;
+use crate::image_path::DIRECTORIES;
 use crate::verify::{Difference, Finding, Report, Verification, VerifyError};
 
 pub(super) fn verify(

@@ -10,9 +10,9 @@ mod replies;
 use serde_json::{Map, Value, json};
 
 use super::{Sender, host, plans_by_size};
-use crate::api::ROOT;
 use crate::config::{ByteSize, Config};
 use crate::plan::{Plan, UrlKind};
+use crate::routes::ROOT;
 
 /// The document.
 pub(crate) fn document(config: &Config, sender: Sender<'_>) -> Value {

@@ -7,11 +7,11 @@
 use serde_json::{Value, json};
 
 use super::{Sender, endpoint, host};
-use crate::api::ROOT;
 use crate::config::Config;
 use crate::error::Refusal;
 use crate::image::ImageType;
-use crate::store::path::content_type_of;
+use crate::image_path::content_type_of;
+use crate::routes::ROOT;
 
 const FIELDS: [(&str, &str); 3] = [
     ("client_id", "{{client_id}}"),

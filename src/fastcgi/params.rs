@@ -1,5 +1,6 @@
 //! Name-value pairs: the parameters of a request (FastCGI Specification 1.0, section 3.4).
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 /// The most bytes that the parameters of one request may take, names, values and lengths together.
@@ -73,6 +74,11 @@ impl Params {
         self.pairs
             .iter()
             .map(|(name, value)| (&self.bytes[name.clone()], &self.bytes[value.clone()]))
+    }
+
+    /// The client's address as the web server saw it (`REMOTE_ADDR`, RFC 3875, section 4.1.8); `None` where it passes none.
+    pub fn remote_addr(&self) -> Option<IpAddr> {
+        str::from_utf8(self.get("REMOTE_ADDR")?).ok()?.parse().ok()
     }
 
     /// The length of the body that is announced: `CONTENT_LENGTH`, 0 where it is absent or empty; `None` if it is not a number.

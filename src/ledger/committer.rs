@@ -20,7 +20,6 @@ mod batches;
 mod group;
 mod recorder;
 
-use std::any::Any;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -32,9 +31,9 @@ use self::recorder::{Entry, Recorded, Recorder, Ticket};
 use super::{ClientKey, Ledger, LedgerError};
 use crate::error::Fault;
 use crate::image::Inspected;
+use crate::image_path::ImagePath;
 use crate::log::Line;
 use crate::plan::{Expiry, StoreDuration};
-use crate::store::path::ImagePath;
 use crate::store::{PublishError, Spool, Store};
 
 /// How many random names are tried. With ten characters even the second is needed less than once in 10¹⁵ uploads.
@@ -301,15 +300,6 @@ impl From<LedgerError> for Fault {
             _ => Self::Internal(error.to_string()),
         }
     }
-}
-
-/// The message that a panic was raised with.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("a panic without a message")
 }
 
 #[cfg(test)]

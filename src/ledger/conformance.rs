@@ -10,8 +10,8 @@ use time::{Duration, UtcDateTime};
 use super::{ClientKey, Event, FoundImage, ImageFilter, Ledger, NewImage, Swept, Verdict};
 use crate::auth::TokenDigest;
 use crate::image::ImageType;
+use crate::image_path::ImagePath;
 use crate::plan::StoreDuration;
-use crate::store::path::ImagePath;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 

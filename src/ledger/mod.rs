@@ -11,8 +11,8 @@ use std::fmt;
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
+use crate::image_path::ImagePath;
 use crate::plan::DAY_SECONDS;
-use crate::store::path::ImagePath;
 
 /// A client inside the ledger. Ids can be given again after a client was removed, keys never are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
-use crate::store::path::ImagePath;
+use crate::image_path::ImagePath;
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

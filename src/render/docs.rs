@@ -8,8 +8,8 @@ use super::template::Template;
 use crate::config::{ByteSize, Config};
 use crate::export::errors::documented;
 use crate::image::ImageType;
+use crate::image_path::content_type_of;
 use crate::plan::{Plan, StoreDuration, UrlKind};
-use crate::store::path::content_type_of;
 use crate::view::format_name;
 
 /// Seconds that a client waits longer than the service itself does for a download.

@@ -8,8 +8,8 @@ use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::image::ImageType;
+use crate::image_path::{DayName, NAME_LENGTHS, class_of, extension_of};
 use crate::plan::StoreDuration;
-use crate::store::path::{DayName, NAME_LENGTHS, class_of, extension_of};
 
 /// Bytes of a form besides its file: fields, part headers and boundaries.
 const FORM_OVERHEAD: u64 = 64 << 10;
@@ -152,7 +152,7 @@ const fn is_limited(config: &Config) -> bool {
 }
 
 /// The regular expression of the image paths of the durations that `wanted` picks, for the inside of a quoted nginx string. It
-/// accepts what [`crate::store::path::ImagePath`] reads, and captures nothing.
+/// accepts what [`crate::image_path::ImagePath`] reads, and captures nothing.
 fn image_pattern(wanted: impl Fn(StoreDuration) -> bool) -> Escaped {
     let classes: Vec<_> = StoreDuration::ALL
         .into_iter()

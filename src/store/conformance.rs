@@ -7,9 +7,9 @@ use std::thread;
 use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
-use super::path::ImagePath;
 use super::{Publication, PublishError, Spool, Store};
 use crate::image::ImageType;
+use crate::image_path::ImagePath;
 use crate::plan::StoreDuration;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);

@@ -19,9 +19,9 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::path::{DayName, IMAGE_ROOT, ImagePath, class_of};
 use super::{Publication, PublishError, Spool, Store, Stored, copy_of};
 use crate::config::Durability;
+use crate::image_path::{DayName, IMAGE_ROOT, ImagePath, class_of};
 use crate::plan::{Expiry, StoreDuration};
 use group_sync::GroupSync;
 

@@ -4,7 +4,6 @@
 //! [`Spool`], sealed, and published under its name; nothing is ever visible in part.
 
 pub mod docroot;
-pub mod path;
 mod spool;
 
 use std::fmt;
@@ -12,7 +11,7 @@ use std::io::{self, Read};
 
 use crate::plan::Expiry;
 
-use path::ImagePath;
+use crate::image_path::ImagePath;
 pub use spool::Spool;
 
 /// Why an upload was not published.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::submission::Image;
 use super::{rejection, too_large};
-use crate::api::Api;
+use crate::app::App;
 use crate::error::{Error, Fault, Refusal};
 use crate::form::{Form, FormError};
 use crate::image;
@@ -14,13 +14,13 @@ use crate::store::Spool;
 /// Writes the file of the form to the spool, at most `limit` bytes of it, and inspects it; reads it to its end in any case. What goes
 /// wrong is kept until it is its turn in the order of refusals. `named` is whether it has a file name.
 pub(super) fn receive<R: Read>(
-    api: &Api,
+    app: &App,
     form: &mut Form<R>,
     named: bool,
     limit: u64,
 ) -> Result<Image, Error> {
     let mut incoming = Incoming {
-        api,
+        app,
         form,
         limit,
         piece: 0..0,
@@ -28,7 +28,7 @@ pub(super) fn receive<R: Read>(
         kept: Kept::Nothing,
         broken: None,
     };
-    let verdict = image::inspect(&mut incoming, api.config.images);
+    let verdict = image::inspect(&mut incoming, app.config.images);
     if verdict.is_err() {
         // Nothing of it will be stored, so the rest needs no place.
         incoming.let_go();
@@ -45,7 +45,7 @@ pub(super) fn receive<R: Read>(
         (Kept::Nothing, _) if !named => return Ok(Image::Absent),
         (Kept::Nothing, _) => Err(Refusal::InvalidFileType.into()),
         (Kept::Failed(fault), _) => Err(fault.into()),
-        (_, Err(rejected)) => Err(rejection(rejected, api.config.images)),
+        (_, Err(rejected)) => Err(rejection(rejected, app.config.images)),
         (Kept::Spooled(spool), Ok(inspected)) => Ok((spool, inspected)),
         (Kept::Dropped, Ok(_)) => Err(too_large(limit).into()),
     };
@@ -67,7 +67,7 @@ enum Kept {
 
 /// The value of the form's present field as a reader. Every byte that is read from it has been written to the spool.
 struct Incoming<'a, R> {
-    api: &'a Api,
+    app: &'a App,
     form: &'a mut Form<R>,
     limit: u64,
     /// What the reader has not taken yet of the piece that came last.
@@ -101,9 +101,9 @@ impl<R: Read> Incoming<'_, R> {
         self.size += piece.len() as u64;
         if matches!(self.kept, Kept::Nothing) {
             let spool = self
-                .api
+                .app
                 .check_free_space()
-                .and_then(|()| self.api.store.spool().map_err(Fault::saving));
+                .and_then(|()| self.app.store.spool().map_err(Fault::saving));
             self.kept = spool.map_or_else(Kept::Failed, Kept::Spooled);
         }
         if self.size > self.limit {

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use crate::authentication::Credentials;
 use crate::error::{Error, Fault, Refusal};
 use crate::fetch::url::MAX_URL;
 use crate::form::{Field, Form, FormError};
@@ -55,14 +56,6 @@ pub(super) enum Source {
     Url(Vec<u8>),
 }
 
-/// Who the client says it is, and what it asks for. None of them is empty.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Claim<'a> {
-    pub(super) client_id: &'a [u8],
-    pub(super) client_token: &'a [u8],
-    pub(super) store_duration: &'a [u8],
-}
-
 /// The fields that have come so far.
 #[derive(Debug, Default)]
 pub(super) struct Submission {
@@ -100,21 +93,17 @@ impl Submission {
         self.client_id.is_some() && self.client_token.is_some() && self.store_duration.is_some()
     }
 
-    pub(super) fn claim(&self) -> Result<Claim<'_>, Refusal> {
-        let given =
-            |value: &'_ Option<Vec<u8>>| value.as_deref().is_some_and(|value| !value.is_empty());
-        match (&self.client_id, &self.client_token, &self.store_duration) {
-            (Some(client_id), Some(client_token), Some(store_duration))
-                if [&self.client_id, &self.client_token, &self.store_duration]
-                    .into_iter()
-                    .all(given) =>
-            {
-                Ok(Claim {
+    /// The credentials and the duration.
+    pub(super) fn required(&self) -> Result<(Credentials<'_>, &[u8]), Refusal> {
+        let given = |value| Option::as_deref(value).filter(|value: &&[u8]| !value.is_empty());
+        match [&self.client_id, &self.client_token, &self.store_duration].map(given) {
+            [Some(client_id), Some(client_token), Some(store_duration)] => Ok((
+                Credentials {
                     client_id,
                     client_token,
-                    store_duration,
-                })
-            }
+                },
+                store_duration,
+            )),
             _ => Err(Refusal::MissingParameters),
         }
     }

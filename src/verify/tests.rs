@@ -134,7 +134,7 @@ fn a_site_that_is_whole_has_no_differences() {
     assert_eq!(findings, []);
     assert_eq!((report.images, report.remaining()), (12, 0));
     assert_eq!(report.bytes, 12 * PNG.len() as u64);
-    assert_eq!(report.directories, crate::store::path::DIRECTORIES);
+    assert_eq!(report.directories, crate::image_path::DIRECTORIES);
     assert_eq!(site.ledger.account(RECOVERED, site.now), Ok(None));
 }
 

@@ -10,9 +10,9 @@ use crate::config::Config;
 use crate::doctor::access::{Step, Way};
 use crate::doctor::facts::{Place, Places, Room, Seen};
 use crate::doctor::mounts::mount_of;
+use crate::image_path::{IMAGE_ROOT, class_of};
 use crate::plan::StoreDuration;
 use crate::store::docroot::SPOOL;
-use crate::store::path::{IMAGE_ROOT, class_of};
 
 pub(super) fn look(config: &Config) -> Places {
     let docroot = &config.storage.docroot;

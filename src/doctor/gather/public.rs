@@ -8,8 +8,8 @@ use std::time::Duration;
 use ureq::Agent;
 use ureq::config::Config;
 
-use crate::api::ROOT;
 use crate::doctor::facts::{Answer, Public, Seen};
+use crate::routes::ROOT;
 
 /// How long one reply may take in all.
 const PATIENCE: Duration = Duration::from_secs(5);

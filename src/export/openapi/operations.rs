@@ -4,15 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::named;
 use super::replies::{self, Call, header_references};
-use crate::api::READ_METHODS;
 use crate::config::Config;
 use crate::export::{Sender, plans_by_size};
 use crate::fetch::url::MAX_URL;
 use crate::form::MAX_FIELDS;
 use crate::image::ImageType;
+use crate::image_path::content_type_of;
 use crate::metrics;
 use crate::plan::{NEVER_EXPIRES, StoreDuration};
-use crate::store::path::content_type_of;
+use crate::routes::READ_METHODS;
 
 /// `POST /image/v2/`, and what a browser asks before.
 pub(super) fn upload(config: &Config, sender: Sender<'_>) -> Value {

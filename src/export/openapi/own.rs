@@ -5,12 +5,11 @@ use serde_json::{Map, Value, json};
 use super::named;
 use super::operations::{preflight, with};
 use super::replies::{self, Call, header_references};
-use crate::api::READ_METHODS;
-use crate::api::own::{IMAGE_METHODS, MAX_PAGE, PAGE};
 use crate::config::Config;
 use crate::export::Sender;
+use crate::image_path::NAME_LENGTHS;
 use crate::plan::NEVER_EXPIRES;
-use crate::store::path::NAME_LENGTHS;
+use crate::routes::{IMAGE_METHODS, MAX_PAGE, PAGE, READ_METHODS};
 
 /// The headers that say who asks. They are parameters and no security scheme, because the API answers their absence like that of any
 /// parameter, by 400.
@@ -256,7 +255,7 @@ fn object(properties: &[(&str, Value)]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::path::directories;
+    use crate::image_path::directories;
 
     #[test]
     fn the_patterns_take_every_directory() {

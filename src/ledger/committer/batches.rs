@@ -7,9 +7,8 @@ use std::thread::{self, JoinHandle};
 
 use time::UtcDateTime;
 
-use super::panic_text;
 use crate::error::Fault;
-use crate::log::Line;
+use crate::log::{Line, panic_text};
 
 /// The most of a batch; a limit on how long one of them can wait for the others.
 const LARGEST: usize = 256;

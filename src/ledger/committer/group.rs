@@ -12,8 +12,8 @@ use super::batches::{Batches, stopped};
 use super::recorder::Recorded;
 use super::{Alone, GROUP_UNTIL, Outcome, Steps, Upload};
 use crate::error::Fault;
+use crate::image_path::ImagePath;
 use crate::log::Line;
-use crate::store::path::ImagePath;
 use crate::store::{Publication, PublishError, copy_of};
 
 /// The name of the group's thread.

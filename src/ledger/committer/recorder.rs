@@ -11,9 +11,9 @@ use super::batches::{Batches, stopped};
 use super::{NAME_TRIES, no_name};
 use crate::error::Fault;
 use crate::image::Inspected;
+use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, Ledger, NewImage, Verdict};
 use crate::plan::StoreDuration;
-use crate::store::path::ImagePath;
 
 /// The name of the recorder's thread.
 const NAME: &str = "recorder";

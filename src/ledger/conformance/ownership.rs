@@ -1,8 +1,8 @@
 //! Ids can be given again after a client was removed; what belonged to the first never becomes the second's.
 
 use super::{NOW, add, day_image};
+use crate::image_path::ImagePath;
 use crate::ledger::{ImageFilter, Ledger};
-use crate::store::path::ImagePath;
 
 pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     let first = add(ledger, "shop");

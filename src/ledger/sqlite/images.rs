@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use time::UtcDateTime;
 
 use super::day_number;
+use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, Expired, FoundImage, ImageFilter, ImageRow, NewImage, Verdict};
 use crate::plan::{DAY_SECONDS, Expiry};
-use crate::store::path::ImagePath;
 
 /// What a batch adds to one client's day.
 struct Added {

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use corenexis_cdn::config::Config;
 use corenexis_cdn::render::{Options, render};
-use corenexis_cdn::store::path::ImagePath;
+use corenexis_cdn::image_path::ImagePath;
 
 const MONTHS: [&str; 10] = ["ja", "fe", "ma", "ap", "ju", "au", "se", "oc", "no", "de"];
 

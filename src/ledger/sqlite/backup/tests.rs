@@ -9,9 +9,9 @@ use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::image::ImageType;
+use crate::image_path::ImagePath;
 use crate::ledger::{ImageFilter, Ledger, NewImage};
 use crate::plan::StoreDuration;
-use crate::store::path::ImagePath;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 

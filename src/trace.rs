@@ -2,8 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use crate::log::Line;
+use crate::fastcgi::params::Params;
+use crate::log::{Line, Milliseconds};
 use crate::plan::Quota;
+use crate::random;
+
+/// The id that nginx gave the request; a random one where there is none, or none that is safe to echo.
+pub(crate) fn request_id(params: &Params) -> String {
+    let legal =
+        |id: &&[u8]| (8..=64).contains(&id.len()) && id.iter().all(u8::is_ascii_alphanumeric);
+    if let Some(id) = params.get("REQUEST_ID").filter(legal) {
+        return String::from_utf8_lossy(id).into_owned();
+    }
+    let mut bytes = [0; 16];
+    // The request is answered even if the system has no random numbers; its id is then all zeros.
+    let _ = random::fill(&mut bytes);
+    base16ct::lower::encode_string(&bytes)
+}
 
 /// A part of an upload whose time is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,15 +119,6 @@ impl Stages {
     }
 }
 
-/// A duration as the log writes it: milliseconds to a tenth.
-pub(crate) struct Milliseconds(pub(crate) Duration);
-
-impl std::fmt::Display for Milliseconds {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.1}", self.0.as_secs_f64() * 1e3)
-    }
-}
-
 /// What is learned on the way of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
@@ -138,6 +144,27 @@ pub(crate) struct Trace {
 mod tests {
     use super::*;
     use time::macros::utc_datetime;
+
+    fn params(request_id: &str) -> Params {
+        Params::from_pairs([("REQUEST_ID", request_id)]).expect("valid")
+    }
+
+    #[test]
+    fn a_request_id_of_a_stranger_is_not_echoed() {
+        assert_eq!(request_id(&params("0123456789abcdef")), "0123456789abcdef");
+        for wrong in [
+            "",
+            "short",
+            "0123456789abcdef\r\nX: y",
+            "<script>alert(1)</script>",
+        ] {
+            let id = request_id(&params(wrong));
+            assert!(
+                id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{wrong:?} gave {id:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_stage_lasts_until_the_next() {
