@@ -14,7 +14,7 @@
 mod incoming;
 mod submission;
 
-use std::io::{BufReader, Read};
+use std::io::{BufReader, ErrorKind, Read, Write};
 
 use serde_json::json;
 use time::UtcDateTime;
@@ -34,6 +34,9 @@ use crate::response::Response;
 use crate::store::Spool;
 use crate::trace::{Stage, Trace};
 use submission::{Image, Name, Source, Submission};
+
+/// Bytes of a download that are written to the spool at once.
+const DOWNLOAD_BUFFER: usize = 32 * 1024;
 
 /// Bytes of a download that the image check reads at once.
 const INSPECTION_BUFFER: usize = 64 * 1024;
@@ -179,15 +182,34 @@ fn fetch(app: &App, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool,
     trace.stages.enter(Stage::Fetch);
     app.check_free_space()?;
     let mut spool = app.store.spool().map_err(Fault::saving)?;
-    match app.fetcher.download(url, plan.max_file_size, &mut spool) {
-        Ok(_) => Ok(spool),
-        Err(FetchError::TooLarge) => Err(too_large(plan.max_file_size).into()),
-        Err(FetchError::Busy) => Err(Refusal::ServerBusy.into()),
-        Err(FetchError::Failed(cause)) => {
-            trace.cause = Some(cause);
-            Err(Refusal::DownloadFailed.into())
+    let max_size = plan.max_file_size;
+    let mut download = match app.fetcher.open(url, max_size) {
+        Ok(download) => download,
+        Err(error) => return Err(download_refusal(error, max_size, trace).into()),
+    };
+    let mut chunk = vec![0; DOWNLOAD_BUFFER];
+    loop {
+        match download.read(&mut chunk) {
+            Ok(0) => return Ok(spool),
+            Ok(length) => spool.write_all(&chunk[..length]).map_err(Fault::saving)?,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                let error = FetchError::from_read(error);
+                return Err(download_refusal(error, max_size, trace).into());
+            }
         }
-        Err(FetchError::Sink(error)) => Err(Fault::saving(error).into()),
+    }
+}
+
+/// The refusal that a failed download is answered with; its cause goes to the log only.
+fn download_refusal(error: FetchError, max_size: u64, trace: &mut Trace) -> Refusal {
+    match error {
+        FetchError::TooLarge => too_large(max_size),
+        FetchError::Busy => Refusal::ServerBusy,
+        FetchError::Failed(cause) => {
+            trace.cause = Some(cause);
+            Refusal::DownloadFailed
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Error, Timeout};
 
 use super::address::{Rules, canonical};
-use super::places::Places;
+use super::semaphore::Semaphore;
 
 /// The longest a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(3);
@@ -55,7 +55,7 @@ const LOOKUPS_PER_DOWNLOAD: usize = 4;
 pub(super) fn new(rules: Arc<Rules>, max_concurrent: usize) -> Agent {
     let resolver = GuardedResolver {
         rules: Arc::clone(&rules),
-        lookups: Places::new(max_concurrent.saturating_mul(LOOKUPS_PER_DOWNLOAD)),
+        lookups: Semaphore::new(max_concurrent.saturating_mul(LOOKUPS_PER_DOWNLOAD)),
     };
     let connector = GuardedConnector { rules }.chain(RustlsConnector::default());
     Agent::with_parts(config(), connector, resolver)
@@ -117,7 +117,7 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 #[derive(Debug)]
 struct GuardedResolver {
     rules: Arc<Rules>,
-    lookups: Places,
+    lookups: Semaphore,
 }
 
 impl Resolver for GuardedResolver {
@@ -157,21 +157,23 @@ impl Resolver for GuardedResolver {
     }
 }
 
-/// Runs `lookup` in a thread and gives up at the timeout. The thread keeps its place until it has ended, so that there are never
-/// more of them than places; when all are stuck, waiting for one counts against the timeout.
+/// Runs `lookup` in a thread and gives up at the timeout. The thread holds its permit until it ends, which bounds the number of
+/// threads; waiting for a permit counts against the timeout.
 fn look_up<T: Send + 'static>(
-    places: &Places,
+    permits: &Semaphore,
     timeout: NextTimeout,
     lookup: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, Error> {
     let budget = Budget::of(timeout);
-    let place = places.take(budget.deadline).ok_or_else(|| budget.spent())?;
+    let permit = permits
+        .acquire(budget.deadline)
+        .ok_or_else(|| budget.spent())?;
     let (sender, receiver) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("resolve".to_owned())
         .spawn(move || {
             let answer = lookup();
-            drop(place);
+            drop(permit);
             // Nobody listens any more when the timeout came first.
             let _ = sender.send(answer);
         })?;
@@ -384,29 +386,29 @@ mod tests {
     }
 
     #[test]
-    fn lookups_that_hang_keep_their_places_and_no_more_are_started() {
-        let places = Places::new(2);
+    fn lookups_that_hang_keep_their_permits_and_no_more_are_started() {
+        let permits = Semaphore::new(2);
         let mut releases = Vec::new();
         for _ in 0..2 {
             let (release, told) = mpsc::channel::<()>();
             releases.push(release);
-            let hanging = look_up(&places, within(5), move || {
+            let hanging = look_up(&permits, within(5), move || {
                 let _ = told.recv();
                 Ok(())
             });
             assert!(matches!(hanging, Err(Error::Timeout(Timeout::Resolve))));
         }
-        let refused = look_up(&places, within(200), || Ok(()));
+        let refused = look_up(&permits, within(200), || Ok(()));
         assert!(matches!(refused, Err(Error::Timeout(Timeout::Resolve))));
         drop(releases);
-        let answered = look_up(&places, within(60_000), || Ok(7));
+        let answered = look_up(&permits, within(60_000), || Ok(7));
         assert!(matches!(answered, Ok(7)));
     }
 
     #[test]
     fn a_lookup_that_fails_says_why() {
-        let places = Places::new(1);
-        let failed = look_up(&places, within(60_000), || -> io::Result<()> {
+        let permits = Semaphore::new(1);
+        let failed = look_up(&permits, within(60_000), || -> io::Result<()> {
             Err(io::Error::other("no such name"))
         });
         assert!(failed.is_err_and(|error| error.to_string().contains("no such name")));

@@ -1,53 +1,48 @@
-//! `image_url`: downloads from addresses that strangers choose, without becoming their way into this network.
+//! Downloads `image_url`, with SSRF protection.
 //!
-//! Read in this order: `url.rs` decides by a URL's text, `address.rs` by an address's number, both pure; `agent.rs` makes an
-//! HTTP client that can do nothing else; [`Fetcher`] follows redirects and enforces size and time.
+//! `url.rs` holds the rules for a URL's text and `address.rs` those for addresses, both pure; `agent.rs` builds an HTTP client that
+//! enforces them on every connection; [`Fetcher`] follows redirects, and [`Download`] enforces size and time.
 
 pub mod address;
 mod agent;
-mod places;
+mod semaphore;
 pub mod url;
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, BodyReader};
 
 use crate::config;
 use address::Rules;
-use places::Places;
+use semaphore::{Permit, Semaphore};
 use url::{RefusedUrl, Target};
 
 /// Redirects followed in one download.
 const MAX_REDIRECTS: usize = 3;
 
-/// Bytes handed to the sink at once.
-const CHUNK: usize = 32 << 10;
-
 /// The longest cause in characters, as what a server says may be part of it.
 const MAX_CAUSE: usize = 300;
 
-/// Why there is no download.
+/// Why a download failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-    /// The server announced or sent more than was asked for.
+    /// The server announced or sent more bytes than the limit.
     #[error("larger than the limit")]
     TooLarge,
-    /// As many downloads run or wait as may do so. Nothing was connected to.
+    /// As many downloads run and wait as may. Nothing was connected to.
     #[error("too many downloads at once")]
     Busy,
-    /// Anything else between here and there. The text is for the log only: told to a client it would map the network.
+    /// Any other failure. The text is for the log only: told to a client it would map the network.
     #[error("{0}")]
     Failed(String),
-    /// The sink did not take the bytes.
-    #[error("the download could not be written: {0}")]
-    Sink(#[source] io::Error),
 }
 
 impl FetchError {
-    /// One line for the log, whatever a server put into it.
+    /// A cause of one line, without the control characters that a server may have sent.
     fn failed(cause: &dyn ToString) -> Self {
         let printable = |character: char| {
             if character.is_control() {
@@ -58,6 +53,13 @@ impl FetchError {
         };
         let cause = cause.to_string();
         Self::Failed(cause.chars().take(MAX_CAUSE).map(printable).collect())
+    }
+
+    /// The failure behind an error of [`Download`]'s `read`.
+    pub fn from_read(error: io::Error) -> Self {
+        error
+            .downcast()
+            .unwrap_or_else(|error| Self::failed(&error))
     }
 }
 
@@ -73,21 +75,21 @@ impl From<ureq::Error> for FetchError {
     }
 }
 
-/// Downloads images by URL. One for the process: it is what counts the downloads.
+/// Downloads images by URL. One per process, because it counts the downloads that run.
 #[derive(Debug)]
 pub struct Fetcher {
     agent: Agent,
     rules: Arc<Rules>,
-    /// For downloads that run.
-    places: Places,
-    /// For downloads that run or wait. Each holds a connection of the responder, and a few hostile servers could fill them all with
-    /// requests that wait for one another: half of the connections are left to those who send a file.
-    room: Places,
+    /// One permit for each download that runs.
+    running: Semaphore,
+    /// One permit for each download that runs or waits. Each holds a connection of the responder, and a few slow servers could
+    /// occupy them all: half of the connections are left to uploads of files.
+    admitted: Semaphore,
     timeout: Duration,
 }
 
 impl Fetcher {
-    /// A fetcher that obeys `[fetch]`, for a responder with so many connections. Nothing is connected to yet.
+    /// A fetcher that obeys `[fetch]`, in a responder with `max_connections` connections. Nothing is connected to yet.
     ///
     /// # Errors
     /// The addresses of this host's interfaces cannot be read, without which no download can be judged. A service manager that
@@ -98,36 +100,36 @@ impl Fetcher {
         Ok(Self {
             agent: agent::new(Arc::clone(&rules), settings.max_concurrent),
             rules,
-            places: Places::new(settings.max_concurrent),
-            room: Places::new(settings.max_concurrent.max(max_connections / 2)),
+            running: Semaphore::new(settings.max_concurrent),
+            admitted: Semaphore::new(settings.max_concurrent.max(max_connections / 2)),
             timeout: settings.timeout(),
         })
     }
 
-    /// Downloads `url` into `sink` and gives the number of bytes, at most `max_size`.
+    /// Requests `url`, follows redirects, and returns the body of the reply as a reader of at most `max_bytes` bytes.
     ///
-    /// A URL that its text alone condemns is refused at once. Otherwise this blocks until one of `max_concurrent` places is
-    /// free and the download is over, together no longer than `timeout`. A body that ends before its announced length is a
-    /// failure; one whose end is only the connection's (RFC 9112 section 6.3) may be cut short unnoticed. After an error the
-    /// sink may hold part of the body, never more than `max_size` bytes.
-    pub fn download(
-        &self,
-        url: &[u8],
-        max_size: u64,
-        sink: &mut dyn Write,
-    ) -> Result<u64, FetchError> {
+    /// A URL refused by its text is refused at once. Otherwise this waits until fewer than `max_concurrent` downloads run. The
+    /// wait, the requests and the reading of the body share one deadline, `timeout` after the call.
+    pub fn open(&self, url: &[u8], max_bytes: u64) -> Result<Download, FetchError> {
         let deadline = Instant::now() + self.timeout;
         let mut target = self.with_open_port(Target::parse(url)?)?;
-        let Some(_room) = self.room.take(Instant::now()) else {
-            return Err(FetchError::Busy);
-        };
-        let Some(_place) = self.places.take(deadline) else {
-            return Err(FetchError::failed(&"no place for another download"));
-        };
+        let admitted = self.admitted.try_acquire().ok_or(FetchError::Busy)?;
+        let running = self
+            .running
+            .acquire(deadline)
+            .ok_or_else(|| FetchError::failed(&"waited too long for other downloads to end"))?;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.request(&target, deadline)?;
             match response.status() {
-                StatusCode::OK => return copy_body(response, max_size, deadline, sink),
+                StatusCode::OK => {
+                    return Ok(Download {
+                        body: Some(open_body(response, max_bytes)?),
+                        received: 0,
+                        max_bytes,
+                        deadline,
+                        _permits: [admitted, running],
+                    });
+                }
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
                 | StatusCode::SEE_OTHER
@@ -170,12 +172,67 @@ impl Fetcher {
     }
 }
 
-fn copy_body(
-    response: Response<Body>,
-    max_size: u64,
+/// The body of a reply, read as it arrives. Counts as a running download until it is dropped.
+///
+/// Fails if the body exceeds the limit, ends before its announced length, or is not read to its end by the deadline;
+/// [`FetchError::from_read`] gives the cause. A body delimited only by the end of the connection (RFC 9112 section 6.3) may be
+/// truncated unnoticed.
+pub struct Download {
+    /// `None` after a failure.
+    body: Option<BodyReader<'static>>,
+    received: u64,
+    max_bytes: u64,
     deadline: Instant,
-    sink: &mut dyn Write,
-) -> Result<u64, FetchError> {
+    _permits: [Permit; 2],
+}
+
+impl Download {
+    fn try_read(&mut self, out: &mut [u8]) -> Result<usize, FetchError> {
+        let body = self
+            .body
+            .as_mut()
+            .ok_or_else(|| FetchError::failed(&"the download failed before"))?;
+        let amount = loop {
+            match body.read(out) {
+                Ok(0) => return Ok(0),
+                Ok(amount) => break amount,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(FetchError::failed(&error)),
+            }
+        };
+        self.received = self.received.saturating_add(amount as u64);
+        if self.received > self.max_bytes {
+            return Err(FetchError::TooLarge);
+        }
+        // The socket's timeout does not count the time between two reads.
+        if Instant::now() >= self.deadline {
+            return Err(ureq::Error::Timeout(ureq::Timeout::Global).into());
+        }
+        Ok(amount)
+    }
+}
+
+impl Read for Download {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.try_read(out).map_err(|error| {
+            // The HTTP client reports the end of a truncated body as an error once, then as an end.
+            self.body = None;
+            io::Error::other(error)
+        })
+    }
+}
+
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("received", &self.received)
+            .field("max_bytes", &self.max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A reader of a reply's body, unless its header announces a coding or a length that is refused.
+fn open_body(response: Response<Body>, max_bytes: u64) -> Result<BodyReader<'static>, FetchError> {
     let headers = response.headers();
     // Both may be lists; anything but these two texts is a coding that was not asked for and would have to be undone.
     for (name, understood) in [
@@ -192,33 +249,14 @@ fn copy_body(
     let body = response.into_body();
     if body
         .content_length()
-        .is_some_and(|length| length > max_size)
+        .is_some_and(|length| length > max_bytes)
     {
         return Err(FetchError::TooLarge);
     }
-    let mut body = body.into_reader();
-    let mut chunk = vec![0; CHUNK];
-    let mut total = 0u64;
-    loop {
-        let amount = match body.read(&mut chunk) {
-            Ok(0) => return Ok(total),
-            Ok(amount) => amount,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(FetchError::failed(&error)),
-        };
-        total = total.saturating_add(amount as u64);
-        if total > max_size {
-            return Err(FetchError::TooLarge);
-        }
-        // A socket's timeout does not see the time that the sink takes.
-        if Instant::now() >= deadline {
-            return Err(ureq::Error::Timeout(ureq::Timeout::Global).into());
-        }
-        sink.write_all(&chunk[..amount]).map_err(FetchError::Sink)?;
-    }
+    Ok(body.into_reader())
 }
 
-/// The value of a field that may be given once. Two of them are two opinions, which readers on the way may tell apart differently.
+/// The value of a header field. Rejects a repeated field, which proxies may read differently.
 fn only_value<'a>(
     headers: &'a HeaderMap,
     name: &HeaderName,

@@ -4,7 +4,7 @@ mod limits;
 mod reach;
 
 use super::*;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::thread;
@@ -87,15 +87,15 @@ fn allowing(servers: &[&Server], settings: &str) -> Fetcher {
     fetcher(&format!("allow = {allow:?}\n{settings}"))
 }
 
-/// The body, or the error together with what the sink had got by then.
+/// The body, or the error together with the bytes that were read before it.
 fn get(fetcher: &Fetcher, url: &str, max_size: u64) -> Result<Vec<u8>, (FetchError, Vec<u8>)> {
-    let mut sink = Vec::new();
-    match fetcher.download(url.as_bytes(), max_size, &mut sink) {
-        Ok(total) => {
-            assert_eq!(total, sink.len() as u64);
-            Ok(sink)
-        }
-        Err(error) => Err((error, sink)),
+    let mut read = Vec::new();
+    let mut download = fetcher
+        .open(url.as_bytes(), max_size)
+        .map_err(|error| (error, Vec::new()))?;
+    match download.read_to_end(&mut read) {
+        Ok(_) => Ok(read),
+        Err(error) => Err((FetchError::from_read(error), read)),
     }
 }
 
@@ -112,7 +112,7 @@ fn cause(result: Result<Vec<u8>, (FetchError, Vec<u8>)>) -> String {
 
 fn assert_too_large(result: &Result<Vec<u8>, (FetchError, Vec<u8>)>, max_size: usize) {
     match result {
-        Err((FetchError::TooLarge, sink)) => assert!(sink.len() <= max_size),
+        Err((FetchError::TooLarge, read)) => assert!(read.len() <= max_size),
         other => panic!("expected TooLarge, got {other:?}"),
     }
 }
@@ -262,7 +262,7 @@ fn a_coding_is_a_failure_and_identity_is_none() {
         ));
         match get_from(&server, PLENTY) {
             Ok(body) => assert!(taken && body == b"body", "{field}"),
-            Err((FetchError::Failed(_), sink)) => assert!(!taken && sink.is_empty(), "{field}"),
+            Err((FetchError::Failed(_), read)) => assert!(!taken && read.is_empty(), "{field}"),
             other => panic!("{field}: {other:?}"),
         }
     }
@@ -321,23 +321,29 @@ fn the_request_tells_nothing_and_follows_no_cookie() {
 }
 
 #[test]
-fn a_sink_that_fails_is_told_apart() {
-    struct Full;
-    impl Write for Full {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(ErrorKind::StorageFull.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+fn a_failed_read_stays_failed() {
+    let body = pattern(5_000);
+    let mut short = with_length(&body);
+    short.truncate(short.len() - 6);
+    for (reply, max_bytes) in [(chunked(&body), 4_999), (short, PLENTY)] {
+        let server = Server::sending(reply);
+        let fetcher = allowing(&[&server], "");
+        let url = server.url("/");
+        let mut download = fetcher.open(url.as_bytes(), max_bytes).expect("a reply");
+        assert!(download.read_to_end(&mut Vec::new()).is_err());
+        assert!(download.read(&mut [0; 100]).is_err());
     }
+}
+
+#[test]
+fn a_download_counts_as_running_until_it_is_dropped() {
     let server = Server::sending(with_length(b"image"));
-    let fetcher = allowing(&[&server], "");
-    let result = fetcher.download(server.url("/").as_bytes(), PLENTY, &mut Full);
-    assert!(
-        matches!(&result, Err(FetchError::Sink(error)) if error.kind() == ErrorKind::StorageFull),
-        "{result:?}"
-    );
+    let fetcher = allowing(&[&server], "max_concurrent = 1");
+    let url = server.url("/");
+    let download = fetcher.open(url.as_bytes(), PLENTY).expect("a reply");
+    assert!(fetcher.running.try_acquire().is_none());
+    drop(download);
+    assert!(fetcher.running.try_acquire().is_some());
 }
 
 #[test]

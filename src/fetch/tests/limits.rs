@@ -96,14 +96,14 @@ fn no_more_downloads_run_at_once_than_configured() {
 }
 
 #[test]
-fn waiting_for_a_place_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
+fn waiting_for_a_permit_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
     let server = Server::sending(with_length(b"image"));
     let fetcher = allowing(&[&server], "timeout = \"1s\"\nmax_concurrent = 1");
-    let place = fetcher.places.take(Instant::now()).expect("the only place");
-    assert!(cause(get(&fetcher, &server.url("/"), PLENTY)).contains("place"));
+    let permit = fetcher.running.try_acquire().expect("the only permit");
+    assert!(cause(get(&fetcher, &server.url("/"), PLENTY)).contains("waited too long"));
     assert!(cause(get(&fetcher, "ftp://x/", PLENTY)).contains("URL refused"));
     assert!(server.paths().is_empty());
-    drop(place);
+    drop(permit);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn downloads_that_wait_leave_half_of_the_connections() {
         .count();
     // One ran and two waited.
     assert_eq!(busy, 5, "{outcomes:?}");
-    // Their room is free again, and one place is enough for every configuration.
+    // Their permits are released, and every configuration has one.
     assert!(cause(get(&fetcher, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
     let smallest = fetcher_of("", 1);
     assert!(cause(get(&smallest, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
