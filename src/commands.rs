@@ -10,6 +10,7 @@ mod image;
 mod render;
 mod serve;
 mod sweep;
+mod token;
 mod usage;
 mod verify;
 

@@ -1,9 +1,7 @@
 //! `client …`: who may upload.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -11,7 +9,7 @@ use time::UtcDateTime;
 use super::export::export;
 use super::{
     Failure, confirm, instant, open_existing_ledger, open_operators_ledger, print, print_fields,
-    print_json, table,
+    print_json, table, token,
 };
 use crate::auth::Token;
 use crate::cli::ClientCommand;
@@ -39,9 +37,7 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
             token_file,
         } => {
             let token = make_token(token_file.as_deref())?;
-            let end = end_of_old_tokens(overlap, now);
-            found(&id, ledger.rotate_token(&id, token.digest(), end, now)?)?;
-            say_when_old_tokens_end(&id, overlap, end);
+            token::rotate(&ledger, &id, &token, overlap, now)?;
             print_token(&id, &token)
         }
         ClientCommand::Export(arguments) => export(config, &ledger, &arguments, now),
@@ -59,23 +55,7 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
     }
 }
 
-/// When tokens that are replaced now end, in Unix seconds.
-pub(super) fn end_of_old_tokens(overlap: Option<Duration>, now: UtcDateTime) -> i64 {
-    let overlap = overlap.map_or(0, |overlap| {
-        i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX)
-    });
-    now.unix_timestamp().saturating_add(overlap)
-}
-
-pub(super) fn say_when_old_tokens_end(id: &str, overlap: Option<Duration>, end: i64) {
-    if overlap.is_none_or(|overlap| overlap.is_zero()) {
-        eprintln!("The old token of {id} has ended.");
-    } else {
-        eprintln!("The old token of {id} works until {}.", instant(end));
-    }
-}
-
-pub(super) fn found(id: &str, found: bool) -> Result<(), Failure> {
+fn found(id: &str, found: bool) -> Result<(), Failure> {
     if found {
         Ok(())
     } else {
@@ -112,26 +92,9 @@ fn add(
 
 fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
     match file {
-        Some(file) => read_token(file),
+        Some(file) => token::read(file),
         None => Token::random().map_err(Failure::failed),
     }
-}
-
-/// The token in a file, or on standard input for `-`.
-pub(super) fn read_token(file: &Path) -> Result<Token, Failure> {
-    let text = if file.as_os_str() == "-" {
-        io::read_to_string(io::stdin())
-    } else {
-        fs::read_to_string(file)
-    };
-    let text = text.map_err(|error| {
-        Failure::failed(format!(
-            "the token file {} could not be read: {error}",
-            file.display()
-        ))
-    })?;
-    Token::import(text.trim())
-        .map_err(|error| Failure::failed(format!("{}: {error}", file.display())))
 }
 
 /// It is shown this once, so a reader that has left is a failure here.

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use time::UtcDateTime;
 
-use super::client::{end_of_old_tokens, found, read_token, say_when_old_tokens_end};
-use super::{Failure, print};
+use super::{Failure, print, token};
 use crate::auth::{self, Token};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
@@ -35,7 +34,9 @@ pub(super) fn export(
         .transpose()?;
     let disabled = account.disabled;
     let token = if arguments.rotate {
-        rotate(ledger, arguments, now)?
+        let token = Token::random().map_err(Failure::failed)?;
+        token::rotate(ledger, id, &token, arguments.overlap, now)?;
+        token
     } else {
         let token = ask_token(arguments)?;
         verify(id, &account, &token)?;
@@ -104,26 +105,13 @@ fn duration(
     }
 }
 
-fn rotate(
-    ledger: &dyn Ledger,
-    arguments: &ExportArguments,
-    now: UtcDateTime,
-) -> Result<Token, Failure> {
-    let token = Token::random().map_err(Failure::failed)?;
-    let end = end_of_old_tokens(arguments.overlap, now);
-    let id = &arguments.id;
-    found(id, ledger.rotate_token(id, token.digest(), end, now)?)?;
-    say_when_old_tokens_end(id, arguments.overlap, end);
-    Ok(token)
-}
-
 /// The token from the file; or from the person, unseen; or from whatever standard input is.
 fn ask_token(arguments: &ExportArguments) -> Result<Token, Failure> {
     if let Some(file) = &arguments.token_file {
-        return read_token(file);
+        return token::read(file);
     }
     if !io::stdin().is_terminal() {
-        return read_token(Path::new("-"));
+        return token::read(Path::new("-"));
     }
     let text = rpassword::prompt_password(format!("Token of {}: ", arguments.id))?;
     Token::import(text.trim()).map_err(Failure::failed)

@@ -5,8 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::client::read_token;
-use super::{Failure, print};
+use super::{Failure, print, token};
 use crate::cli::RenderArguments;
 use crate::config::Config;
 use crate::render::{Cgi, DemoClient, Options, OwnNginx, Rendered, Site, render as render_files};
@@ -39,7 +38,7 @@ fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, F
     let demo_client = match (&arguments.demo_client, &arguments.demo_token_file) {
         (Some(id), Some(file)) => Some(DemoClient {
             id: id.clone(),
-            token: read_token(file)?.reveal().to_owned(),
+            token: token::read(file)?.reveal().to_owned(),
         }),
         _ => None,
     };
