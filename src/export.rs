@@ -3,6 +3,7 @@
 //! Everything is made from the configuration, so that host, plans and limits never drift from what the responder does.
 
 pub(crate) mod clients;
+pub(crate) mod contact;
 pub(crate) mod errors;
 pub(crate) mod openapi;
 pub(crate) mod postman;
@@ -64,4 +65,12 @@ pub(crate) fn plans_by_size(config: &Config) -> Vec<&Plan> {
     let mut plans: Vec<_> = config.plans.values().collect();
     plans.sort_by_key(|plan| (plan.daily_uploads, plan.max_file_size, &plan.name));
     plans
+}
+
+/// The durations that at least one of the plans has, shortest first.
+pub(crate) fn durations(plans: &[&Plan]) -> Vec<StoreDuration> {
+    StoreDuration::ALL
+        .into_iter()
+        .filter(|&duration| plans.iter().any(|plan| plan.allows(duration)))
+        .collect()
 }

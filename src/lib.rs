@@ -61,6 +61,7 @@ pub mod routes;
 pub mod serve;
 pub mod store;
 pub mod sweep;
+mod template;
 mod trace;
 mod upload;
 pub mod verify;

@@ -4,20 +4,17 @@
 //! [`render`] puts the values of one installation into them. Pure: whoever calls writes the files.
 
 mod docs;
-mod escape;
 mod highlight;
 mod nginx;
 mod pages;
 mod service;
-mod template;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::config::{Config, Listen};
 use crate::export::{Sender, clients, host, openapi, postman, shortest_duration};
-use escape::Escaped;
-use template::Template;
+use crate::template::{Escaped, Template};
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,7 +121,7 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         || Sender::anybody(config),
         |demo| Sender::of_demo(config, &demo.id, &demo.token),
     );
-    for (path, export) in [
+    for (path, contents) in [
         (
             "www/image/docs/openapi.json",
             openapi::document(config, sender),
@@ -133,6 +130,10 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
             "www/image/docs/corenexis-cdn.postman_collection.json",
             postman::collection(config, sender),
         ),
+    ] {
+        files.push(filled(path, contents));
+    }
+    for (path, export) in [
         (
             "www/image/docs/corenexis-cdn.sxcu",
             clients::sharex(config, sender),

@@ -63,7 +63,7 @@ pub(super) fn export(
 fn settings(config: &Config, sender: Sender<'_>, format: ExportFormat) -> String {
     let value = match format {
         ExportFormat::Env => return clients::environment(config, sender),
-        ExportFormat::Postman => postman::collection(config, sender),
+        ExportFormat::Postman => return postman::collection(config, sender),
         ExportFormat::Sharex => clients::sharex(config, sender),
         ExportFormat::Picgo => clients::picgo(config, sender),
         ExportFormat::Upic => clients::upic(config, sender),

@@ -1,125 +1,273 @@
-//! The API as an OpenAPI 3.1 document: every call, every error with an example, the headers and the plans.
-//!
-//! Texts of errors, limits, types and durations come from the code and the configuration that answer requests, so that the document
-//! says what the service does.
+//! The OpenAPI 3.1 document: `www/image/docs/openapi.json`, filled with the limits of the configuration and the errors of the code.
 
-mod operations;
-mod own;
-mod replies;
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Sender, host, plans_by_size};
+use super::contact::Contact;
+use super::errors::{self, Documented, Scope};
+use super::{Sender, durations, host, plans_by_size};
 use crate::config::{ByteSize, Config};
-use crate::plan::{Plan, UrlKind};
-use crate::routes::ROOT;
+use crate::fetch::url::MAX_URL;
+use crate::form::MAX_FIELDS;
+use crate::image::ImageType;
+use crate::image_path::{NAME_LENGTHS, content_type_of};
+use crate::metrics;
+use crate::plan::{NEVER_EXPIRES, Plan, UrlKind};
+use crate::routes::{Call, IMAGE_METHODS, MAX_PAGE, PAGE, READ_METHODS};
+use crate::template::{Escaped, Template};
 
-/// The document.
-pub(crate) fn document(config: &Config, sender: Sender<'_>) -> Value {
-    let mut info = json!({
-        "title": format!("{} image upload", host(config)),
-        "version": env!("CARGO_PKG_VERSION"),
-        "summary": "Upload images, get URLs that expire by themselves",
-        "description": description(config),
-    });
-    if let Some(contact) = contact(&config.site.contact) {
-        info["contact"] = contact;
-    }
-    json!({
-        "openapi": "3.1.0",
-        "info": info,
-        "servers": [{ "url": config.site.public_url() }],
-        "externalDocs": {
-            "description": "The documentation for people",
-            "url": format!("{}/image/docs/", config.site.public_url()),
-        },
-        "tags": [
-            { "name": "upload", "description": "Put images on the CDN" },
-            { "name": "own", "description": "See and delete what you have uploaded. Credentials come in headers" },
-            { "name": "service", "description": "How the service is" },
-        ],
-        "paths": paths(config, sender),
-        "components": {
-            "schemas": schemas(config, sender),
-            "headers": replies::headers(),
-            "parameters": own::parameters(sender),
-        },
-        "x-plans": plans_by_size(config).into_iter().map(Plan::to_json).collect::<Vec<_>>(),
-    })
-}
+const CLASS: &str = "(d|m|mm|l)";
+const DAY: &str = "(ja|fe|ma|ap|ju|au|se|oc|no|de)([1-9]|[12][0-9]|3[01])";
 
-/// A mail address or a URL, as the format wants them told apart; other text has no place in it.
-fn contact(text: &str) -> Option<Value> {
-    let text = text.trim();
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        None
-    } else if text.starts_with("https://") || text.starts_with("http://") {
-        Some(json!({ "url": text }))
-    } else if text.contains('@') && !text.contains(':') {
-        Some(json!({ "email": text }))
-    } else {
-        None
-    }
-}
+/// The headers of every reply.
+const ALWAYS: [&str; 3] = [
+    "Access-Control-Allow-Origin",
+    "Access-Control-Expose-Headers",
+    "X-Request-Id",
+];
 
-fn description(config: &Config) -> String {
-    let row = |plan: &Plan| {
-        let durations: Vec<_> = plan
-            .durations
-            .iter()
-            .map(|duration| format!("`{}`", duration.code()))
-            .collect();
-        let url = match plan.url {
-            UrlKind::Viewer => "the viewer page",
-            UrlKind::Direct => "the image",
-        };
-        format!(
-            "| {} | {} | {} | {} | {url} |",
-            plan.name,
-            plan.daily_uploads,
-            ByteSize(plan.max_file_size),
-            durations.join(" ")
-        )
+/// The headers of every reply to an authenticated request.
+const QUOTA: [&str; 3] = [
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+];
+
+/// The placeholders of the errors of each call, by scope. `HEAD_`: without content.
+const CALLS: [(&str, &[Scope]); 12] = {
+    use Scope::{Authenticated, Busy, Every, Image, Query, Upload};
+    [
+        ("UPLOAD_ERRORS", &[Every, Busy, Authenticated, Upload]),
+        ("USAGE_ERRORS", &[Every, Busy, Authenticated]),
+        ("HEAD_USAGE_ERRORS", &[Every, Busy, Authenticated]),
+        ("IMAGES_ERRORS", &[Every, Busy, Authenticated, Query]),
+        ("HEAD_IMAGES_ERRORS", &[Every, Busy, Authenticated, Query]),
+        ("IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
+        ("HEAD_IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
+        ("PREFLIGHT_IMAGE_ERRORS", &[Every, Busy, Image]),
+        ("SERVICE_ERRORS", &[Every, Busy]),
+        ("HEAD_SERVICE_ERRORS", &[Every, Busy]),
+        ("HEALTH_ERRORS", &[Every]),
+        ("HEAD_HEALTH_ERRORS", &[Every]),
+    ]
+};
+
+/// The document, as JSON.
+pub(crate) fn document(config: &Config, sender: Sender<'_>) -> String {
+    let plans = plans_by_size(config);
+    let mut errors = errors::documented(config, plans.first().copied());
+    errors.extend(errors::of_the_web_server());
+    let rows: Vec<_> = plans.iter().copied().map(plan_row).collect();
+    let codes: Vec<_> = durations(&plans).iter().map(|it| it.code()).collect();
+    let listed: Vec<_> = plans.iter().copied().map(Plan::to_json).collect();
+    let contact = match Contact::of(config) {
+        Contact::Mail(address) => Some(json!({ "email": address })),
+        Contact::Url(url) => Some(json!({ "url": url })),
+        Contact::Text | Contact::None => None,
     };
-    let rows: Vec<_> = plans_by_size(config).into_iter().map(row).collect();
-    let rows = rows.join("\n");
+    let file = format!(
+        "[A-Za-z0-9]{{{},{}}}[.](jpg|png|gif|webp)",
+        NAME_LENGTHS.start(),
+        NAME_LENGTHS.end()
+    );
+    let text = Escaped::json_text;
+    let mut values = vec![
+        ("HOST", text(host(config))),
+        ("PUBLIC_URL", text(config.site.public_url())),
+        ("VERSION", text(env!("CARGO_PKG_VERSION"))),
+        ("CONTACT", Escaped::json(&json!(contact))),
+        ("CLIENT_ID", text(sender.client_id)),
+        ("CLIENT_TOKEN", text(sender.client_token)),
+        ("DURATION", text(sender.duration.code())),
+        ("DURATIONS", Escaped::json(&json!(codes))),
+        ("PLANS", Escaped::json(&json!(listed))),
+        ("PLAN_ROWS", text(&rows.join("\n"))),
+        ("NEVER", text(NEVER_EXPIRES)),
+        (
+            "IMAGE_TYPES",
+            text(&ImageType::ALL.map(content_type_of).join(", ")),
+        ),
+        ("MAX_FILE", Escaped::number(config.largest_file())),
+        ("MAX_FIELDS", Escaped::json(&json!(MAX_FIELDS))),
+        ("MAX_URL", Escaped::json(&json!(MAX_URL))),
+        ("PAGE", Escaped::number(PAGE)),
+        ("MAX_PAGE", Escaped::number(MAX_PAGE)),
+        ("CLASS", text(CLASS)),
+        ("DAY", text(DAY)),
+        ("FILE", text(&file)),
+        ("METRICS_TYPE", text(metrics::MEDIA_TYPE)),
+        ("UPLOAD_METHODS", text(Call::Upload.methods())),
+        ("READ_METHODS", text(READ_METHODS)),
+        ("IMAGE_METHODS", text(IMAGE_METHODS)),
+        (
+            "HEADERS",
+            Escaped::json(&Value::Object(header_references(false, &[]))),
+        ),
+        (
+            "QUOTA_HEADERS",
+            Escaped::json(&Value::Object(header_references(true, &[]))),
+        ),
+        ("HEADER_LIST", members(&header_references(false, &[]))),
+        ("ERROR_SCHEMAS", members(&schemas(&errors))),
+    ];
+    for (placeholder, scopes) in CALLS {
+        let mut replies = replies(&errors, scopes);
+        if placeholder.starts_with("HEAD_") {
+            for reply in replies.values_mut().filter_map(Value::as_object_mut) {
+                reply.remove("content");
+            }
+        }
+        values.push((placeholder, members(&replies)));
+    }
+    let busy = &replies(&errors, &[Scope::Busy])["503"];
+    let examples = &busy["content"]["application/json"]["examples"];
+    values.push(("BUSY_EXAMPLES", Escaped::json(examples)));
+    Template {
+        text: include_str!("../../www/image/docs/openapi.json"),
+        values: &values,
+        sections: &[("CONTACT", contact.is_some())],
+    }
+    .fill()
+}
+
+/// A row of the plan table, in Markdown.
+fn plan_row(plan: &Plan) -> String {
+    let durations: Vec<_> = plan
+        .durations
+        .iter()
+        .map(|duration| format!("`{}`", duration.code()))
+        .collect();
+    let url = match plan.url {
+        UrlKind::Viewer => "the viewer page",
+        UrlKind::Direct => "the image",
+    };
     format!(
-        "Every reply is JSON, errors too, and every site may read it (CORS). Ignore keys that you do not know: more may be added. Days \
-         are UTC days.\n\n| plan | uploads a day | largest file | durations | `url` leads to |\n|---|--:|--:|---|---|\n{rows}\n"
+        "| {} | {} | {} | {} | {url} |",
+        plan.name,
+        plan.daily_uploads,
+        ByteSize(plan.max_file_size),
+        durations.join(" ")
     )
 }
 
-fn paths(config: &Config, sender: Sender<'_>) -> Value {
+/// The members of a JSON object without its braces.
+fn members(object: &Map<String, Value>) -> Escaped {
+    let members: Vec<_> = object
+        .iter()
+        .map(|(key, value)| format!("{}: {value}", Value::from(key.as_str())))
+        .collect();
+    Escaped::written(members.join(",\n"))
+}
+
+/// References to the headers of a reply, by name.
+fn header_references(with_quota: bool, more: &[&str]) -> Map<String, Value> {
+    let quota = if with_quota { &QUOTA[..] } else { &[] };
+    let reference = |name: &&str| {
+        (
+            (*name).to_owned(),
+            json!({ "$ref": format!("#/components/headers/{name}") }),
+        )
+    };
+    ALWAYS
+        .iter()
+        .chain(quota)
+        .chain(more)
+        .map(reference)
+        .collect()
+}
+
+/// The errors of these scopes as replies, one for each status.
+fn replies(errors: &[Documented], scopes: &[Scope]) -> Map<String, Value> {
+    let mut by_status: BTreeMap<u16, Vec<&Documented>> = BTreeMap::new();
+    for error in errors.iter().filter(|error| scopes.contains(&error.scope)) {
+        by_status.entry(error.status).or_default().push(error);
+    }
+    let authenticated = scopes.contains(&Scope::Authenticated);
+    by_status
+        .into_iter()
+        .map(|(status, errors)| (status.to_string(), reply(status, &errors, authenticated)))
+        .collect()
+}
+
+/// The reply of one status.
+fn reply(status: u16, errors: &[&Documented], authenticated: bool) -> Value {
+    let references: Vec<_> = errors
+        .iter()
+        .map(|error| json!({ "$ref": format!("#/components/schemas/{}", error.name()) }))
+        .collect();
+    let schema = match references.as_slice() {
+        [only] => only.clone(),
+        _ => json!({ "oneOf": references }),
+    };
+    let example = |error: &&Documented| {
+        let value = json!({ "summary": markdown(error.when), "value": error.body });
+        (error.name(), value)
+    };
+    let description: Vec<_> = errors
+        .iter()
+        .map(|error| {
+            let (when, advice) = (markdown(error.when), markdown(error.advice));
+            format!("- `{}`: {when}. {advice}.", error.text())
+        })
+        .collect();
+    let more: &[&str] = match status {
+        405 => &["Allow"],
+        429 | 503 => &["Retry-After"],
+        _ => &[],
+    };
+    let with_quota = authenticated && matches!(status, 400 | 403 | 429 | 500);
     json!({
-        format!("{ROOT}/"): operations::upload(config, sender),
-        format!("{ROOT}/usage"): own::usage(config),
-        format!("{ROOT}/images"): own::images(config),
-        format!("{ROOT}/images/{{class}}/{{day}}/{{file}}"): own::image(config),
-        format!("{ROOT}/health"): operations::health(config),
-        format!("{ROOT}/metrics"): operations::metrics(config),
+        "description": description.join("\n"),
+        "headers": header_references(with_quota, more),
+        "content": {
+            "application/json": {
+                "schema": schema,
+                "examples": errors.iter().map(example).collect::<Map<_, _>>(),
+            },
+        },
     })
 }
 
-fn schemas(config: &Config, sender: Sender<'_>) -> Value {
-    let mut schemas = operations::schemas(config, sender);
-    schemas.extend(own::schemas());
-    schemas.extend(replies::error_schemas(config));
-    Value::Object(schemas)
+/// The schema of each error's body. Values besides the text depend on plan and configuration.
+fn schemas(errors: &[Documented]) -> Map<String, Value> {
+    let property = |(key, value): (&String, &Value)| {
+        let schema = match value {
+            Value::String(text) if key == "error" => json!({ "const": text }),
+            Value::Number(_) => json!({ "type": "integer", "minimum": 0 }),
+            Value::Array(_) => json!({ "type": "array", "items": { "type": "string" } }),
+            _ => json!({ "type": "string" }),
+        };
+        (key.clone(), schema)
+    };
+    let schema = |error: &Documented| {
+        let body = error.body.as_object().cloned().unwrap_or_default();
+        json!({
+            "type": "object",
+            "required": body.keys().collect::<Vec<_>>(),
+            "properties": body.iter().map(property).collect::<Map<_, _>>(),
+        })
+    };
+    errors
+        .iter()
+        .map(|error| (error.name(), schema(error)))
+        .collect()
 }
 
-/// An object of named values.
-fn named(values: impl IntoIterator<Item = (String, Value)>) -> Map<String, Value> {
-    values.into_iter().collect()
+/// The HTML of [`Documented`] as Markdown.
+fn markdown(html: &str) -> String {
+    html.replace("<code>", "`").replace("</code>", "`")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image_path::directories;
 
     fn document_of(more: &str) -> Value {
         let toml = format!("[site]\npublic_url = \"https://cdn.example.com\"\n{more}");
         let config = Config::from_toml(&toml).expect("valid");
-        document(&config, Sender::anybody(&config))
+        serde_json::from_str(&document(&config, Sender::anybody(&config))).expect("JSON")
     }
 
     /// Every `$ref` below a value.
@@ -185,11 +333,61 @@ mod tests {
 
     #[test]
     fn a_contact_that_is_neither_address_nor_url_is_left_out() {
-        assert_eq!(contact("at the desk"), None);
-        assert_eq!(contact("javascript:alert(1)@x"), None);
+        for (contact, expected) in [
+            ("at the desk", Value::Null),
+            ("javascript:alert(1)@x", Value::Null),
+            ("a@example.com", json!({ "email": "a@example.com" })),
+            ("q\\\"@example.com", json!({ "email": "q\"@example.com" })),
+        ] {
+            let document = document_of(&format!("contact = \"{contact}\""));
+            assert_eq!(document["info"]["contact"], expected, "{contact}");
+        }
+    }
+
+    #[test]
+    fn the_patterns_take_every_directory() {
+        for directory in directories() {
+            let (class, day) = directory.split_once('/').expect("class and day");
+            let known = |pattern: &str, text: &str| {
+                let group = pattern[1..].split(')').next().expect("a group");
+                group.split('|').any(|known| known == text)
+            };
+            assert!(known(CLASS, class) && known(DAY, &day[..2]), "{directory}");
+        }
+    }
+
+    #[test]
+    fn a_call_documents_the_errors_that_it_can_reply_with() {
+        let document = document_of("");
+        let texts = |path: &str, method: &str, status: &str| {
+            let reply = &document["paths"][path][method]["responses"][status];
+            let examples = reply["content"]["application/json"]["examples"].as_object();
+            examples.map_or_else(Vec::new, |examples| {
+                let text = |example: &Value| example["value"]["error"].as_str().map(str::to_owned);
+                examples.values().filter_map(text).collect::<Vec<_>>()
+            })
+        };
+        let image = "/image/v2/images/{class}/{day}/{file}";
+        assert_eq!(texts(image, "delete", "404"), ["Not found"]);
+        assert_eq!(texts("/image/v2/", "post", "404"), [""; 0]);
         assert_eq!(
-            contact("a@example.com"),
-            Some(json!({ "email": "a@example.com" }))
+            texts("/image/v2/images", "get", "400"),
+            [
+                "Missing required parameters",
+                "Malformed request body",
+                "Invalid query"
+            ]
+        );
+        assert_eq!(
+            texts("/image/v2/usage", "get", "429"),
+            ["Too many failed attempts", "Too many requests"]
+        );
+        assert_eq!(
+            texts("/image/v2/health", "get", "429"),
+            ["Too many requests"]
+        );
+        assert!(
+            texts("/image/v2/", "post", "429").contains(&"Daily upload limit reached".to_owned())
         );
     }
 }

@@ -1,15 +1,15 @@
 //! The documentation page.
 
 use super::DemoClient;
-use super::escape::Escaped;
 use super::highlight::{Language, highlighted};
-use super::pages::{Contact, host_name, mailto};
-use super::template::Template;
 use crate::config::{ByteSize, Config};
+use crate::export::contact::Contact;
 use crate::export::errors::documented;
+use crate::export::{durations, host, plans_by_size};
 use crate::image::ImageType;
 use crate::image_path::content_type_of;
 use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::template::{Escaped, Template};
 use crate::view::format_name;
 
 /// Seconds that a client waits longer than the service itself does for a download.
@@ -90,23 +90,19 @@ const EXAMPLES: [(&str, Language, &str); 14] = [
 ];
 
 pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> String {
-    let plans = by_size(config);
+    let plans = plans_by_size(config);
     let contact = Contact::of(config);
-    let href = match &contact {
-        Contact::Mail(address) => mailto(address),
-        Contact::Url(url) => (*url).to_owned(),
-        Contact::Text | Contact::None => String::new(),
-    };
+    let href = contact.href();
     let (id, token) = demo.map_or(("YOUR_CLIENT_ID", "YOUR_CLIENT_TOKEN"), |client| {
         (client.id.as_str(), client.token.as_str())
     });
     let (try_id, try_token) = demo.map_or(("", ""), |client| (&client.id, &client.token));
-    let durations = durations_of(&plans);
+    let durations = durations(&plans);
     let shortest = durations.first().map_or("", |duration| duration.code());
     let limit = plans.last().map_or(0, |plan| plan.daily_uploads);
     // What stands in the text, and in the code as well.
     let shared = [
-        ("HOST", host_name(config).to_owned()),
+        ("HOST", host(config).to_owned()),
         ("PUBLIC_URL", config.site.public_url().to_owned()),
         ("CLIENT_ID", id.to_owned()),
         ("CLIENT_TOKEN", token.to_owned()),
@@ -124,7 +120,10 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ("TRY_ID", Escaped::html(try_id)),
         ("TRY_TOKEN", Escaped::html(try_token)),
         ("CONTACT", Escaped::html(&config.site.contact)),
-        ("CONTACT_HREF", Escaped::html(&href)),
+        (
+            "CONTACT_HREF",
+            Escaped::html(href.as_deref().unwrap_or_default()),
+        ),
         ("PLAN_ROWS", plan_rows(&plans)),
         ("ERROR_ROWS", error_rows(config, &plans)),
         ("DURATIONS", durations_offered(&durations)),
@@ -175,7 +174,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
                 "ATTEMPT_LIMIT",
                 config.limits.failed_attempts_per_minute > 0,
             ),
-            ("CONTACT_LINK", contact.has_link()),
+            ("CONTACT_LINK", href.is_some()),
             ("CONTACT_TEXT", matches!(contact, Contact::Text)),
             ("NO_CONTACT", matches!(contact, Contact::None)),
         ],
@@ -215,21 +214,6 @@ fn example(language: Language, text: &str, values: &[&(&str, String)]) -> Escape
     }
     .fill();
     highlighted(language, &code)
-}
-
-/// The durations that at least one plan has, shortest first.
-fn durations_of(plans: &[&Plan]) -> Vec<StoreDuration> {
-    StoreDuration::ALL
-        .into_iter()
-        .filter(|&duration| plans.iter().any(|plan| plan.allows(duration)))
-        .collect()
-}
-
-/// The plans as people compare them, smallest first.
-fn by_size(config: &Config) -> Vec<&Plan> {
-    let mut plans: Vec<_> = config.plans.values().collect();
-    plans.sort_by_key(|plan| (plan.daily_uploads, plan.max_file_size, &plan.name));
-    plans
 }
 
 fn plan_rows(plans: &[&Plan]) -> Escaped {

@@ -4,7 +4,7 @@
 //! marked wrongly does no harm, so each language is a handful of rules and not a grammar. The text itself never changes: without
 //! its tags the result is the program, and the tests run it from there.
 
-use super::escape::Escaped;
+use crate::template::Escaped;
 
 /// What the code is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

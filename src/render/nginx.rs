@@ -2,14 +2,13 @@
 
 use time::{Date, Month};
 
-use super::escape::Escaped;
-use super::template::Template;
 use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::image::ImageType;
 use crate::image_path::{DayName, NAME_LENGTHS, class_of, extension_of};
 use crate::plan::StoreDuration;
+use crate::template::{Escaped, Template};
 
 /// Bytes of a form besides its file: fields, part headers and boundaries.
 const FORM_OVERHEAD: u64 = 64 << 10;

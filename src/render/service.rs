@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::escape::Escaped;
-use super::template::Template;
 use super::{Options, Rendered, filled};
 use crate::config::{Config, Listen};
+use crate::template::{Escaped, Template};
 
 /// Where the log of the responder lies unless the configuration says something else, for the log rotation.
 const LOGS: &str = "/var/log/corenexis-cdn";

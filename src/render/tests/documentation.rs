@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::plan::UrlKind;
-use crate::render::escape::Escaped;
+use crate::template::Escaped;
 
 #[test]
 fn the_plan_table_shows_the_plans() {

@@ -3,18 +3,20 @@
 //! `@NAME@`, in capitals, digits and underscores, stands for a value. A line `@[NAME]` begins a section and a line `@[/NAME]` ends
 //! it; the lines between them stay or go. Neither clashes with what nginx, SSI, CSS, JavaScript and shell write after an `@`.
 
-use super::escape::Escaped;
+mod escape;
+
+pub(crate) use escape::{Escaped, percent_encoded};
 
 /// A template with what belongs into it. Names that the template does not have, and names in it that nobody gave, are mistakes of
 /// this program: [`Template::fill`] stops a debug build at them, so that no test passes over one.
-pub(super) struct Template<'a> {
-    pub(super) text: &'a str,
-    pub(super) values: &'a [(&'a str, Escaped)],
-    pub(super) sections: &'a [(&'a str, bool)],
+pub(crate) struct Template<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) values: &'a [(&'a str, Escaped)],
+    pub(crate) sections: &'a [(&'a str, bool)],
 }
 
 impl Template<'_> {
-    pub(super) fn fill(&self) -> String {
+    pub(crate) fn fill(&self) -> String {
         debug_assert_eq!(self.mistakes(), Vec::<String>::new());
         let mut filled = String::with_capacity(self.text.len() * 2);
         let mut hidden: Option<&str> = None;

@@ -2,27 +2,29 @@
 
 use std::fmt::{self, Write};
 
+use serde_json::Value;
+
 /// Text that may be put into a rendered file as it is. It is made by naming the place where it will stand, so that nothing
 /// reaches a file by accident.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Escaped(String);
+pub(crate) struct Escaped(String);
 
 impl Escaped {
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// What this program wrote itself: markup, patterns, directives. Values inside it have been escaped already.
-    pub(super) fn written(text: impl Into<String>) -> Self {
+    pub(crate) fn written(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    pub(super) fn number(number: impl Into<u64>) -> Self {
+    pub(crate) fn number(number: impl Into<u64>) -> Self {
         Self(number.into().to_string())
     }
 
     /// A number with separators for the eye: `1,000`.
-    pub(super) fn grouped(number: impl Into<u64>) -> Self {
+    pub(crate) fn grouped(number: impl Into<u64>) -> Self {
         let digits = number.into().to_string();
         let mut grouped = String::with_capacity(digits.len() * 4 / 3);
         for (position, digit) in digits.chars().enumerate() {
@@ -36,17 +38,17 @@ impl Escaped {
 
     /// A quoted argument of an nginx directive that takes variables, such as `root`. A dollar sign becomes the variable
     /// [`DOLLAR`], because nginx has no escape for it.
-    pub(super) fn nginx(text: &str) -> Self {
+    pub(crate) fn nginx(text: &str) -> Self {
         nginx_quoted(text, &format!("${{{DOLLAR}}}"))
     }
 
     /// A quoted argument of an nginx directive that takes no variables, such as `server` in `upstream`.
-    pub(super) fn nginx_literal(text: &str) -> Self {
+    pub(crate) fn nginx_literal(text: &str) -> Self {
         nginx_quoted(text, "$")
     }
 
     /// Text or an attribute value of an HTML page.
-    pub(super) fn html(text: &str) -> Self {
+    pub(crate) fn html(text: &str) -> Self {
         let mut escaped = String::with_capacity(text.len());
         for character in text.chars() {
             match character {
@@ -61,20 +63,31 @@ impl Escaped {
         Self(escaped)
     }
 
+    /// A value of a JSON document.
+    pub(crate) fn json(value: &Value) -> Self {
+        Self(value.to_string())
+    }
+
+    /// Text inside a string of a JSON document, without the quotation marks.
+    pub(crate) fn json_text(text: &str) -> Self {
+        let quoted = Value::from(text).to_string();
+        Self(quoted[1..quoted.len() - 1].to_owned())
+    }
+
     /// A word of a shell command. The text must have no control characters.
-    pub(super) fn shell_word(text: &str) -> Self {
+    pub(crate) fn shell_word(text: &str) -> Self {
         Self(format!("'{}'", text.replace('\'', r"'\''")))
     }
 
     /// The value of a setting of a systemd unit, where `%` begins a specifier (systemd.unit(5)). The text must have no control
     /// characters.
-    pub(super) fn unit_text(text: &str) -> Self {
+    pub(crate) fn unit_text(text: &str) -> Self {
         Self(text.replace('%', "%%"))
     }
 
     /// A word of a command or list of a systemd unit (systemd.service(5), "Command lines"), where `$` begins a variable too. The text
     /// must have no control characters.
-    pub(super) fn unit_word(text: &str) -> Self {
+    pub(crate) fn unit_word(text: &str) -> Self {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._+,:@=-".contains(&byte);
         if text.bytes().all(plain) {
             return Self(text.to_owned());
@@ -88,13 +101,13 @@ impl Escaped {
     }
 
     /// A path in double quotes for logrotate, which has no escape for one inside. The text must have no control characters.
-    pub(super) fn quoted(text: &str) -> Self {
+    pub(crate) fn quoted(text: &str) -> Self {
         Self(format!("\"{}\"", text.replace('"', "?")))
     }
 
     /// A word of a shell command inside a line of a crontab, where cron reads `%` as the end of the line. The text must have no
     /// control characters: a crontab has no notation for a line break.
-    pub(super) fn cron_word(text: &str) -> Self {
+    pub(crate) fn cron_word(text: &str) -> Self {
         Self(Self::shell_word(text).0.replace('%', r"\%"))
     }
 }
@@ -106,7 +119,7 @@ impl fmt::Display for Escaped {
 }
 
 /// The nginx variable whose value is a dollar sign.
-pub(super) const DOLLAR: &str = "corenexis_dollar";
+const DOLLAR: &str = "corenexis_dollar";
 
 fn nginx_quoted(text: &str, dollar: &str) -> Escaped {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -128,7 +141,7 @@ fn nginx_quoted(text: &str, dollar: &str) -> Escaped {
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986, section 2.3, and those in `also`.
-pub(super) fn percent_encoded(text: &str, also: &[u8]) -> String {
+pub(crate) fn percent_encoded(text: &str, also: &[u8]) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || also.contains(&byte) {
