@@ -5,11 +5,12 @@ use std::io::Write;
 use std::process::{Output, Stdio};
 
 use serde_json::{Value, json};
+use support::builder::Client;
+use support::form::Form;
+use support::pictures::{PNG, png};
+use support::site::Site;
+use support::{program, skip};
 use time::UtcDateTime;
-
-use crate::form::Form;
-use crate::images::{PNG, png};
-use crate::site::{Client, PROGRAM, Site};
 
 /// The status of an upload with these credentials.
 fn status(site: &Site, client: &Client) -> u16 {
@@ -251,7 +252,7 @@ fn usage_is_told_by_day_and_client() {
     }
     site.store("3m", "7D", &png(3, 3));
     if UtcDateTime::now().date() != before {
-        eprintln!("skipped: midnight came during the test");
+        skip("midnight came during the test");
         return;
     }
     let day = before.to_string();
@@ -340,7 +341,9 @@ fn images_are_shown_listed_and_deleted_by_path_and_url() {
 
 #[test]
 fn a_ledger_that_cannot_be_used_is_told_from_other_failures() {
-    let site = Site::plan().launch(crate::site::Launch::Absent).start();
+    let site = Site::builder()
+        .launch(support::builder::Launch::Absent)
+        .start();
     let ledger = site.ledger_file();
     let aside = site.root.join("aside");
     for name in ["ledger.db-wal", "ledger.db-shm"] {
@@ -371,7 +374,9 @@ fn a_ledger_that_cannot_be_used_is_told_from_other_failures() {
 
 #[test]
 fn help_version_and_completions() {
-    let site = Site::plan().launch(crate::site::Launch::Absent).start();
+    let site = Site::builder()
+        .launch(support::builder::Launch::Absent)
+        .start();
     for arguments in [
         &["--help"][..],
         &["client", "add", "--help"],
@@ -390,7 +395,7 @@ fn help_version_and_completions() {
 fn regression_completions_panicked_when_their_reader_had_left() {
     let output = std::process::Command::new("sh")
         .args(["-c", "\"$0\" completions bash | :"])
-        .arg(PROGRAM)
+        .arg(program())
         .output()
         .expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

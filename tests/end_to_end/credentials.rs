@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::fastcgi;
-use crate::form::{Form, MULTIPART, URLENCODED, urlencoded};
-use crate::http;
-use crate::images::{PNG, png_of};
-use crate::machine::list_files;
 use crate::refusals::{INVALID_ID, INVALID_TOKEN};
-use crate::site::{Client, Site, until};
+use support::builder::Client;
+use support::form::{Form, MULTIPART, URLENCODED, urlencoded};
+use support::machine::{list_files, until};
+use support::pictures::{PNG, png_of};
+use support::site::Site;
+use support::{fastcgi, http};
 
 const LIMITED: &str = r#"{"error":"Too many failed attempts"}"#;
 
@@ -235,7 +235,7 @@ fn from(site: &Site, address: &str, client: &Client) -> String {
 
 #[test]
 fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set("limits", "failed_attempts_per_minute = 3")
         .start();
     let right = site.client("3m").clone();
@@ -288,7 +288,7 @@ fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
 
 #[test]
 fn regression_guesses_at_the_same_time_were_all_answered() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set(
             "limits",
             "requests_per_second = 0\nfailed_attempts_per_minute = 3",

@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-
-use crate::http;
-use crate::images::{PNG, png_of};
-use crate::site::{NOTHING, Site};
+use support::http;
+use support::pictures::{PNG, png_of};
+use support::site::{NOTHING, Site};
 
 #[test]
 fn an_image_is_served_with_what_neutralises_it() {
@@ -67,7 +66,7 @@ fn parts_and_conditions_are_understood() {
 
 #[test]
 fn nothing_but_images_is_served() {
-    let site = Site::plan()
+    let site = Site::builder()
         .expect("Too many levels of symbolic links")
         .start();
     let path = site.store("3m", "7D", PNG);
@@ -142,7 +141,7 @@ fn nothing_but_images_is_served() {
 
 #[test]
 fn images_can_only_be_read() {
-    let site = Site::plan().expect("access forbidden by rule").start();
+    let site = Site::builder().expect("access forbidden by rule").start();
     for (plan, duration) in [("3m", "7D"), ("lifetime", "LTF")] {
         let path = site.store(plan, duration, PNG);
         for method in ["POST", "PUT", "DELETE", "PATCH", "MOVE", "PROPFIND"] {

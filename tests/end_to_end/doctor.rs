@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 
 use rustix::process::Signal;
 use serde_json::Value;
-
-use crate::images::PNG;
-use crate::site::{PROGRAM, Site};
+use support::pictures::PNG;
+use support::site::Site;
+use support::{program, skip};
 
 /// Runs doctor over the site's own nginx.
 fn doctor(site: &Site, more: &[&str]) -> Output {
@@ -107,13 +107,14 @@ fn a_site_that_works_has_nothing_that_fails() {
 fn a_terminal_has_colours_unless_it_wants_none() {
     let script = Path::new("/usr/bin/script");
     if !script.exists() {
-        eprintln!("skipped: script(1) is not installed");
+        skip("script(1) is not installed");
         return;
     }
     let site = Site::start();
     let typescript = |no_color: &str| {
         let command = format!(
-            "{no_color} {PROGRAM} --config {} doctor",
+            "{no_color} {} --config {} doctor",
+            program(),
             site.config().display()
         );
         let output = Command::new(script)
@@ -154,7 +155,7 @@ fn nginx_that_does_not_run() {
 
 #[test]
 fn a_responder_that_does_not_run() {
-    let mut site = Site::plan().expect("connect() to unix:").start();
+    let mut site = Site::builder().expect("connect() to unix:").start();
     site.signal(Signal::TERM);
     site.wait_for_end();
     is_told(&site, "responder", "fail", "nobody listens");
@@ -267,7 +268,7 @@ fn another_site_at_the_public_url() {
 #[test]
 fn files_that_another_account_may_not_use() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give files to others");
+        skip("only root can give files to others");
         return;
     }
     let site = Site::start();
@@ -286,14 +287,14 @@ fn files_that_another_account_may_not_use() {
     chown(&wal, Some(1234), Some(1234)).expect("given away");
     is_told(&site, "ledger files", "fail", "ledger.db-wal");
     // What an account without rights sees, and does not.
-    let program = site.root.join("doctor");
-    fs::copy(PROGRAM, &program).expect("a copy");
-    set_mode(&program, 0o755);
+    let copy = site.root.join("doctor");
+    fs::copy(program(), &copy).expect("a copy");
+    set_mode(&copy, 0o755);
     set_mode(&site.ledger_file(), 0o600);
     chown(site.ledger_file(), Some(0), None).expect("taken back");
     let output = Command::new("setpriv")
         .args(["--reuid", "1234", "--regid", "1234", "--clear-groups"])
-        .arg(&program)
+        .arg(&copy)
         .arg("--config")
         .arg(site.config())
         .args(["doctor", "--json"])
@@ -301,7 +302,7 @@ fn files_that_another_account_may_not_use() {
         .stdin(Stdio::null())
         .output();
     let Ok(output) = output else {
-        eprintln!("skipped: setpriv(1) is not installed");
+        skip("setpriv(1) is not installed");
         return;
     };
     let report: Value = serde_json::from_slice(&output.stdout)

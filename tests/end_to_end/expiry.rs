@@ -6,12 +6,13 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
+use support::machine::{fake, faketime, hold_lock, path_of, until};
+use support::pictures::{PNG, png_of};
+use support::program;
+use support::site::Site;
 use time::UtcDateTime;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
-
-use crate::images::{PNG, png_of};
-use crate::site::{PROGRAM, Site, fake, faketime, hold_lock, path_of, until};
 
 const MINUTE: i64 = 60;
 
@@ -188,7 +189,7 @@ fn a_second_sweep_at_the_same_time_is_told_to_come_later() {
 fn on_a_terminal(site: &Site, command: &str) -> String {
     let quoted = |text: &str| format!("'{text}'");
     let config = site.config().display().to_string();
-    let line = [PROGRAM, "--config", &config, command].map(quoted);
+    let line = [program(), "--config", &config, command].map(quoted);
     // script(1) runs a command on a terminal of its own.
     let output = Command::new("script")
         .args(["-qec", &line.join(" "), "/dev/null"])

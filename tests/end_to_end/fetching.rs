@@ -2,11 +2,10 @@
 
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-
-use crate::form::{Form, URLENCODED, urlencoded};
-use crate::images::{GIF, JPEG, PNG, WEBP, png, png_of};
-use crate::origin::{Canary, FAILED, Origin, by_url, redirect, whole};
-use crate::site::{NOTHING, Site};
+use support::form::{Form, URLENCODED, urlencoded};
+use support::origin::{Canary, FAILED, Origin, by_url, redirect, whole};
+use support::pictures::{GIF, JPEG, PNG, WEBP, png, png_of};
+use support::site::{NOTHING, Site};
 
 /// Answers one request; `canary` is the port that nothing may reach.
 fn answer(target: &str, stream: &mut TcpStream, canary: u16) -> std::io::Result<()> {
@@ -57,7 +56,7 @@ fn origin(canary: &Canary) -> Origin {
 
 /// A site whose address rules let the origin through, and would let the canary's port through.
 fn site(origin: &Origin, canary: &Canary) -> Site {
-    Site::plan()
+    Site::builder()
         .set(
             "fetch",
             &format!(
@@ -71,7 +70,7 @@ fn site(origin: &Origin, canary: &Canary) -> Site {
 
 #[test]
 fn an_image_is_fetched_and_stored() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = origin(&canary);
     let site = site(&origin, &canary);
     let cases = [
@@ -92,7 +91,7 @@ fn an_image_is_fetched_and_stored() {
         for reply in [urlencoded, multipart, site.post(&form)] {
             let url = reply.url();
             assert!(url.ends_with(&format!(".{extension}")), "{url} of {target}");
-            let served = site.get(&format!("/p/{}", crate::site::path_of(&url)));
+            let served = site.get(&format!("/p/{}", support::machine::path_of(&url)));
             assert_eq!(served.body, bytes, "{target}");
         }
     }
@@ -106,7 +105,7 @@ fn an_image_is_fetched_and_stored() {
 
 #[test]
 fn what_came_whole_is_judged_like_a_file() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = origin(&canary);
     let site = site(&origin, &canary);
     let too_large = r#"{"error":"File too large","max_size":2097152}"#;
@@ -130,7 +129,7 @@ fn what_came_whole_is_judged_like_a_file() {
 
 #[test]
 fn whatever_goes_wrong_is_told_in_one_text() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = origin(&canary);
     let site = site(&origin, &canary);
     let own = |target: &str| origin.url(target);
@@ -176,9 +175,9 @@ fn whatever_goes_wrong_is_told_in_one_text() {
 
 #[test]
 fn nothing_is_fetched_for_a_refused_client() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = origin(&canary);
-    let site = Site::plan()
+    let site = Site::builder()
         .set("fetch", &format!("allow = [\"{}\"]", origin.address))
         .set("plans.free", "daily_uploads = 0")
         .set("plans.3m", "")

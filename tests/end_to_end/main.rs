@@ -1,33 +1,24 @@
-//! The program as its users meet it: the real responder behind the real nginx, each test with a site of its own.
+//! End-to-end tests: the real responder behind the real nginx, with a site of its own for each test.
 //!
-//! What can be seen from one function alone is tested beside that function; here is what needs the whole: replies as they leave
-//! nginx, files on the disk, rows in the ledger, processes that start and end. nginx has to be installed. A check that needs
-//! something else that is missing says so and is skipped.
+//! Unit tests lie beside the code. These tests cover what needs the whole: replies as nginx sends them, files in the docroot, rows in
+//! the ledger, processes that start and stop. nginx must be installed. A test that needs another program or a permission that is
+//! missing prints `skip NAME: WHY` and returns; `tests/run` counts these lines.
 
+mod command_errors;
 mod commands;
 mod credentials;
 mod delivery;
 mod doctor;
 mod expiry;
-mod fastcgi;
-mod faults;
 mod fetching;
-mod form;
-mod http;
-mod images;
-mod limits;
-mod machine;
-mod mistakes;
-mod names;
-mod observing;
-mod order;
-mod origin;
-mod own;
-mod plan;
+mod management;
+mod metrics_and_log;
 mod quota;
+mod rate_limits;
+mod refusal_order;
 mod refusals;
 mod robustness;
-mod site;
+mod server_errors;
 mod ssrf;
 mod ssrf_names;
 mod starting;

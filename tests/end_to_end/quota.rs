@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::thread::{self, ScopedJoinHandle};
 
+use support::form::Form;
+use support::pictures::{PNG, png_of};
+use support::site::Site;
+use support::skip;
 use time::UtcDateTime;
-
-use crate::form::Form;
-use crate::images::{PNG, png_of};
-use crate::site::Site;
 
 const EXHAUSTED: &str = r#"{"error":"Daily upload limit reached"}"#;
 
@@ -31,7 +31,7 @@ fn of_200_uploads_at_once_a_free_client_has_exactly_50() {
     });
     let after = to_midnight();
     if after > before {
-        eprintln!("skipped: midnight came during the test, and with it another quota");
+        skip("midnight came during the test, and with it another quota");
         return;
     }
     let mut statuses = BTreeMap::new();
@@ -69,7 +69,9 @@ fn of_200_uploads_at_once_a_free_client_has_exactly_50() {
 
 #[test]
 fn only_stored_images_count() {
-    let site = Site::plan().set("plans.free", "daily_uploads = 2").start();
+    let site = Site::builder()
+        .set("plans.free", "daily_uploads = 2")
+        .start();
     let client = site.client("free");
     for form in [
         Form::upload(client, "7D", b"text"),
@@ -100,7 +102,9 @@ fn only_stored_images_count() {
 
 #[test]
 fn a_client_that_was_removed_and_added_again_begins_anew() {
-    let site = Site::plan().set("plans.free", "daily_uploads = 1").start();
+    let site = Site::builder()
+        .set("plans.free", "daily_uploads = 1")
+        .start();
     let path = site.store("free", "7D", PNG);
     assert_eq!(site.upload("free", "7D", PNG).status, 429);
     site.run(&["client", "remove", "client-free", "--yes"]);
@@ -109,7 +113,7 @@ fn a_client_that_was_removed_and_added_again_begins_anew() {
         r#"{"error":"Invalid client ID"}"#
     );
     let added = site.run(&["client", "add", "client-free", "--plan", "free"]);
-    let client = crate::site::Client::printed(&added);
+    let client = support::builder::Client::printed(&added);
     assert_eq!(site.post(&Form::upload(&client, "7D", PNG)).status, 200);
     assert_eq!(
         site.get(&format!("/p/{path}")).status,
@@ -120,7 +124,9 @@ fn a_client_that_was_removed_and_added_again_begins_anew() {
 
 #[test]
 fn a_failed_save_gives_its_quota_back() {
-    let site = Site::plan().set("plans.free", "daily_uploads = 1").start();
+    let site = Site::builder()
+        .set("plans.free", "daily_uploads = 1")
+        .start();
     let class = site.docroot().join("p/d");
     let _ = std::fs::remove_dir_all(&class);
     std::fs::write(&class, b"in the way").expect("a file");

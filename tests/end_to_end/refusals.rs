@@ -1,11 +1,11 @@
 //! Uploads that are refused for what they are or for who sends them, and that none of them leaves a trace.
 
 use serde_json::{Value, json};
-
-use crate::form::{Form, MULTIPART, URLENCODED, urlencoded};
-use crate::http::{self, Reply};
-use crate::images::{GIF, JPEG, PNG, WEBP, png, png_of};
-use crate::site::{Client, NOTHING, Site};
+use support::builder::Client;
+use support::form::{Form, MULTIPART, URLENCODED, urlencoded};
+use support::http::{self, Reply};
+use support::pictures::{GIF, JPEG, PNG, WEBP, png, png_of};
+use support::site::{NOTHING, Site};
 
 pub(crate) const MISSING: &str = r#"{"error":"Missing required parameters"}"#;
 pub(crate) const MALFORMED: &str = r#"{"error":"Malformed request body"}"#;
@@ -138,7 +138,7 @@ fn durations_that_are_not_of_the_plan() {
 
 #[test]
 fn files_larger_than_the_plan_allows() {
-    let site = Site::plan()
+    let site = Site::builder()
         .expect("client intended to send too large")
         .start();
     for (plan, limit) in [
@@ -243,7 +243,7 @@ fn files_that_are_no_image() {
 
 #[test]
 fn images_of_too_many_pixels() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set("images", "max_side = 2000\nmax_megapixels = 3")
         .start();
     let expected = r#"{"error":"Image dimensions too large","max_side":2000,"max_megapixels":3}"#;

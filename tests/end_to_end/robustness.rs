@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-
-use crate::fastcgi;
-use crate::form::{Form, MULTIPART};
-use crate::http;
-use crate::images::{PNG, png_of, serial_of};
-use crate::site::{Launch, NOTHING, Site, path_of, until};
+use support::builder::Launch;
+use support::form::{Form, MULTIPART};
+use support::machine::{path_of, until};
+use support::pictures::{PNG, png_of, serial_of};
+use support::site::{NOTHING, Site};
+use support::{fastcgi, http};
 
 #[test]
 fn few_descriptors_and_500_connections() {
-    let mut site = Site::plan()
+    let mut site = Site::builder()
         .launch(Launch::Descriptors(64))
         .expect("upstream prematurely closed connection")
         .expect("while connecting to upstream")
@@ -98,7 +98,7 @@ fn memory_does_not_grow_with_the_size_of_uploads() {
 
 #[test]
 fn sigterm_lets_uploads_end() {
-    let mut site = Site::plan().expect("connect() to unix:").start();
+    let mut site = Site::builder().expect("connect() to unix:").start();
     let ledger = site.ledger();
     ledger.execute_batch("BEGIN IMMEDIATE").expect("the lock");
     let reply = thread::scope(|scope| {
@@ -128,7 +128,7 @@ fn sigterm_lets_uploads_end() {
 
 #[test]
 fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
-    let mut site = Site::plan()
+    let mut site = Site::builder()
         .expect("connect() to unix:")
         .expect("upstream prematurely closed connection")
         .expect("Connection reset by peer")
@@ -144,7 +144,7 @@ fn sigterm_under_load_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn sigkill_under_load_loses_nothing_that_was_acknowledged() {
-    let mut site = Site::plan()
+    let mut site = Site::builder()
         .expect("connect() to unix:")
         .expect("upstream prematurely closed connection")
         .expect("Connection reset by peer")

@@ -5,14 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::images::PNG;
-use crate::origin::{Canary, FAILED, Origin, by_url, for_ever, redirect, silence, whole};
-use crate::site::{NOTHING, Site, until};
+use support::machine::until;
+use support::origin::{Canary, FAILED, Origin, by_url, for_ever, redirect, silence, whole};
+use support::pictures::PNG;
+use support::site::{NOTHING, Site};
 
 /// A site that may reach the origin, and every address by its rules at the canary's port too.
 fn site(origin: &Origin, canary: &Canary, timeout: &str) -> Site {
-    Site::plan()
+    Site::builder()
         .set("fetch", &settings(origin, canary, timeout))
         .start()
 }
@@ -77,7 +77,7 @@ const HOSTS: [&str; 48] = [
 
 #[test]
 fn no_spelling_of_this_machine_reaches_it() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
         let (status, to) = target[1..].split_once('/').unwrap_or_default();
         stream.write_all(&redirect(status.parse().unwrap_or(302), to))
@@ -122,7 +122,7 @@ fn no_spelling_of_this_machine_reaches_it() {
 
 #[test]
 fn no_other_scheme_leads_anywhere() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
         stream.write_all(&redirect(302, &target[1..]))
     });
@@ -192,11 +192,11 @@ fn no_other_scheme_leads_anywhere() {
 
 #[test]
 fn no_proxy_is_taken_from_the_environment() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| {
         stream.write_all(&whole("image/png", PNG))
     });
-    let mut plan = Site::plan().set("fetch", &settings(&origin, &canary, "5s"));
+    let mut plan = Site::builder().set("fetch", &settings(&origin, &canary, "5s"));
     let proxy = format!("http://127.0.0.1:{}", canary.port());
     for name in [
         "http_proxy",
@@ -295,7 +295,7 @@ fn endless(target: &str, stream: &mut TcpStream) -> std::io::Result<()> {
 #[test]
 fn every_download_ends_at_its_deadline() {
     const TIMEOUT: Duration = Duration::from_secs(2);
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, hold);
     // A handshake that is never answered, and one whose record comes byte by byte.
     let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -311,7 +311,7 @@ fn every_download_ends_at_its_deadline() {
             });
         }
     });
-    let site = Site::plan()
+    let site = Site::builder()
         .set(
             "fetch",
             &format!(
@@ -357,7 +357,7 @@ fn every_download_ends_at_its_deadline() {
 
 #[test]
 fn a_body_without_end_is_cut_at_the_plans_limit() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, endless);
     let site = site(&origin, &canary, "20s");
     let expected = r#"{"error":"File too large","max_size":2097152}"#;
@@ -370,10 +370,10 @@ fn a_body_without_end_is_cut_at_the_plans_limit() {
 
 #[test]
 fn regression_downloads_that_wait_took_every_connection() {
-    let canary = Canary::new();
+    let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| silence(stream));
     let fetch = settings(&origin, &canary, "3s");
-    let site = Site::plan()
+    let site = Site::builder()
         .set("server", "max_connections = 8")
         .set("fetch", &format!("{fetch}\nmax_concurrent = 2"))
         .start();

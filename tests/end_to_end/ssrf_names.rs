@@ -7,20 +7,20 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
+use support::builder::Launch;
+use support::dns::{Answer, NameServer};
+use support::machine::{can_unshare, have, read, until};
+use support::origin::{Canary, FAILED, Origin, by_url, redirect, whole};
+use support::pictures::PNG;
+use support::site::{NOTHING, Site};
 use tempfile::TempDir;
-
-use crate::images::PNG;
-use crate::machine::{can_unshare, have, read, until};
-use crate::names::{Answer, Names};
-use crate::origin::{Canary, FAILED, Origin, by_url, redirect, whole};
-use crate::site::{Launch, NOTHING, Site};
 
 /// Where the server listens that the configuration allows.
 const ALLOWED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// A site whose names come from a server of the test's, a server that it may reach and a canary that it may not.
 struct Network {
-    names: Names,
+    names: NameServer,
     origin: Origin,
     canary: Canary,
     site: Site,
@@ -30,7 +30,7 @@ struct Network {
 impl Network {
     /// `None` where it cannot be had.
     fn start(answer: impl Fn(&str, usize) -> Option<Answer> + Send + 'static) -> Option<Self> {
-        let names = Names::start(answer)?;
+        let names = NameServer::start(answer)?;
         let (origin, canary) = until("the same port on two addresses", || {
             let origin = Origin::start(ALLOWED, |target, stream| {
                 stream.write_all(&match target.strip_prefix("/to/") {
@@ -44,7 +44,7 @@ impl Network {
         let files = tempfile::tempdir().expect("a temporary directory");
         names.write(files.path());
         let port = canary.port();
-        let site = Site::plan()
+        let site = Site::builder()
             .set(
                 "fetch",
                 &format!(
@@ -53,7 +53,7 @@ impl Network {
                 ),
             )
             .variable("NAMES", files.path().display().to_string())
-            .launch(Names::launch())
+            .launch(NameServer::launch())
             .start();
         Some(Self {
             names,
@@ -229,7 +229,7 @@ fn a_public_address_of_this_machine_is_not_public() {
     for (allow, reached) in [("", false), ("\"93.184.216.34:80\"", true)] {
         let files = tempfile::tempdir().expect("a temporary directory");
         let seen = files.path().join("seen");
-        let site = Site::plan()
+        let site = Site::builder()
             .set("fetch", &format!("allow = [{allow}]\ntimeout = \"3s\""))
             .variable("PUBLIC", PUBLIC)
             .variable("SEEN", seen.display().to_string())

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-
-use crate::form::{Form, MULTIPART};
-use crate::http;
-use crate::images::PNG;
-use crate::site::{Launch, NOTHING, PROGRAM, Site, path_of, until};
+use support::builder::Launch;
+use support::form::{Form, MULTIPART};
+use support::machine::{path_of, until};
+use support::pictures::PNG;
+use support::site::{NOTHING, Site};
+use support::{http, program, skip};
 
 fn works(site: &Site) {
     let path = site.store("3m", "7D", PNG);
@@ -19,7 +20,7 @@ fn works(site: &Site) {
 
 #[test]
 fn over_tcp() {
-    let site = Site::plan().tcp().start();
+    let site = Site::builder().tcp().start();
     assert!(site.responder_log().contains("address=tcp:127.0.0.1:"));
     works(&site);
 }
@@ -38,22 +39,22 @@ fn on_a_socket_of_its_own_that_only_its_group_may_use() {
 
 #[test]
 fn on_descriptor_0() {
-    works(&Site::plan().launch(Launch::StandardInput).start());
+    works(&Site::builder().launch(Launch::StandardInput).start());
 }
 
 #[test]
 fn by_socket_activation() {
-    works(&Site::plan().launch(Launch::SocketActivation).start());
+    works(&Site::builder().launch(Launch::SocketActivation).start());
 }
 
 /// A site without a responder, for a CGI host.
 fn cgi_site() -> Site {
-    Site::plan().launch(Launch::Absent).start()
+    Site::builder().launch(Launch::Absent).start()
 }
 
 /// Runs the program as a CGI host does (RFC 3875).
 fn cgi(site: &Site, arguments: &[&str], variables: &[(&str, &str)], body: &[u8]) -> Output {
-    let mut child = Command::new(PROGRAM)
+    let mut child = Command::new(program())
         .args(arguments)
         .env("CORENEXIS_CDN_CONFIG", site.config())
         .env("GATEWAY_INTERFACE", "CGI/1.1")
@@ -164,7 +165,7 @@ fn behind_fcgiwrap() {
         .into_iter()
         .find(|path| path.exists())
     else {
-        eprintln!("skipped: fcgiwrap is not installed (package fcgiwrap)");
+        skip("fcgiwrap is not installed (package fcgiwrap)");
         return;
     };
     let wrapped = tempfile::tempdir().expect("a directory");
@@ -184,14 +185,15 @@ fn behind_fcgiwrap() {
                 fastcgi_param CONTENT_LENGTH $content_length;
                 fastcgi_param REMOTE_ADDR $remote_addr;
                 fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-                fastcgi_param SCRIPT_FILENAME {PROGRAM};
+                fastcgi_param SCRIPT_FILENAME {program};
                 fastcgi_pass unix:{socket};
             }}
         }}",
         directory = wrapped.path().display(),
         socket = socket.display(),
+        program = program(),
     );
-    let site = Site::plan()
+    let site = Site::builder()
         .launch(Launch::Absent)
         .nginx(&server)
         // What a CGI program says on its standard error, its log, ends up in nginx's.
@@ -224,7 +226,7 @@ fn behind_fcgiwrap() {
 
 #[test]
 fn a_configuration_that_drops_a_plan_in_use_is_refused() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set("plans.free", "")
         .set("plans.3m", "")
         .launch(Launch::Absent)

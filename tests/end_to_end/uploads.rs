@@ -5,12 +5,12 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::thread::ScopedJoinHandle;
 
 use serde_json::Value;
+use support::form::{Form, MULTIPART};
+use support::http;
+use support::machine::{faketime_multithreaded, path_of};
+use support::pictures::{GIF, JPEG, PNG, WEBP, png, png_of};
+use support::site::Site;
 use time::{Date, Duration, Month, UtcDateTime};
-
-use crate::form::{Form, MULTIPART};
-use crate::http;
-use crate::images::{GIF, JPEG, PNG, WEBP, png, png_of};
-use crate::site::{Site, faketime_multithreaded, path_of};
 
 /// The day on which an image of that duration is served last.
 fn last_day(uploaded: Date, duration: &str) -> Option<Date> {
@@ -86,7 +86,7 @@ fn months_end_on_their_last_day() {
         ),
     ];
     for (now, expected, day) in cases {
-        let site = Site::plan().clock(now).start();
+        let site = Site::builder().clock(now).start();
         for (duration, expected) in ["7D", "1M", "3M"].into_iter().zip(expected) {
             let reply = site.upload("3m", duration, PNG);
             assert_eq!(reply.json()["expires_at"], expected, "{duration} at {now}");

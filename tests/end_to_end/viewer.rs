@@ -1,8 +1,10 @@
 //! The viewer page: a page for images that exist, the image where a browser wants one, and nothing of the address that was asked.
 
-use crate::http::{self, Reply};
-use crate::images::PNG;
-use crate::site::{Launch, Site, path_of};
+use support::builder::Launch;
+use support::http::{self, Reply};
+use support::machine::path_of;
+use support::pictures::PNG;
+use support::site::Site;
 
 /// An address has two replies. nginx adds a `Vary` of its own for compression.
 const VARY: &str = "Accept, Sec-Fetch-Dest";
@@ -84,7 +86,7 @@ fn a_lasting_image_says_so() {
 #[test]
 fn an_image_has_a_page_when_nobody_knows_more_of_it() {
     for launch in [Launch::Plain, Launch::Absent] {
-        let site = Site::plan()
+        let site = Site::builder()
             .launch(launch)
             .expect("while connecting to upstream")
             .start();
@@ -209,7 +211,7 @@ fn what_is_no_image_has_no_page() {
 
 #[test]
 fn pages_can_only_be_read() {
-    let site = Site::plan().expect("access forbidden by rule").start();
+    let site = Site::builder().expect("access forbidden by rule").start();
     let path = site.store("free", "7D", PNG);
     for target in [format!("/view/?img={path}"), "/view/view.css".to_owned()] {
         for method in ["POST", "PUT", "DELETE"] {

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use time::macros::utc_datetime;
 use time::{Date, Duration, Month, UtcDateTime};
 
-use crate::images::png_of;
 use crate::promise::{Place, holds};
-use crate::site::{Site, faketime_multithreaded, path_of};
-use crate::skip;
 use crate::uploads::{Image, endless};
+use support::machine::{faketime_multithreaded, path_of};
+use support::pictures::png_of;
+use support::site::Site;
+use support::skip;
 
 /// A responder's clock that a test turns.
 struct Clock {
@@ -57,7 +58,6 @@ fn directory(day: Date) -> String {
 #[test]
 fn a_clock_that_jumps() {
     let Some(library) = faketime_multithreaded() else {
-        skip("clocks that jump", "faketime is not installed");
         return;
     };
     let turned = tempfile::tempdir().expect("a directory");

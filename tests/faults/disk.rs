@@ -18,7 +18,7 @@ const DOCUMENTED: [&str; 3] = [
 
 #[test]
 fn disks_that_are_full_at_any_point() {
-    let Some(volume) = Volume::make("full disks", 32) else {
+    let Some(volume) = Volume::make(32) else {
         return;
     };
     // The guard is off: here the disk itself says no.
@@ -60,7 +60,7 @@ fn disks_that_are_full_at_any_point() {
 
 #[test]
 fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one() {
-    let Some(volume) = Volume::make("the disk guard", 32) else {
+    let Some(volume) = Volume::make(32) else {
         return;
     };
     let mut site = endless()
@@ -120,7 +120,7 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
 
 #[test]
 fn a_docroot_that_is_read_only() {
-    let Some(volume) = Volume::make("a read-only docroot", 32) else {
+    let Some(volume) = Volume::make(32) else {
         return;
     };
     let site = endless().docroot(&volume.directory("docroot")).start();

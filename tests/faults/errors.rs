@@ -5,12 +5,12 @@ use std::process::{Child, Command, Stdio};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::machine::end;
 use crate::promise::{Place, holds};
 use crate::shim::Shim;
-use crate::site::{Site, until};
-use crate::skip;
 use crate::uploads::{UPLOADERS, Uploads, endless, endless_with_ends};
+use support::machine::{end, until};
+use support::site::Site;
+use support::skip;
 
 const SAVE: &str = r#"500 {"error":"Failed to save image"}"#;
 const DIRECTORY: &str = r#"500 {"error":"Failed to create directory"}"#;
@@ -19,7 +19,7 @@ const INTERNAL: &str = r#"500 {"error":"Internal server error"}"#;
 
 #[test]
 fn calls_that_fail() {
-    let Some(shim) = Shim::build("failing calls") else {
+    let Some(shim) = Shim::build() else {
         return;
     };
     let site = shim.preload(endless()).start();
@@ -86,7 +86,7 @@ fn renames_that_fail() {
     for errno in ["EIO", "ENOSPC", "EROFS", "EDQUOT"] {
         let inject = format!("inject=renameat2:error={errno}");
         let arguments = ["-o", "/dev/null", "-e", "trace=renameat2", "-e", &inject];
-        let Some(mut strace) = attach_strace(&site, "failing renames", arguments) else {
+        let Some(mut strace) = attach_strace(&site, arguments) else {
             return;
         };
         for _ in 0..4 {
@@ -111,11 +111,10 @@ fn renames_that_fail() {
 /// Starts strace on the responder, all of whose threads it then traces; `None`, and a line that says so of `what`, where it cannot.
 pub(crate) fn attach_strace<'a>(
     site: &Site,
-    what: &str,
     arguments: impl IntoIterator<Item = &'a str>,
 ) -> Option<Child> {
     if Command::new("strace").arg("-V").output().is_err() {
-        skip(what, "strace is not installed");
+        skip("strace is not installed");
         return None;
     }
     let mut strace = Command::new("strace")
@@ -127,7 +126,7 @@ pub(crate) fn attach_strace<'a>(
         .spawn()
         .expect("strace starts");
     if !traced(site, &mut strace) {
-        skip(what, "processes may not be traced here");
+        skip("processes may not be traced here");
         return None;
     }
     Some(strace)

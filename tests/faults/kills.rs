@@ -100,7 +100,7 @@ fn terminations_leave_nothing_behind() {
 }
 
 /// Begins the responder's log anew; it is read whole whenever a responder starts.
-fn forget_log(site: &crate::site::Site) {
+fn forget_log(site: &support::site::Site) {
     let log = File::options()
         .write(true)
         .open(site.root.join("responder.log"));

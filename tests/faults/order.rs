@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use crate::errors::attach_strace;
-use crate::machine::end;
-use crate::site::{Site, until};
-use crate::skip;
 use crate::uploads::{CROWD, Uploads, endless};
+use support::machine::{end, until};
+use support::site::Site;
+use support::skip;
 
 /// A system call: the lines of the trace at which it began and ended.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct Call {
 #[test]
 fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
     let uploads = Uploads::default();
-    let Some(trace) = trace("the order of system calls", &uploads, |site, _| {
+    let Some(trace) = trace(&uploads, |site, _| {
         assert_eq!(uploads.upload(site, 20_000), 200);
     }) else {
         return;
@@ -84,13 +84,12 @@ fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
 #[test]
 fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
     let uploads = Uploads::default();
-    let what = "the order of a group's system calls";
     let docroot = std::env::temp_dir();
     if rustix::fs::statfs(&docroot).expect("known").f_type != 0xEF53 {
-        skip(what, "uploads are committed in groups on ext4 only");
+        skip("uploads are committed in groups on ext4 only");
         return;
     }
-    let Some(trace) = trace(what, &uploads, |site, log| {
+    let Some(trace) = trace(&uploads, |site, log| {
         assert!(site.responder_log().contains("group_commit=yes"));
         uploads.during(site, CROWD, 9_000, || {
             until("groups", || {
@@ -157,7 +156,7 @@ fn step(call: &str) -> Option<char> {
 }
 
 /// The system calls of a responder during `event`; `None`, and a line that says so, where they cannot be had.
-fn trace(what: &str, uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> {
+fn trace(uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> {
     let site = endless().start();
     // The day's directories are there, as they are for all but the first uploads of a day.
     for _ in 0..4 {
@@ -177,7 +176,7 @@ fn trace(what: &str, uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Opt
         "-o",
         file,
     ];
-    let mut strace = attach_strace(&site, what, arguments)?;
+    let mut strace = attach_strace(&site, arguments)?;
     event(&site, &log);
     end(&mut strace);
     Some(fs::read_to_string(&log).expect("a trace"))

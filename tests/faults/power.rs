@@ -10,10 +10,11 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::promise::Place;
-use crate::site::{Site, until};
 use crate::times;
 use crate::uploads::{CROWD, Moments, UPLOADERS, Uploads, endless};
 use crate::volume::Volume;
+use support::machine::until;
+use support::site::Site;
 
 /// What so many power cuts did.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ fn power_cuts_without_syncs_lose_images() {
 }
 
 fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
-    let volume = Volume::make("power cuts", 512)?;
+    let volume = Volume::make(512)?;
     let site = endless()
         .set("storage", &format!("durability = \"{durability}\""))
         .docroot(&volume.directory("docroot"))

@@ -11,10 +11,11 @@ use serde_json::Value;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use crate::images::serial_of;
-use crate::machine::{PATIENCE, fake, faketime, list_files};
-use crate::site::{PROGRAM, Site};
 use crate::uploads::Image;
+use support::machine::{PATIENCE, fake, faketime, list_files};
+use support::pictures::serial_of;
+use support::program;
+use support::site::Site;
 
 /// After this time whatever a fault left behind is old enough for the sweep: files on their way after an hour, rows without files
 /// after ten minutes.
@@ -169,7 +170,7 @@ impl Place {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.arg("--config").arg(&self.config).args(arguments);
         command
     }

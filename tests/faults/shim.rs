@@ -4,10 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use support::builder::SiteBuilder;
+use support::{repository, skip};
 use tempfile::TempDir;
-
-use crate::plan::Plan;
-use crate::skip;
 
 /// What the calls of a responder may be made to do.
 #[derive(Debug)]
@@ -19,20 +18,21 @@ pub(crate) struct Shim {
 
 impl Shim {
     /// Builds the library; `None`, with a line that says so, where there is no C compiler.
-    pub(crate) fn build(what: &str) -> Option<Self> {
+    pub(crate) fn build() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let library = directory.path().join("shim.so");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/shim.c");
+        let source = repository().join("tests/faults/shim.c");
         let built = Command::new("cc")
             .args([
                 "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
             ])
             .arg(&library)
-            .args([source, "-ldl"])
+            .arg(source)
+            .arg("-ldl")
             .output();
         match built {
             Err(error) => {
-                skip(what, &format!("there is no C compiler: {error}"));
+                skip(&format!("there is no C compiler: {error}"));
                 return None;
             }
             Ok(output) => assert!(output.status.success(), "{output:?}"),
@@ -47,8 +47,8 @@ impl Shim {
     }
 
     /// Has the responder of a site meet the faults.
-    pub(crate) fn preload(&self, plan: Plan) -> Plan {
-        plan.variable("LD_PRELOAD", &self.library)
+    pub(crate) fn preload(&self, site: SiteBuilder) -> SiteBuilder {
+        site.variable("LD_PRELOAD", &self.library)
             .variable("FAULTS_RULE", &self.rule)
     }
 

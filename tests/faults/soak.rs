@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::promise::{Place, holds};
-use crate::site::Site;
 use crate::times;
 use crate::uploads::{Uploads, endless};
+use support::site::Site;
 
 /// Uploads a second.
 const RATE: u32 = 20;

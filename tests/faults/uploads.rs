@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
-
-use crate::images::png_of;
-use crate::plan::Plan;
-use crate::site::{Site, path_of, until};
+use support::builder::SiteBuilder;
+use support::machine::{path_of, until};
+use support::pictures::png_of;
+use support::site::Site;
 
 /// As many as a busy site has at a time.
 pub(crate) const UPLOADERS: usize = 16;
@@ -112,15 +112,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A site with one client, `lifetime`, whose quota no test uses up.
-pub(crate) fn endless() -> Plan {
-    Site::plan().set(
+pub(crate) fn endless() -> SiteBuilder {
+    Site::builder().set(
         "plans.lifetime",
         "daily_uploads = 4000000000\nmax_file_size = \"10MiB\"\ndurations = [\"7D\", \"1M\", \"3M\", \"LTF\"]\nurl = \"direct\"",
     )
 }
 
 /// The same, and nginx may complain of a responder that is not there.
-pub(crate) fn endless_with_ends() -> Plan {
+pub(crate) fn endless_with_ends() -> SiteBuilder {
     endless()
         .expect("connect() to unix:")
         .expect("upstream prematurely closed connection")

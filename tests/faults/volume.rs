@@ -7,9 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use support::skip;
 use tempfile::TempDir;
-
-use crate::skip;
 
 /// A mounted file system. Dropped, it is unmounted and gone.
 #[derive(Debug)]
@@ -23,9 +22,9 @@ impl Volume {
     /// An empty file system of so many MiB; `None`, with a line that says so, where mounting is not permitted.
     ///
     /// Metadata is committed when a program syncs, and otherwise hardly ever: what a power cut may take away is taken away.
-    pub(crate) fn make(what: &str, mebibytes: u64) -> Option<Self> {
+    pub(crate) fn make(mebibytes: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
-            skip(what, "only root may mount file systems");
+            skip("only root may mount file systems");
             return None;
         }
         let directory = tempfile::tempdir().expect("a directory");
@@ -40,13 +39,13 @@ impl Volume {
                 .arg(&image),
         );
         if let Err(error) = made {
-            skip(what, &format!("mkfs.ext4: {error}"));
+            skip(&format!("mkfs.ext4: {error}"));
             return None;
         }
         match Self::mount(directory, image) {
             Ok(volume) => Some(volume),
             Err(error) => {
-                skip(what, &format!("mounting is not permitted here: {error}"));
+                skip(&format!("mounting is not permitted here: {error}"));
                 None
             }
         }

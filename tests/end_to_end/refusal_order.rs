@@ -2,10 +2,11 @@
 
 use time::UtcDateTime;
 
-use crate::form::{Form, MULTIPART};
-use crate::images::{PNG, png_of};
 use crate::refusals::{BOTH, INVALID_ID, INVALID_TOKEN, MALFORMED, MISSING, refused};
-use crate::site::{Client, Site};
+use support::builder::Client;
+use support::form::{Form, MULTIPART};
+use support::pictures::{PNG, png_of};
+use support::site::Site;
 
 #[test]
 #[expect(
@@ -13,7 +14,7 @@ use crate::site::{Client, Site};
     reason = "one table, a row for each pair of refusals"
 )]
 fn the_order_of_refusals() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set("plans.free", "daily_uploads = 0")
         .set("plans.3m", "")
         .set("plans.lifetime", "")

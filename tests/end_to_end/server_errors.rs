@@ -6,11 +6,12 @@ use std::os::unix::fs::symlink;
 
 use serde_json::json;
 
-use crate::form::{Form, MULTIPART, URLENCODED, urlencoded};
-use crate::http::{self};
-use crate::images::{PNG, png_of};
 use crate::refusals::{MALFORMED, is_error, refused};
-use crate::site::{Launch, NOTHING, Site};
+use support::builder::Launch;
+use support::form::{Form, MULTIPART, URLENCODED, urlencoded};
+use support::http::{self};
+use support::pictures::{PNG, png_of};
+use support::site::{NOTHING, Site};
 
 #[test]
 fn faults_of_the_docroot() {
@@ -71,7 +72,7 @@ fn faults_of_the_docroot() {
 
 #[test]
 fn too_little_free_space() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set("storage", "min_free = \"1000000GiB\"")
         .start();
     let full = r#"{"error":"Insufficient storage"}"#;
@@ -111,7 +112,7 @@ fn a_ledger_that_is_locked() {
 
 #[test]
 fn no_responder() {
-    let site = Site::plan()
+    let site = Site::builder()
         .launch(Launch::Absent)
         .expect("connect() to unix:")
         .start();
@@ -130,7 +131,7 @@ fn no_responder() {
 #[test]
 fn more_connections_than_are_served() {
     // A connection that is refused has a second for its request, which a busy machine may miss.
-    let site = Site::plan()
+    let site = Site::builder()
         .set("server", "max_connections = 1")
         .expect("Connection reset by peer")
         .start();
@@ -140,7 +141,7 @@ fn more_connections_than_are_served() {
     refused(&site, &reply, 503, r#"{"error":"Server busy"}"#, "busy");
     assert_eq!(reply.header("Retry-After"), Some("1"));
     drop(held);
-    crate::site::until("a place", || {
+    support::machine::until("a place", || {
         (site.upload("3m", "7D", PNG).status == 200).then_some(())
     });
 }
@@ -184,7 +185,7 @@ fn requests_that_nginx_refuses_itself() {
 
 #[test]
 fn a_body_that_stops_coming() {
-    let site = Site::plan().nginx("client_body_timeout 1s;").start();
+    let site = Site::builder().nginx("client_body_timeout 1s;").start();
     let body = Form::upload(site.client("3m"), "7D", PNG).body();
     let head = format!(
         "POST /image/v2/ HTTP/1.1\r\nHost: x\r\nContent-Type: {MULTIPART}\r\nContent-Length: {}\r\n\r\n",

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rustix::process::Signal;
-
-use crate::form::Form;
-use crate::http;
-use crate::images::{PNG, png_of};
-use crate::site::{Client, Site, until};
+use support::builder::Client;
+use support::form::Form;
+use support::http;
+use support::machine::until;
+use support::pictures::{PNG, png_of};
+use support::site::Site;
 
 /// Samples by name and labels. Anything that is neither a sample nor a comment fails.
 fn metrics(site: &Site) -> BTreeMap<String, f64> {
@@ -120,7 +121,7 @@ fn metrics_are_for_allowed_addresses_alone() {
     assert_eq!(status(&site, "GET", &[]), 200);
     assert_eq!(status(&site, "HEAD", &[]), 200);
     assert_eq!(status(&site, "POST", &[]), 405);
-    let others = Site::plan()
+    let others = Site::builder()
         .set("server", "metrics_allow = [\"192.0.2.1\"]")
         .start();
     // What a client says of its address counts for nothing.
@@ -128,7 +129,7 @@ fn metrics_are_for_allowed_addresses_alone() {
     for method in ["GET", "HEAD", "POST"] {
         assert_eq!(status(&others, method, &forged), 404, "{method}");
     }
-    let nobody = Site::plan().set("server", "metrics_allow = []").start();
+    let nobody = Site::builder().set("server", "metrics_allow = []").start();
     assert_eq!(status(&nobody, "GET", &[]), 404);
 }
 
@@ -178,7 +179,7 @@ fn a_request_is_one_line_with_all_there_is_to_know() {
         ("client", "client-3m"),
         ("plan", "3m"),
         ("status", "200"),
-        ("path", crate::site::path_of(&reply.url())),
+        ("path", support::machine::path_of(&reply.url())),
         ("bytes", size.as_str()),
     ] {
         assert_eq!(
@@ -237,7 +238,7 @@ fn nothing_that_a_client_sends_is_in_the_log() {
 fn no_line_is_lost_or_cut_while_the_log_is_rotated_under_load() {
     const UPLOADERS: u64 = 4;
     const ROTATIONS: usize = 25;
-    let site = Site::plan()
+    let site = Site::builder()
         .set("plans.3m", "daily_uploads = 1000000")
         .log_file()
         .start();

@@ -1,4 +1,4 @@
-//! Web servers for uploads by `image_url`: one that answers as it is told, and one that nobody may reach.
+//! Web servers for uploads by `image_url`: one with scripted replies, and one that no download may connect to.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -12,19 +12,20 @@ use crate::form::{URLENCODED, urlencoded};
 use crate::http::Reply;
 use crate::site::Site;
 
-/// What an upload by URL is answered with, whatever went wrong.
-pub(crate) const FAILED: &str = r#"{"error":"Failed to download image"}"#;
+/// The reply to every upload by URL that fails.
+pub const FAILED: &str = r#"{"error":"Failed to download image"}"#;
 
 /// A web server on a free port, until the test's process ends.
 #[derive(Debug)]
-pub(crate) struct Origin {
-    pub(crate) address: SocketAddr,
+pub struct Origin {
+    /// The address that it listens on.
+    pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
 }
 
 impl Origin {
     /// Listens on `ip`. `answer` is given the target of each request, in a thread of its own.
-    pub(crate) fn start(
+    pub fn start(
         ip: Ipv4Addr,
         answer: impl Fn(&str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
@@ -49,12 +50,13 @@ impl Origin {
         }
     }
 
-    pub(crate) fn url(&self, target: &str) -> String {
+    /// The URL of a request target.
+    pub fn url(&self, target: &str) -> String {
         format!("http://{}{target}", self.address)
     }
 
-    /// How often it was connected to.
-    pub(crate) fn connections(&self) -> usize {
+    /// The number of connections so far.
+    pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
@@ -74,7 +76,7 @@ fn read_head(stream: &mut TcpStream) -> io::Result<String> {
 }
 
 /// A reply with a body of known length.
-pub(crate) fn whole(content_type: &str, body: &[u8]) -> Vec<u8> {
+pub fn whole(content_type: &str, body: &[u8]) -> Vec<u8> {
     let mut head = String::new();
     let _ = write!(
         head,
@@ -84,13 +86,13 @@ pub(crate) fn whole(content_type: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A reply that sends the client elsewhere.
-pub(crate) fn redirect(status: u16, to: &str) -> Vec<u8> {
+/// A redirect.
+pub fn redirect(status: u16, to: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Moved\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into_bytes()
 }
 
 /// Writes until the client has gone.
-pub(crate) fn for_ever(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> io::Result<()> {
+pub fn for_ever(stream: &mut TcpStream, bytes: &[u8], pause: Duration) -> io::Result<()> {
     loop {
         stream.write_all(bytes)?;
         thread::sleep(pause);
@@ -98,17 +100,18 @@ pub(crate) fn for_ever(stream: &mut TcpStream, bytes: &[u8], pause: Duration) ->
 }
 
 /// Sends nothing until the client has gone.
-pub(crate) fn silence(stream: &mut TcpStream) -> io::Result<()> {
+pub fn silence(stream: &mut TcpStream) -> io::Result<()> {
     while stream.read(&mut [0; 512])? > 0 {}
     Ok(())
 }
 
 /// A port that must not be connected to, on every address of this machine, of IPv6 too where it has any.
 #[derive(Debug)]
-pub(crate) struct Canary(Vec<TcpListener>);
+pub struct Canary(Vec<TcpListener>);
 
 impl Canary {
-    pub(crate) fn new() -> Self {
+    /// Listens on every address.
+    pub fn on_all_addresses() -> Self {
         let ipv4 = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
         let port = ipv4.local_addr().expect("an address").port();
         // For both protocols at once where the system binds so; then the port is taken already.
@@ -117,7 +120,7 @@ impl Canary {
     }
 
     /// On this address and port only.
-    pub(crate) fn at(ip: impl Into<IpAddr>, port: u16) -> io::Result<Self> {
+    pub fn at(ip: impl Into<IpAddr>, port: u16) -> io::Result<Self> {
         Ok(Self::of([TcpListener::bind((ip.into(), port))?]))
     }
 
@@ -129,13 +132,14 @@ impl Canary {
         Self(listeners)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
         self.0[0].local_addr().expect("an address").port()
     }
 
-    /// A connection over the loopback is in the queue before `connect` returns, so nothing has to be waited for.
+    /// Asserts that there was no connection. One over loopback is in the queue before `connect` returns, so there is nothing to wait for.
     #[track_caller]
-    pub(crate) fn saw_nobody(&self, after: &str) {
+    pub fn saw_nobody(&self, after: &str) {
         for listener in &self.0 {
             let accepted = listener.accept();
             let nobody =
@@ -146,7 +150,7 @@ impl Canary {
 }
 
 /// Uploads by URL, in the way that `requests.post(data=…)` sends it.
-pub(crate) fn by_url(site: &Site, plan: &str, url: &str) -> Reply {
+pub fn by_url(site: &Site, plan: &str, url: &str) -> Reply {
     let client = site.client(plan);
     let fields = [
         ("client_id", client.id.as_str()),

@@ -1,4 +1,4 @@
-//! What a site is to be like before it starts, and who may upload to it.
+//! The settings of a site before it starts, and the credentials of its clients.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 
 use crate::site::Site;
 
-/// A client's credentials.
+/// The credentials of an API client.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) id: String,
-    pub(crate) token: String,
+pub struct Client {
+    /// `client_id`.
+    pub id: String,
+    /// `client_token`.
+    pub token: String,
 }
 
 impl Client {
-    /// Reads what `client add` and `client rotate` print.
-    pub(crate) fn printed(output: &str) -> Self {
+    /// Parses the output of `client add` and `client rotate`.
+    pub fn printed(output: &str) -> Self {
         let value = |key: &str| {
             let line = output.lines().find_map(|line| line.strip_prefix(key));
             line.unwrap_or_else(|| panic!("no {key} in {output}"))
@@ -30,24 +32,25 @@ impl Client {
 
 /// How the responder is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Launch {
-    /// By itself: it opens the socket of its configuration.
+pub enum Launch {
+    /// It opens the socket named in its configuration.
     Plain,
-    /// So, with so many descriptors.
+    /// The same, with this limit on open descriptors.
     Descriptors(u32),
     /// With the listening socket as descriptor 0, as spawn-fcgi does.
     StandardInput,
     /// With the listening socket as descriptor 3 and `LISTEN_FDS`, as systemd does.
     SocketActivation,
-    /// In namespaces of its own: these options of unshare(1), and what its shell does there before the responder starts.
+    /// In namespaces of its own: options of unshare(1), and a shell script that runs there before the responder starts.
     Unshared(&'static [&'static str], &'static str),
-    /// Not at all.
+    /// No responder.
     Absent,
 }
 
-/// What a site is made with.
+/// The settings that a site starts with.
 #[derive(Debug)]
-pub(crate) struct Plan {
+#[must_use]
+pub struct SiteBuilder {
     pub(crate) sections: BTreeMap<String, String>,
     pub(crate) nginx: String,
     pub(crate) launch: Launch,
@@ -60,9 +63,9 @@ pub(crate) struct Plan {
     pub(crate) expected: Vec<&'static str>,
 }
 
-impl Plan {
+impl SiteBuilder {
     /// Adds lines to a section of config.toml.
-    pub(crate) fn set(mut self, section: &str, lines: &str) -> Self {
+    pub fn set(mut self, section: &str, lines: &str) -> Self {
         let text = self.sections.entry(section.to_owned()).or_default();
         text.push_str(lines);
         text.push('\n');
@@ -70,61 +73,61 @@ impl Plan {
     }
 
     /// Adds directives to nginx's http block.
-    pub(crate) fn nginx(mut self, directives: &str) -> Self {
+    pub fn nginx(mut self, directives: &str) -> Self {
         self.nginx.push_str(directives);
         self
     }
 
-    pub(crate) fn launch(mut self, launch: Launch) -> Self {
+    /// How the responder is started.
+    pub fn launch(mut self, launch: Launch) -> Self {
         self.launch = launch;
         self
     }
 
     /// nginx reaches the responder over TCP.
-    pub(crate) fn tcp(mut self) -> Self {
+    pub fn tcp(mut self) -> Self {
         self.tcp = true;
         self
     }
 
-    /// The responder writes its log to a file by its name.
-    pub(crate) fn log_file(mut self) -> Self {
+    /// The responder logs to a file with `--log-file`.
+    pub fn log_file(mut self) -> Self {
         self.log_file = true;
         self
     }
 
-    /// The responder's clock starts at this instant, UTC. Only where [`faketime`] is installed.
-    pub(crate) fn clock(mut self, instant: &str) -> Self {
+    /// The responder's clock starts at this instant, UTC. Needs libfaketime: see [`crate::machine::faketime_multithreaded`].
+    pub fn clock(mut self, instant: &str) -> Self {
         self.clock = Some(instant.to_owned());
         self
     }
 
-    /// The responder is started with this variable.
-    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+    /// The responder gets this environment variable.
+    pub fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
         self
     }
 
-    /// The docroot lies here, in a directory that there is.
-    #[allow(dead_code, reason = "the fault tests use it")]
-    pub(crate) fn docroot(mut self, directory: &Path) -> Self {
+    /// The docroot is this existing directory.
+    pub fn docroot(mut self, directory: &Path) -> Self {
         self.docroot = Some(directory.to_owned());
         self
     }
 
-    /// The ledger lies in this directory.
-    #[allow(dead_code, reason = "the fault tests use it")]
-    pub(crate) fn ledger(mut self, directory: &Path) -> Self {
+    /// The ledger is in this existing directory.
+    pub fn ledger(mut self, directory: &Path) -> Self {
         self.ledger = Some(directory.to_owned());
         self
     }
 
-    /// Lines of nginx's log with this text are provoked by the test.
-    pub(crate) fn expect(mut self, text: &'static str) -> Self {
+    /// The test provokes lines of nginx's error log that contain this text.
+    pub fn expect(mut self, text: &'static str) -> Self {
         self.expected.push(text);
         self
     }
 
-    pub(crate) fn start(self) -> Site {
+    /// Starts the site.
+    pub fn start(self) -> Site {
         Site::start_as(self)
     }
 }

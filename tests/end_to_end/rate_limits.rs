@@ -1,10 +1,11 @@
 //! What does not exist below the API's path, and what comes too often.
 
-use crate::form::Form;
-use crate::http::{self};
-use crate::images::PNG;
 use crate::refusals::{INVALID_TOKEN, is_error, refused};
-use crate::site::{Client, Site};
+use support::builder::Client;
+use support::form::Form;
+use support::http::{self};
+use support::pictures::PNG;
+use support::site::Site;
 
 #[test]
 fn paths_and_methods_that_do_not_exist() {
@@ -54,7 +55,7 @@ fn paths_and_methods_that_do_not_exist() {
 
 #[test]
 fn too_many_failed_attempts() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set(
             "limits",
             "requests_per_second = 0\nfailed_attempts_per_minute = 3",
@@ -91,7 +92,7 @@ fn too_many_failed_attempts() {
 
 #[test]
 fn too_many_requests() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set(
             "limits",
             "requests_per_second = 1\nburst = 2\nfailed_attempts_per_minute = 0",

@@ -1,16 +1,16 @@
-//! The little of a FastCGI client (FastCGI Specification 1.0) that is needed to break off where nginx never would.
+//! FastCGI records (FastCGI Specification 1.0, section 3), for a client that ends a request where nginx would not.
 
 const BEGIN_REQUEST: u8 = 1;
 const PARAMS: u8 = 4;
 const STDIN: u8 = 5;
 
-/// The records of a POST of `content_type` that announces `length` bytes, up to the end of the parameters.
-pub(crate) fn opening(content_type: &str, length: usize) -> Vec<u8> {
+/// The records of a POST with these CONTENT_TYPE and CONTENT_LENGTH, up to the end of the parameters.
+pub fn opening(content_type: &str, length: usize) -> Vec<u8> {
     opening_from(None, content_type, length)
 }
 
-/// A whole POST from this address.
-pub(crate) fn request_from(address: &str, content_type: &str, content: &[u8]) -> Vec<u8> {
+/// All records of a POST with this REMOTE_ADDR.
+pub fn request_from(address: &str, content_type: &str, content: &[u8]) -> Vec<u8> {
     let opening = opening_from(Some(address), content_type, content.len());
     [opening, body(content), body(b"")].concat()
 }
@@ -39,8 +39,8 @@ fn opening_from(address: Option<&str>, content_type: &str, length: usize) -> Vec
     .concat()
 }
 
-/// Records with a piece of the body, of any length; no bytes end it.
-pub(crate) fn body(bytes: &[u8]) -> Vec<u8> {
+/// STDIN records with a part of the body; an empty part ends it.
+pub fn body(bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
         return record(STDIN, b"");
     }

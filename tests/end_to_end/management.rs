@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use crate::form::Form;
-use crate::http::{self, Reply};
-use crate::images::{JPEG, PNG, png_of};
 use crate::refusals::{INVALID_ID, INVALID_TOKEN, MISSING, is_error};
-use crate::site::{Client, Site};
+use support::builder::Client;
+use support::form::Form;
+use support::http::{self, Reply};
+use support::pictures::{JPEG, PNG, png_of};
+use support::site::Site;
 
 const NOT_FOUND: &str = r#"{"error":"Not found"}"#;
 
@@ -191,7 +192,7 @@ fn an_id_that_was_given_again_brings_no_images_with_it() {
 
 #[test]
 fn credentials_come_in_headers_and_are_judged_like_those_of_an_upload() {
-    let site = Site::plan()
+    let site = Site::builder()
         .set(
             "limits",
             "requests_per_second = 0\nfailed_attempts_per_minute = 4",

@@ -1,4 +1,4 @@
-//! A name server (RFC 1035) that answers as a test needs it, and the files that lead a responder to it.
+//! A DNS server (RFC 1035) with scripted answers, and the resolver files that make a responder ask it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use crate::builder::Launch;
 use crate::machine::can_unshare;
-use crate::site::Launch;
+use crate::skip;
 
 const A: u16 = 1;
 const CNAME: u16 = 5;
@@ -23,9 +24,9 @@ done"#;
 
 const OPTIONS: &[&str] = &["--mount"];
 
-/// What a name is answered with.
+/// The answer to a query.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// These addresses; a question for IPv6 gets those of IPv6.
     Addresses(Vec<IpAddr>),
     /// Another name, which has these addresses.
@@ -35,7 +36,8 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(addresses: &[&str]) -> Self {
+    /// These addresses, written as text.
+    pub fn of(addresses: &[&str]) -> Self {
         let parsed = addresses
             .iter()
             .map(|text| text.parse().expect("an address"));
@@ -45,18 +47,15 @@ impl Answer {
 
 /// A name server on the loopback, until the test's process ends.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub struct NameServer {
     address: Ipv4Addr,
-    /// How often the IPv4 addresses of each name were asked for.
+    /// Queries of type A, by name.
     asked: Arc<Mutex<HashMap<String, usize>>>,
 }
 
-impl Names {
-    /// `answer` is given each name and how often it was asked for before. `None` where this machine allows no such test, which
-    /// is said.
-    pub(crate) fn start(
-        answer: impl Fn(&str, usize) -> Option<Answer> + Send + 'static,
-    ) -> Option<Self> {
+impl NameServer {
+    /// `answer` gets each name and the number of earlier queries for it. `None` after a [`skip`] where this machine does not allow it.
+    pub fn start(answer: impl Fn(&str, usize) -> Option<Answer> + Send + 'static) -> Option<Self> {
         if !can_unshare(OPTIONS) {
             return None;
         }
@@ -67,7 +66,7 @@ impl Names {
             Some((address, UdpSocket::bind((address, 53)).ok()?))
         });
         let Some((address, socket)) = bound else {
-            eprintln!("skipped: port 53 cannot be opened here");
+            skip("port 53 cannot be opened here");
             return None;
         };
         let asked = Arc::new(Mutex::new(HashMap::new()));
@@ -84,13 +83,13 @@ impl Names {
         Some(Self { address, asked })
     }
 
-    /// How a responder is started that asks this server; `NAMES` has to be the directory of [`Self::write`].
-    pub(crate) const fn launch() -> Launch {
+    /// Starts a responder that asks this server; its variable `NAMES` is the directory of [`Self::write`].
+    pub const fn launch() -> Launch {
         Launch::Unshared(OPTIONS, SCRIPT)
     }
 
-    /// Writes the files of a resolver that asks this server.
-    pub(crate) fn write(&self, directory: &Path) {
+    /// Writes the resolver files that name this server.
+    pub fn write(&self, directory: &Path) {
         let resolv = format!(
             "nameserver {}\noptions timeout:30 attempts:1\n",
             self.address
@@ -104,8 +103,8 @@ impl Names {
         }
     }
 
-    /// How often the IPv4 addresses of a name were asked for.
-    pub(crate) fn asked(&self, name: &str) -> usize {
+    /// The number of A queries for a name.
+    pub fn asked(&self, name: &str) -> usize {
         let asked = self.asked.lock().expect("no panic");
         asked.get(name).copied().unwrap_or_default()
     }

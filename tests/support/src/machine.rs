@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::site::PROGRAM;
+use crate::{program, skip};
 
-/// How long anything may take that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// The deadline of everything a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Ends a process in good order, or at last by force.
-pub(crate) fn end(process: &mut Child) {
+/// Ends a process by SIGTERM, or by SIGKILL after 15 seconds.
+pub fn end(process: &mut Child) {
     if matches!(process.try_wait(), Ok(Some(_))) {
         return;
     }
@@ -31,18 +31,20 @@ pub(crate) fn end(process: &mut Child) {
     let _ = process.wait();
 }
 
-pub(crate) fn pid_of(process: &Child) -> Pid {
+/// The process id of a child.
+pub fn pid_of(process: &Child) -> Pid {
     Pid::from_child(process)
 }
 
-pub(crate) fn shell(script: &str) -> Command {
+/// A shell script whose `$0` is the program under test.
+pub fn shell(script: &str) -> Command {
     let mut command = Command::new("sh");
-    command.args(["-c", script, PROGRAM]);
+    command.args(["-c", script, program()]);
     command
 }
 
-/// A command that runs another in namespaces of its own. Who is not root is given the looks of it.
-pub(crate) fn unshared(options: &[&str]) -> Command {
+/// unshare(1) with these options, as root of a user namespace where the tests do not run as root.
+pub fn unshared(options: &[&str]) -> Command {
     let mut command = Command::new("unshare");
     command.args(options);
     if !rustix::process::geteuid().is_root() {
@@ -51,33 +53,35 @@ pub(crate) fn unshared(options: &[&str]) -> Command {
     command
 }
 
-/// Whether these commands are installed.
-pub(crate) fn have(commands: &[&str]) -> bool {
+/// Whether these commands are installed; if not, the test is skipped.
+pub fn have(commands: &[&str]) -> bool {
     commands.iter().all(|command| {
         let found = shell(&format!("command -v {command}")).output();
         let found = found.is_ok_and(|output| output.status.success());
         if !found {
-            eprintln!("skipped: {command} is not installed");
+            skip(&format!("{command} is not installed"));
         }
         found
     })
 }
 
-/// Whether such namespaces can be made here, and their files replaced.
-pub(crate) fn can_unshare(options: &[&str]) -> bool {
+/// Whether these namespaces can be made and files bind-mounted in them; if not, the test is skipped.
+pub fn can_unshare(options: &[&str]) -> bool {
     let tried = unshared(options)
         .args(["mount", "--bind", "/etc", "/etc"])
         .stderr(Stdio::null())
         .status();
     let can = tried.is_ok_and(|status| status.success());
     if !can {
-        eprintln!("skipped: no namespaces can be made here (unshare {options:?})");
+        skip(&format!(
+            "no namespaces can be made here (unshare {options:?})"
+        ));
     }
     can
 }
 
-/// Asks again and again until there is an answer.
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+/// Polls until `ask` gives a value.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(answer) = ask() {
@@ -88,43 +92,44 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
+/// A loopback port that was free a moment ago.
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("an address").port()
 }
 
-/// The path in a direct or a viewer URL.
-pub(crate) fn path_of(url: &str) -> &str {
+/// The image path in a direct or viewer URL.
+pub fn path_of(url: &str) -> &str {
     url.split_once("?img=")
         .or_else(|| url.split_once("/p/"))
         .unwrap_or_else(|| panic!("no image URL: {url}"))
         .1
 }
 
-/// The library that shifts a process's clock, where it is installed.
-pub(crate) fn faketime() -> Option<PathBuf> {
+/// The path of libfaketime; without it, the test is skipped.
+pub fn faketime() -> Option<PathBuf> {
     find_faketime("libfaketime.so.1")
 }
 
-/// The same for processes with threads.
-pub(crate) fn faketime_multithreaded() -> Option<PathBuf> {
+/// The path of libfaketime for programs with threads; without it, the test is skipped.
+pub fn faketime_multithreaded() -> Option<PathBuf> {
     find_faketime("libfaketimeMT.so.1")
 }
 
-pub(crate) fn find_faketime(library: &str) -> Option<PathBuf> {
+fn find_faketime(library: &str) -> Option<PathBuf> {
     let found = fs::read_dir("/usr/lib")
         .ok()?
         .flatten()
         .map(|entry| entry.path().join("faketime").join(library))
         .find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: {library} is not installed (package libfaketime)");
+        skip(&format!("{library} is not installed (package libfaketime)"));
     }
     found
 }
 
-/// Makes a command believe that it starts at this instant, UTC. The times of files stay true.
-pub(crate) fn fake(command: &mut Command, library: &Path, instant: &str) {
+/// Sets the clock of a command to start at this instant, UTC. File times are not faked.
+pub fn fake(command: &mut Command, library: &Path, instant: &str) {
     command
         .env("LD_PRELOAD", library)
         .env("FAKETIME", format!("@{instant}"))
@@ -133,12 +138,14 @@ pub(crate) fn fake(command: &mut Command, library: &Path, instant: &str) {
         .env("TZ", "UTC");
 }
 
-pub(crate) fn read(path: &Path) -> String {
+/// The text of a file; empty if there is none.
+pub fn read(path: &Path) -> String {
     let bytes = fs::read(path).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-pub(crate) fn copy_tree(from: &Path, to: &Path) {
+/// Copies a directory and everything in it.
+pub fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("a directory").flatten() {
         let target = to.join(entry.file_name());
@@ -150,7 +157,8 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-pub(crate) fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>) {
+/// Adds the paths, relative to `root`, of all files in `directory`.
+pub fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         if entry.file_type().expect("a type").is_dir() {
@@ -162,8 +170,8 @@ pub(crate) fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>)
     }
 }
 
-/// Holds a file's lock as a process that runs would.
-pub(crate) fn hold_lock(path: &Path) -> File {
+/// Locks a file, as a running process would.
+pub fn hold_lock(path: &Path) -> File {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -1,4 +1,4 @@
-//! A small HTTP/1.1 client that sends whatever it is given, as hostile clients do. One connection for each request.
+//! An HTTP/1.1 client that sends arbitrary bytes, valid or not, over one connection per request.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Read, Write};
@@ -7,14 +7,17 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Longer than anything that a test waits for.
+/// The timeout of reads and writes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A reply as it came.
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+/// A reply as received.
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// Names and values in the order received.
+    pub headers: Vec<(String, String)>,
+    /// The body, dechunked.
+    pub body: Vec<u8>,
 }
 
 impl fmt::Debug for Reply {
@@ -30,8 +33,8 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    /// The values of a header that may come more than once.
-    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
+    /// The values of a header that may be repeated.
+    pub fn values(&self, name: &str) -> Vec<&str> {
         self.headers
             .iter()
             .filter(|(header, _)| header.eq_ignore_ascii_case(name))
@@ -39,39 +42,41 @@ impl Reply {
             .collect()
     }
 
-    /// The value of a header, which must not come twice.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of a header, which must not be repeated.
+    pub fn header(&self, name: &str) -> Option<&str> {
         let values = self.values(name);
         assert!(values.len() <= 1, "{name} came twice: {self:?}");
         values.first().copied()
     }
 
     /// A header that is a number.
-    pub(crate) fn number(&self, name: &str) -> i64 {
+    pub fn number(&self, name: &str) -> i64 {
         self.header(name)
             .and_then(|value| value.parse().ok())
             .unwrap_or_else(|| panic!("no number in {name}: {self:?}"))
     }
 
-    pub(crate) fn text(&self) -> &str {
+    /// The body as text.
+    pub fn text(&self) -> &str {
         str::from_utf8(&self.body).expect("a reply in UTF-8")
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 
     /// The `url` of a successful upload.
     #[track_caller]
-    pub(crate) fn url(&self) -> String {
+    pub fn url(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()["url"].as_str().expect("a url").to_owned()
     }
 }
 
-/// Sends a request with the headers that every client sends, and `headers`.
-pub(crate) fn request(
+/// Sends a request with `Host`, `Content-Length`, `Connection: close` and `headers`.
+pub fn request(
     port: u16,
     method: &str,
     target: &str,
@@ -90,12 +95,13 @@ pub(crate) fn request(
         .unwrap_or_else(|error| panic!("no reply to {method} {target}: {error}"))
 }
 
-pub(crate) fn get(port: u16, target: &str) -> Reply {
+/// Sends a GET request.
+pub fn get(port: u16, target: &str) -> Reply {
     request(port, "GET", target, &[], b"")
 }
 
 /// Sends raw bytes and reads one reply, to the end of the connection.
-pub(crate) fn exchange(port: u16, bytes: &[u8]) -> io::Result<Reply> {
+pub fn exchange(port: u16, bytes: &[u8]) -> io::Result<Reply> {
     let mut stream = connect(port)?;
     // A server may answer and close before it has read everything; its reply says more than the error.
     let _ = stream.write_all(bytes);
@@ -103,7 +109,7 @@ pub(crate) fn exchange(port: u16, bytes: &[u8]) -> io::Result<Reply> {
 }
 
 /// Reads one reply that has a body, to the end of the connection.
-pub(crate) fn read_reply(stream: &mut impl Read) -> io::Result<Reply> {
+pub fn read_reply(stream: &mut impl Read) -> io::Result<Reply> {
     read(stream, false)
 }
 
@@ -117,7 +123,8 @@ fn read(stream: &mut impl Read, headless: bool) -> io::Result<Reply> {
     })
 }
 
-pub(crate) fn connect(port: u16) -> io::Result<TcpStream> {
+/// Connects to a port of this machine.
+pub fn connect(port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -1,15 +1,19 @@
-//! Images that are made by the tests, and the samples of `tests/samples`.
+//! Generated PNGs, and the sample images of `tests/samples`.
 
-pub(crate) const JPEG: &[u8] = include_bytes!("../samples/lake-small.jpg");
-pub(crate) const PNG: &[u8] = include_bytes!("../samples/badge.png");
-pub(crate) const GIF: &[u8] = include_bytes!("../samples/spinner.gif");
-pub(crate) const WEBP: &[u8] = include_bytes!("../samples/lake.webp");
+/// A photograph.
+pub const JPEG: &[u8] = include_bytes!("../../samples/lake-small.jpg");
+/// An image with an alpha channel.
+pub const PNG: &[u8] = include_bytes!("../../samples/badge.png");
+/// An animation.
+pub const GIF: &[u8] = include_bytes!("../../samples/spinner.gif");
+/// A lossy WebP.
+pub const WEBP: &[u8] = include_bytes!("../../samples/lake.webp");
 
-/// What every PNG begins with.
+/// The PNG signature.
 const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// A PNG that says it is so large. Its pixels are not looked at, and are those of one black one.
-pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
+/// A PNG whose header has these dimensions, with the data of a single black pixel.
+pub fn png(width: u32, height: u32) -> Vec<u8> {
     let header = [
         &width.to_be_bytes()[..],
         &height.to_be_bytes(),
@@ -36,8 +40,8 @@ fn chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &named, &crc.to_be_bytes()].concat()
 }
 
-/// A PNG of exactly `size` bytes, like no other of another `serial`. What makes it so large follows the image.
-pub(crate) fn png_of(size: usize, serial: u64) -> Vec<u8> {
+/// A PNG of exactly `size` bytes, different for each `serial`: an image of one pixel, followed by pseudorandom bytes.
+pub fn png_of(size: usize, serial: u64) -> Vec<u8> {
     let mut bytes = png(1, 1);
     assert!(bytes.len() + 8 <= size, "a PNG cannot be that small");
     bytes.extend(serial.to_le_bytes());
@@ -54,8 +58,8 @@ pub(crate) fn png_of(size: usize, serial: u64) -> Vec<u8> {
     bytes
 }
 
-/// The serial of an image that [`png_of`] made, if `bytes` are exactly such an image.
-pub(crate) fn serial_of(bytes: &[u8]) -> Option<u64> {
+/// The serial of an image made by [`png_of`], if every byte is right.
+pub fn serial_of(bytes: &[u8]) -> Option<u64> {
     let at = png(1, 1).len();
     let serial = u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?);
     (png_of(bytes.len(), serial) == bytes).then_some(serial)

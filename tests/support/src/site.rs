@@ -1,7 +1,7 @@
 //! A site for one test: nginx, responder, ledger and docroot in a temporary directory, on a free port.
 //!
-//! Dropped, it ends both processes and looks into their logs: a test passes only when neither had anything to complain about but
-//! what the test says it provokes.
+//! Drop ends both processes and reads their logs: the test fails on a panic, or on an error of nginx that it did not
+//! [`expect`](SiteBuilder::expect).
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -16,50 +16,49 @@ use rusqlite::Connection;
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::builder::{Client, Launch, SiteBuilder};
 use crate::form::{Form, MULTIPART};
 use crate::http::{self, Reply};
 use crate::machine::{
-    PATIENCE, copy_tree, end, free_port, list_files, pid_of, read, shell, unshared,
+    PATIENCE, copy_tree, end, fake, faketime_multithreaded, free_port, list_files, path_of, pid_of,
+    read, shell, unshared, until,
 };
-pub(crate) use crate::machine::{
-    fake, faketime, faketime_multithreaded, hold_lock, path_of, until,
-};
-pub(crate) use crate::plan::{Client, Launch, Plan};
-
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_corenexis-cdn");
+use crate::program;
 
 /// The plans of the default configuration; a site has one client of each.
 const PLANS: [&str; 3] = ["free", "3m", "lifetime"];
 
 /// A running site.
 #[derive(Debug)]
-pub(crate) struct Site {
-    pub(crate) port: u16,
-    pub(crate) root: PathBuf,
+pub struct Site {
+    /// The port of nginx.
+    pub port: u16,
+    /// The temporary directory.
+    pub root: PathBuf,
     clients: BTreeMap<&'static str, Client>,
     nginx: Option<Child>,
     responder: Option<Child>,
-    /// A socket that was opened for the responder; kept, as whoever opens one does.
+    /// The listening socket that the responder inherits; kept open for the next responder.
     passed: Option<OwnedFd>,
-    plan: Plan,
+    settings: SiteBuilder,
     _directory: TempDir,
 }
 
-/// What a site holds: what an upload may change.
+/// Everything an upload may change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Holdings {
+pub struct Holdings {
     /// Rows of images.
-    pub(crate) rows: usize,
+    pub rows: usize,
     /// Uploads that count against a quota.
-    pub(crate) counted: usize,
+    pub counted: usize,
     /// Files below `/p/`, by path.
-    pub(crate) files: Vec<String>,
-    /// Files on their way.
-    pub(crate) spooled: usize,
+    pub files: Vec<String>,
+    /// Spool files.
+    pub spooled: usize,
 }
 
-pub(crate) const NOTHING: Holdings = Holdings {
+/// The holdings of a new site.
+pub const NOTHING: Holdings = Holdings {
     rows: 0,
     counted: 0,
     files: Vec::new(),
@@ -68,13 +67,13 @@ pub(crate) const NOTHING: Holdings = Holdings {
 
 impl Site {
     /// A site with the default plans, a client of each, and no limits for addresses.
-    pub(crate) fn start() -> Self {
-        Self::plan().start()
+    pub fn start() -> Self {
+        Self::builder().start()
     }
 
-    /// What [`Self::start`] starts, to be changed.
-    pub(crate) fn plan() -> Plan {
-        Plan {
+    /// The settings of [`Self::start`].
+    pub fn builder() -> SiteBuilder {
+        SiteBuilder {
             sections: BTreeMap::new(),
             nginx: String::new(),
             launch: Launch::Plain,
@@ -88,7 +87,8 @@ impl Site {
         }
     }
 
-    pub(crate) fn start_as(plan: Plan) -> Self {
+    /// Starts a site with these settings.
+    pub fn start_as(settings: SiteBuilder) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("corenexis-cdn-")
             .tempdir()
@@ -104,7 +104,7 @@ impl Site {
             nginx: None,
             responder: None,
             passed: None,
-            plan,
+            settings,
             _directory: directory,
         };
         let responder_port = free_port();
@@ -125,14 +125,14 @@ impl Site {
     }
 
     fn has_plan(&self, plan: &str) -> bool {
-        let sections = &self.plan.sections;
+        let sections = &self.settings.sections;
         let names_plans = sections.keys().any(|section| section.starts_with("plans."));
         !names_plans || sections.contains_key(&format!("plans.{plan}"))
     }
 
     /// Writes config.toml.
     fn configure(&self, responder_port: u16) {
-        let listen = if self.plan.tcp {
+        let listen = if self.settings.tcp {
             format!("tcp:127.0.0.1:{responder_port}")
         } else {
             format!("unix:{}", self.socket().display())
@@ -152,11 +152,11 @@ impl Site {
                 format!("path = \"{}\"\n", self.ledger_file().display()),
             ),
         ]);
-        if !self.plan.sections.contains_key("limits") {
+        if !self.settings.sections.contains_key("limits") {
             let off = "requests_per_second = 0\nfailed_attempts_per_minute = 0\n";
             sections.insert("limits".to_owned(), off.to_owned());
         }
-        for (name, lines) in &self.plan.sections {
+        for (name, lines) in &self.settings.sections {
             sections.entry(name.clone()).or_default().push_str(lines);
         }
         if !sections["storage"].contains("min_free") {
@@ -172,8 +172,8 @@ impl Site {
         fs::write(self.config(), text).expect("config.toml is written");
     }
 
-    /// Changes config.toml; nginx does not hear of it.
-    pub(crate) fn edit_config(&self, edit: impl FnOnce(String) -> String) {
+    /// Changes config.toml, without rendering the nginx files again.
+    pub fn edit_config(&self, edit: impl FnOnce(String) -> String) {
         let text = fs::read_to_string(self.config()).expect("config.toml is read");
         fs::write(self.config(), edit(text)).expect("config.toml is written");
     }
@@ -192,7 +192,7 @@ impl Site {
         copy_tree(&rendered.join("www"), &self.docroot());
         let conf = rendered.join("nginx/nginx.conf");
         let text = fs::read_to_string(&conf).expect("nginx.conf is read");
-        let extended = text.replacen("http {", &format!("http {{\n{}\n", self.plan.nginx), 1);
+        let extended = text.replacen("http {", &format!("http {{\n{}\n", self.settings.nginx), 1);
         fs::write(&conf, extended).expect("nginx.conf is written");
         let _ = fs::remove_file(self.nginx_log());
         let mut nginx = Command::new("nginx")
@@ -224,15 +224,15 @@ impl Site {
     }
 
     /// Starts the responder and waits until it listens.
-    pub(crate) fn start_responder(&mut self) {
-        let mut command = match self.plan.launch {
+    pub fn start_responder(&mut self) {
+        let mut command = match self.settings.launch {
             Launch::Absent => return,
-            Launch::Plain | Launch::StandardInput => Command::new(PROGRAM),
+            Launch::Plain | Launch::StandardInput => Command::new(program()),
             Launch::Descriptors(limit) => shell(&format!("ulimit -n {limit}; exec \"$0\" \"$@\"")),
             Launch::Unshared(options, script) => {
                 let mut command = unshared(options);
                 let script = format!("set -e\n{script}\nexec \"$0\" \"$@\"");
-                command.args(["sh", "-c", &script, PROGRAM]);
+                command.args(["sh", "-c", &script, program()]);
                 command
             }
             Launch::SocketActivation => {
@@ -241,14 +241,14 @@ impl Site {
         };
         command.arg("--config").arg(self.config()).arg("serve");
         let log = self.root.join("responder.log");
-        let messages = if self.plan.log_file {
+        let messages = if self.settings.log_file {
             command.arg("--log-file").arg(&log);
             self.root.join("responder.err")
         } else {
             log
         };
-        command.envs(self.plan.environment.iter().cloned());
-        command.stdin(match self.plan.launch {
+        command.envs(self.settings.environment.iter().cloned());
+        command.stdin(match self.settings.launch {
             Launch::StandardInput | Launch::SocketActivation => {
                 let socket = self.passed.get_or_insert_with(|| {
                     let path = self.root.join("run/cdn.sock");
@@ -258,7 +258,7 @@ impl Site {
             }
             _ => Stdio::null(),
         });
-        if let Some(instant) = &self.plan.clock {
+        if let Some(instant) = &self.settings.clock {
             let library = faketime_multithreaded().expect("faketime is installed");
             fake(&mut command, &library, instant);
         }
@@ -277,54 +277,58 @@ impl Site {
         self.responder = Some(responder);
     }
 
-    /// Ends nginx.
-    pub(crate) fn stop_nginx(&mut self) {
+    /// Stops nginx.
+    pub fn stop_nginx(&mut self) {
         end(&mut self.nginx.take().expect("nginx"));
     }
 
     /// Sends the responder a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
+    pub fn signal(&self, signal: Signal) {
         let responder = self.responder.as_ref().expect("a responder");
         kill_process(pid_of(responder), signal).expect("the responder is there");
     }
 
-    /// Waits for the end of the responder, which was told to end.
-    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+    /// Waits for the responder to exit.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
         let mut responder = self.responder.take().expect("a responder");
         until("the responder's end", || {
             responder.try_wait().expect("the responder's state")
         })
     }
 
-    /// The process id of a responder that may have stopped.
-    pub(crate) fn responder_id(&self) -> u32 {
+    /// The process id of the responder, which may have exited.
+    pub fn responder_id(&self) -> u32 {
         self.responder.as_ref().expect("a responder").id()
     }
 
-    /// The responder's process id.
-    pub(crate) fn pid(&mut self) -> u32 {
+    /// The process id of the responder, which must be running.
+    pub fn pid(&mut self) -> u32 {
         let responder = self.responder.as_mut().expect("a responder");
         let ended = responder.try_wait().expect("the responder's state");
         assert_eq!(ended, None, "the responder has ended");
         self.responder_id()
     }
 
-    pub(crate) fn config(&self) -> PathBuf {
+    /// The path of config.toml.
+    pub fn config(&self) -> PathBuf {
         self.root.join("config.toml")
     }
 
-    pub(crate) fn docroot(&self) -> PathBuf {
+    /// The path of the docroot.
+    pub fn docroot(&self) -> PathBuf {
         let default = || self.root.join("docroot");
-        self.plan.docroot.clone().unwrap_or_else(default)
+        self.settings.docroot.clone().unwrap_or_else(default)
     }
 
-    pub(crate) fn ledger_file(&self) -> PathBuf {
+    /// The path of the ledger.
+    pub fn ledger_file(&self) -> PathBuf {
         let default = || self.root.join("ledger");
-        let directory = self.plan.ledger.clone().unwrap_or_else(default);
+        let directory = self.settings.ledger.clone().unwrap_or_else(default);
         directory.join("ledger.db")
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
+    /// The path of the responder's socket.
+    pub fn socket(&self) -> PathBuf {
         self.root.join("run/cdn.sock")
     }
 
@@ -332,30 +336,31 @@ impl Site {
         self.root.join("nginx/logs/error.log")
     }
 
-    pub(crate) fn responder_log(&self) -> String {
+    /// The text of the responder's log.
+    pub fn responder_log(&self) -> String {
         read(&self.root.join("responder.log"))
     }
 
     /// Waits until the responder has logged this text.
-    pub(crate) fn wait_for_log(&self, text: &str) {
+    pub fn wait_for_log(&self, text: &str) {
         until(text, || self.responder_log().contains(text).then_some(()));
     }
 
-    /// A connection to the responder itself.
-    pub(crate) fn connect_responder(&self) -> UnixStream {
+    /// A FastCGI connection to the responder.
+    pub fn connect_responder(&self) -> UnixStream {
         let stream = UnixStream::connect(self.socket()).expect("the responder accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream
     }
 
     /// The client of a plan.
-    pub(crate) fn client(&self, plan: &str) -> &Client {
+    pub fn client(&self, plan: &str) -> &Client {
         &self.clients[plan]
     }
 
-    /// The program with this site's configuration.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
+    /// The program under test with this site's configuration.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
         command
             .arg("--config")
             .arg(self.config())
@@ -365,58 +370,61 @@ impl Site {
     }
 
     /// Runs the program to its end.
-    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+    pub fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
     }
 
-    /// Runs the program, which has to succeed, and gives what it printed.
+    /// Runs the program, which must succeed; returns its standard output.
     #[track_caller]
-    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+    pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    pub(crate) fn get(&self, target: &str) -> Reply {
+    /// Sends a GET request.
+    pub fn get(&self, target: &str) -> Reply {
         http::get(self.port, target)
     }
 
     /// Posts a multipart form.
-    pub(crate) fn post(&self, form: &Form) -> Reply {
+    pub fn post(&self, form: &Form) -> Reply {
         self.post_as(MULTIPART, &form.body())
     }
 
-    pub(crate) fn post_as(&self, content_type: &str, body: &[u8]) -> Reply {
+    /// Posts a body of this content type to the upload call.
+    pub fn post_as(&self, content_type: &str, body: &[u8]) -> Reply {
         let headers = [("Content-Type", content_type)];
         http::request(self.port, "POST", "/image/v2/", &headers, body)
     }
 
     /// Uploads as the client of a plan.
-    pub(crate) fn upload(&self, plan: &str, duration: &str, image: &[u8]) -> Reply {
+    pub fn upload(&self, plan: &str, duration: &str, image: &[u8]) -> Reply {
         self.post(&Form::upload(self.client(plan), duration, image))
     }
 
-    /// Uploads an image that is taken, and gives its path.
+    /// Uploads an image, which must succeed; returns its path.
     #[track_caller]
-    pub(crate) fn store(&self, plan: &str, duration: &str, image: &[u8]) -> String {
+    pub fn store(&self, plan: &str, duration: &str, image: &[u8]) -> String {
         path_of(&self.upload(plan, duration, image).url()).to_owned()
     }
 
-    /// A connection to the ledger of its own.
-    pub(crate) fn ledger(&self) -> Connection {
+    /// A new connection to the ledger.
+    pub fn ledger(&self) -> Connection {
         let ledger = Connection::open(self.ledger_file()).expect("the ledger opens");
         ledger.busy_timeout(PATIENCE).expect("a timeout");
         ledger
     }
 
-    /// What a query counts in the ledger.
-    pub(crate) fn count(&self, query: &str) -> usize {
+    /// The number that a query returns.
+    pub fn count(&self, query: &str) -> usize {
         self.ledger()
             .query_row(query, [], |row| row.get(0))
             .expect("a number")
     }
 
-    pub(crate) fn holdings(&self) -> Holdings {
+    /// Rows, files and counted uploads of the site.
+    pub fn holdings(&self) -> Holdings {
         let mut files = Vec::new();
         let images = self.docroot().join("p");
         list_files(&images, &images, &mut files);
@@ -431,13 +439,19 @@ impl Site {
     }
 
     /// The file of an image.
-    pub(crate) fn file(&self, path: &str) -> PathBuf {
+    pub fn file(&self, path: &str) -> PathBuf {
         self.docroot().join("p").join(path)
     }
 
-    /// The lines of nginx's log that nobody expected.
+    /// Unexpected errors in nginx's log, and panics in the responder's.
     fn complaints(&self) -> Vec<String> {
-        let expected = |line: &&str| !self.plan.expected.iter().any(|text| line.contains(text));
+        let expected = |line: &&str| {
+            !self
+                .settings
+                .expected
+                .iter()
+                .any(|text| line.contains(text))
+        };
         read(&self.nginx_log())
             .lines()
             .filter(|line| {

@@ -1,27 +1,30 @@
-//! Forms as clients send them: `multipart/form-data` and `application/x-www-form-urlencoded`.
+//! Request bodies of an upload: `multipart/form-data` and `application/x-www-form-urlencoded`.
 
 use std::fmt::Write as _;
 
-use crate::site::Client;
+use crate::builder::Client;
 
 const BOUNDARY: &str = "----end-to-end-7MA4YWxkTrZu0gW";
 
 /// The content type of [`Form`]'s bodies.
-pub(crate) const MULTIPART: &str = "multipart/form-data; boundary=----end-to-end-7MA4YWxkTrZu0gW";
+pub const MULTIPART: &str = "multipart/form-data; boundary=----end-to-end-7MA4YWxkTrZu0gW";
 
-pub(crate) const URLENCODED: &str = "application/x-www-form-urlencoded";
+/// The content type of [`urlencoded`]'s bodies.
+pub const URLENCODED: &str = "application/x-www-form-urlencoded";
 
-/// A multipart form, put together part by part.
+/// A multipart form, built part by part.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Form(Vec<u8>);
+#[must_use]
+pub struct Form(Vec<u8>);
 
 impl Form {
-    pub(crate) fn new() -> Self {
+    /// A form without parts.
+    pub fn new() -> Self {
         Self::default()
     }
 
-    /// A form that begins with who uploads and for how long.
-    pub(crate) fn of(client: &Client, duration: &str) -> Self {
+    /// A form with credentials and `store_duration`.
+    pub fn of(client: &Client, duration: &str) -> Self {
         Self::new()
             .text("client_id", &client.id)
             .text("client_token", &client.token)
@@ -29,19 +32,22 @@ impl Form {
     }
 
     /// The form of a whole upload, the file last.
-    pub(crate) fn upload(client: &Client, duration: &str, image: &[u8]) -> Self {
+    pub fn upload(client: &Client, duration: &str, image: &[u8]) -> Self {
         Self::of(client, duration).image(image)
     }
 
-    pub(crate) fn text(self, name: &str, value: &str) -> Self {
+    /// Adds a text field.
+    pub fn text(self, name: &str, value: &str) -> Self {
         self.part(&format!("name=\"{name}\""), None, value.as_bytes())
     }
 
-    pub(crate) fn image(self, bytes: &[u8]) -> Self {
+    /// Adds the file of the field `image`.
+    pub fn image(self, bytes: &[u8]) -> Self {
         self.file("image", "photo.png", bytes)
     }
 
-    pub(crate) fn file(self, name: &str, file_name: &str, bytes: &[u8]) -> Self {
+    /// Adds a file.
+    pub fn file(self, name: &str, file_name: &str, bytes: &[u8]) -> Self {
         let parameters = format!("name=\"{name}\"; filename=\"{file_name}\"");
         self.part(&parameters, Some("application/octet-stream"), bytes)
     }
@@ -56,14 +62,14 @@ impl Form {
         self
     }
 
-    /// The body, closed.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    /// The body with its closing delimiter.
+    pub fn body(&self) -> Vec<u8> {
         [&self.0, format!("--{BOUNDARY}--\r\n").as_bytes()].concat()
     }
 }
 
 /// The fields as a urlencoded body.
-pub(crate) fn urlencoded(fields: &[(&str, &str)]) -> Vec<u8> {
+pub fn urlencoded(fields: &[(&str, &str)]) -> Vec<u8> {
     let pairs: Vec<_> = fields
         .iter()
         .map(|(name, value)| format!("{}={}", encoded(name), encoded(value)))

@@ -3,8 +3,9 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::{Command, Output, Stdio};
-
-use crate::site::{Launch, PROGRAM, Site};
+use support::builder::Launch;
+use support::site::Site;
+use support::{program, skip};
 
 #[track_caller]
 fn says(output: &Output, code: i32, texts: &[&str]) {
@@ -17,7 +18,7 @@ fn says(output: &Output, code: i32, texts: &[&str]) {
 }
 
 fn site() -> Site {
-    Site::plan().launch(Launch::Absent).start()
+    Site::builder().launch(Launch::Absent).start()
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn a_client_that_does_not_exist_is_no_empty_list() {
 
 #[test]
 fn looking_makes_no_ledger() {
-    let plan = Site::plan().launch(Launch::Absent);
+    let plan = Site::builder().launch(Launch::Absent);
     // doctor asks the public URL, and there is no responder.
     let site = plan.expect("connect() to unix:").start();
     site.edit_config(|text| text.replace("ledger/ledger.db", "ledger/other.db"));
@@ -134,7 +135,7 @@ fn backups_go_to_files_and_come_from_files() {
 #[test]
 fn what_root_makes_belongs_to_the_account_of_the_responder() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give files to others");
+        skip("only root can give files to others");
         return;
     }
     let site = site();
@@ -159,12 +160,12 @@ fn what_root_makes_belongs_to_the_account_of_the_responder() {
 #[test]
 fn files_of_another_account_are_told_from_broken_ones() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: root alone can become somebody else");
+        skip("root alone can become somebody else");
         return;
     }
     let site = site();
-    let program = site.root.join("program");
-    fs::copy(PROGRAM, &program).expect("a copy");
+    let copy = site.root.join("program");
+    fs::copy(program(), &copy).expect("a copy");
     Command::new("chmod")
         .args(["-R", "a+rX,go-w"])
         .arg(&site.root)
@@ -175,7 +176,7 @@ fn files_of_another_account_are_told_from_broken_ones() {
         fs::set_permissions(site.ledger_file(), mode).expect("the mode is set");
         let output = Command::new("setpriv")
             .args(["--reuid", "1234", "--regid", "1234", "--clear-groups"])
-            .arg(&program)
+            .arg(&copy)
             .arg("--config")
             .arg(site.config())
             .args(["client", "list"])
@@ -183,7 +184,7 @@ fn files_of_another_account_are_told_from_broken_ones() {
             .output();
         match output {
             Ok(output) => says(&output, 4, &["as the account that owns it"]),
-            Err(_) => eprintln!("skipped: setpriv(1) is not installed"),
+            Err(_) => skip("setpriv(1) is not installed"),
         }
     }
 }
