@@ -19,7 +19,8 @@ install_tools() {
     nginx) need nginx nginx && need curl curl && need python3 python3 ;;
     rust)
       need cc gcc libc6-dev && need nginx nginx && need curl curl
-      need faketime faketime && need python3 python3
+      need faketime faketime && need python3 python3 && need fcgiwrap fcgiwrap
+      need script bsdutils && need setpriv util-linux
       # Names and networks of a test's own.
       need unshare util-linux && need mount mount && need ip iproute2
       ;;
