@@ -1,15 +1,11 @@
-//! As much of FastCGI as the bare responder and a client without nginx need (FastCGI 1.0, sections 3 and 5).
+//! FastCGI (Specification 1.0, sections 3 and 5) for the bare responder, and for a client without nginx.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-pub const BEGIN_REQUEST: u8 = 1;
-pub const END_REQUEST: u8 = 3;
-pub const PARAMS: u8 = 4;
-pub const STDIN: u8 = 5;
-pub const STDOUT: u8 = 6;
+use support::fastcgi::{BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, encode_params, record};
 
 /// The role of a responder, and the flag that keeps the connection open.
 const RESPONDER_KEPT: [u8; 8] = [0, 1, 1, 0, 0, 0, 0, 0];
@@ -41,15 +37,6 @@ pub fn skip(source: &mut impl BufRead, bytes: usize) -> io::Result<()> {
     io::copy(&mut source.take(bytes as u64), &mut io::sink()).map(drop)
 }
 
-/// A record of at most 65,535 bytes.
-pub fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
-    let [id_high, id_low] = id.to_be_bytes();
-    let [high, low] = (content.len() as u16).to_be_bytes();
-    let mut bytes = vec![1, kind, id_high, id_low, high, low, 0, 0];
-    bytes.extend_from_slice(content);
-    bytes
-}
-
 /// A connection to a responder, kept open.
 pub struct Peer(BufReader<UnixStream>);
 
@@ -64,12 +51,7 @@ impl Peer {
     /// Sends a request whose body fits into a few records; gives the reply, headers included.
     pub fn exchange(&mut self, params: &[(&str, &str)], body: &[u8]) -> io::Result<Vec<u8>> {
         let mut request = record(BEGIN_REQUEST, 1, &RESPONDER_KEPT);
-        let mut pairs = Vec::new();
-        for (name, value) in params {
-            pairs.extend([name.len() as u8, value.len() as u8]);
-            pairs.extend(name.bytes().chain(value.bytes()));
-        }
-        request.extend(record(PARAMS, 1, &pairs));
+        request.extend(record(PARAMS, 1, &encode_params(params.iter().copied())));
         request.extend(record(PARAMS, 1, b""));
         for piece in body.chunks(32 * 1024) {
             request.extend(record(STDIN, 1, piece));

@@ -17,7 +17,7 @@ mod rows;
 mod targets;
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,8 +61,7 @@ fn main() -> ExitCode {
         .iter()
         .any(|argument| argument == "--help" || argument == "-h")
     {
-        println!("{USAGE}");
-        return ExitCode::SUCCESS;
+        return exit(print(&format!("{USAGE}\n")));
     }
     match Options::parse(arguments) {
         Ok(options) => exit(run(&options)),
@@ -125,7 +124,6 @@ fn run(options: &Options) -> io::Result<()> {
 }
 
 fn write(report: &Report, options: &Options, state: &Path) -> io::Result<()> {
-    print!("{}", report.table());
     let json = match &options.json {
         Some(file) => file.clone(),
         None if options.smoke => state.join("smoke.json"),
@@ -136,8 +134,19 @@ fn write(report: &Report, options: &Options, state: &Path) -> io::Result<()> {
     if let Some(file) = &options.svg {
         fs::write(file, chart::svg(report))?;
     }
-    println!("\nfigures: {}", json.display());
-    Ok(())
+    print(&format!(
+        "{}\nfigures: {}\n",
+        report.table(),
+        json.display()
+    ))
+}
+
+/// Writes to standard output. A reader that closed the pipe has read what it wanted.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// A thousand connections are more than the usual limit on open files. Processes that are started from here inherit it.

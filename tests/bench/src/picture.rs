@@ -1,4 +1,6 @@
-//! Valid images of any size, of which no two are alike.
+//! Valid images of any size, each different from all others.
+
+use support::pictures::chunk;
 
 /// Pixels of a row. A row takes three bytes for each and one for its filter.
 const WIDTH: usize = 256;
@@ -33,19 +35,19 @@ impl Picture {
         header.extend_from_slice(&(WIDTH as u32).to_be_bytes());
         header.extend_from_slice(&(rows as u32).to_be_bytes());
         header.extend_from_slice(&[8, 2, 0, 0, 0]);
-        push_chunk(&mut bytes, *b"IHDR", &header);
+        bytes.extend(chunk(*b"IHDR", &header));
         let text = bytes.len() + 4;
-        push_chunk(&mut bytes, *b"tEXt", &[KEYWORD, &[b'0'; SERIAL]].concat());
+        bytes.extend(chunk(*b"tEXt", &[KEYWORD, &[b'0'; SERIAL]].concat()));
         let data = zlib(&noise(rows));
         for piece in data.chunks(IDAT) {
-            push_chunk(&mut bytes, *b"IDAT", piece);
+            bytes.extend(chunk(*b"IDAT", piece));
         }
         // Length, type and checksum of this chunk and of IEND take 24 bytes.
         let padding = size - bytes.len() - 24;
         let mut comment = b"Comment\0".to_vec();
         comment.resize(padding, b'.');
-        push_chunk(&mut bytes, *b"tEXt", &comment);
-        push_chunk(&mut bytes, *b"IEND", b"");
+        bytes.extend(chunk(*b"tEXt", &comment));
+        bytes.extend(chunk(*b"IEND", b""));
         debug_assert_eq!(bytes.len(), size);
         Self { bytes, text }
     }
@@ -62,15 +64,6 @@ impl Picture {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-}
-
-fn push_chunk(out: &mut Vec<u8>, name: [u8; 4], data: &[u8]) {
-    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
-    let begin = out.len();
-    out.extend_from_slice(&name);
-    out.extend_from_slice(data);
-    let checksum = crc32fast::hash(&out[begin..]);
-    out.extend_from_slice(&checksum.to_be_bytes());
 }
 
 /// Rows of pixels that no compression makes smaller (xorshift).

@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use support::fastcgi::{BEGIN_REQUEST, END_REQUEST, STDIN, STDOUT, record};
+
 use self::steps::Steps;
-use crate::fastcgi::{BEGIN_REQUEST, END_REQUEST, Header, STDIN, STDOUT, record, skip};
+use crate::fastcgi::{Header, skip};
 
 /// Holds a request of 20 KiB whole.
 const BUFFER: usize = 64 * 1024;

@@ -33,7 +33,8 @@ pub fn png(width: u32, height: u32) -> Vec<u8> {
     .concat()
 }
 
-fn chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
+/// A PNG chunk with its checksum.
+pub fn chunk(name: [u8; 4], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).expect("a small chunk");
     let named = [&name[..], data].concat();
     let crc = crc32fast::hash(&named);

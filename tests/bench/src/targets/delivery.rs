@@ -14,7 +14,7 @@ impl Workshop<'_> {
         let rendered = self.disk.join(cdn.key).join("rendered/nginx");
         fs::create_dir_all(home.join("nginx/logs"))?;
         fs::create_dir_all(home.join("nginx/run"))?;
-        let address = free_address()?;
+        let address = free_address();
         for name in [
             "nginx.conf",
             "corenexis-cdn.http.conf",

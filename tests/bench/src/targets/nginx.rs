@@ -16,7 +16,7 @@ pub const KEPT: usize = 32;
 
 /// An nginx with one location, on a free port.
 pub fn plain(home: &Path, http: &str, location: &str) -> io::Result<(SocketAddr, Server)> {
-    plain_at(free_address()?, home, http, location)
+    plain_at(free_address(), home, http, location)
 }
 
 /// An nginx with the settings that this project's own has, and one location.

@@ -85,7 +85,7 @@ impl Workshop<'_> {
         for directory in ["docroot", "ledger", "nginx/logs", "nginx/run"] {
             fs::create_dir_all(home.join(directory))?;
         }
-        let address = free_address()?;
+        let address = free_address();
         let site = Site {
             key,
             label: match durability {

@@ -63,7 +63,7 @@ impl Workshop<'_> {
         let mut responder = Server::start(&mut command, &home.join("fpm.log"))?;
         responder.wait_until(takes_unix(&socket))?;
         let (address, nginx) = {
-            let address = free_address()?;
+            let address = free_address();
             let location = format!(
                 "location = /image/v2/ {{ {BODY} fastcgi_pass unix:{}; fastcgi_pass_request_headers off;
                 fastcgi_param SCRIPT_FILENAME {}; fastcgi_param REQUEST_METHOD $request_method;
