@@ -23,8 +23,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Timeout};
 
-use super::address::{Rules, canonical};
 use super::semaphore::Semaphore;
+use super::ssrf::{Rules, canonical};
+use super::url::MAX_URL;
 
 /// The longest a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(3);
@@ -41,8 +42,8 @@ const MAX_HEADER: usize = 16 << 10;
 /// What is read at once, in bytes; more than [`MAX_HEADER`], so that a header is refused for its size and not for the buffer's.
 const INPUT_BUFFER: usize = 32 << 10;
 
-/// Room for a request line of 2048 bytes and a handful of header fields.
-const OUTPUT_BUFFER: usize = 8 << 10;
+/// Bytes of a request's header at most: the longest URL, in the request line, and a few fields.
+const OUTPUT_BUFFER: usize = MAX_URL + (2 << 10);
 
 /// The most addresses of one name that are tried; what ureq's answer has room for.
 const MAX_ADDRESSES: usize = 16;

@@ -1,11 +1,11 @@
 //! Downloads `image_url`, with SSRF protection.
 //!
-//! `url.rs` holds the rules for a URL's text and `address.rs` those for addresses, both pure; `agent.rs` builds an HTTP client that
+//! `url.rs` holds the rules for a URL's text and `ssrf.rs` those for addresses, both pure; `agent.rs` builds an HTTP client that
 //! enforces them on every connection; [`Fetcher`] follows redirects, and [`Download`] enforces size and time.
 
-pub mod address;
 mod agent;
 mod semaphore;
+pub mod ssrf;
 pub mod url;
 
 use std::fmt;
@@ -17,12 +17,12 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, heade
 use ureq::{Agent, Body, BodyReader};
 
 use crate::config;
-use address::Rules;
 use semaphore::{Permit, Semaphore};
+use ssrf::Rules;
 use url::{RefusedUrl, Target};
 
 /// Redirects followed in one download.
-const MAX_REDIRECTS: usize = 3;
+const MAX_REDIRECTS: usize = 5;
 
 /// The longest cause in characters, as what a server says may be part of it.
 const MAX_CAUSE: usize = 300;

@@ -104,6 +104,53 @@ fn an_image_is_fetched_and_stored() {
 }
 
 #[test]
+fn urls_are_taken_as_people_and_programs_give_them() {
+    let canary = Canary::on_all_addresses();
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
+        stream.write_all(&match target {
+            "/gr%C3%B6%C3%9Fer%201.jpg?q=%C3%A4%20b" | "/gr%F6%DFer.jpg" => {
+                whole("image/jpeg", JPEG)
+            }
+            "/raw" => redirect(302, "/größer 1.jpg?q=ä b"),
+            "/hop-5" => redirect(302, "/raw"),
+            "/hop-4" => redirect(303, "hop-5"),
+            "/hop-3" => redirect(307, "hop-4"),
+            "/hop-2" => redirect(308, "hop-3"),
+            "/signed" => whole("image/jpeg", JPEG),
+            target if target.starts_with("/signed?signature=xxx") => whole("image/jpeg", JPEG),
+            _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        })
+    });
+    let site = site(&origin, &canary);
+    let port = origin.address.port();
+    for url in [
+        origin.url("/größer 1.jpg?q=ä b"),
+        origin.url("/gr%C3%B6ßer%201.jpg?q=%C3%A4 b#top"),
+        format!(" \r\n\t{}\n", origin.url("/raw")),
+        format!("\u{a0}{}\u{3000}", origin.url("/raw")),
+        format!("http://127。0.0%2e1:{port}/raw"),
+        origin.url("/hop-3"),
+        origin.url(&format!("/signed?signature={}", "x".repeat(8_100))),
+    ] {
+        let multipart = site.post(&Form::of(site.client("3m"), "7D").text("image_url", &url));
+        for reply in [by_url(&site, "3m", &url), multipart] {
+            assert_eq!(reply.status, 200, "{url}: {}", reply.text());
+        }
+    }
+    // Five redirects.
+    assert_eq!(by_url(&site, "3m", &origin.url("/hop-2")).status, 200);
+    let mut latin_1 = urlencoded(&[
+        ("client_id", &site.client("3m").id),
+        ("client_token", &site.client("3m").token),
+        ("store_duration", "7D"),
+        ("image_url", &origin.url("/gr")),
+    ]);
+    latin_1.extend_from_slice(b"%F6\xdfer.jpg");
+    assert_eq!(site.post_as(URLENCODED, &latin_1).status, 200);
+    canary.saw_nobody("all of them");
+}
+
+#[test]
 fn what_came_whole_is_judged_like_a_file() {
     let canary = Canary::on_all_addresses();
     let origin = origin(&canary);
@@ -151,7 +198,7 @@ fn whatever_goes_wrong_is_told_in_one_text() {
         format!("http://127.0.0.1:{closed}/x.png"),
         format!("http://user:secret@{}/photo.jpg", origin.address),
         format!("https://{}/photo.jpg", origin.address),
-        own(&format!("/{}", "x".repeat(2_100))),
+        own(&format!("/{}", "x".repeat(8_200))),
         "http://nowhere.invalid/x.png".to_owned(),
         "http:///x.png".to_owned(),
         "http://".to_owned(),

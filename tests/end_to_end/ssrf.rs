@@ -24,7 +24,7 @@ fn settings(origin: &Origin, canary: &Canary, timeout: &str) -> String {
 }
 
 /// The ways to write an address of this machine or of its neighbourhood, and some that only look like it.
-const HOSTS: [&str; 48] = [
+const HOSTS: [&str; 58] = [
     "127.0.0.1",
     "127.1",
     "127.0.1",
@@ -73,14 +73,44 @@ const HOSTS: [&str; 48] = [
     "127%2e0%2e0%2e1",
     "127。0。0。1",
     "①②⑦.⓪.⓪.①",
+    "%e2%91%a0%e2%91%a1%e2%91%a6.1",
+    "１２７．１",
+    "0%787f000001",
+    "0x７f.1",
+    "ⓁⓄⒸⒶⓁⒽⓄⓈⓉ",
+    "ｌｏｃａｌｈｏｓｔ",
+    "%6Cocalhost",
+    "lo\u{ad}cal\u{200b}host",
+    "[::ﬀff:127.0.0.1]",
+    "①⑥⑨.②⑤④.①⑥⑨.②⑤④",
 ];
+
+/// Decodes the percent-encoded characters beyond ASCII, as a server does that puts a name into `Location` as it is.
+fn in_raw_utf_8(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let decoded = rest
+            .get(..3)
+            .filter(|code| code.starts_with('%'))
+            .and_then(|code| u8::from_str_radix(&code[1..], 16).ok())
+            .filter(|byte| !byte.is_ascii());
+        let length = decoded.map_or(first.len_utf8(), |_| 3);
+        match decoded {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend_from_slice(&rest.as_bytes()[..length]),
+        }
+        rest = &rest[length..];
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
 
 #[test]
 fn no_spelling_of_this_machine_reaches_it() {
     let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
         let (status, to) = target[1..].split_once('/').unwrap_or_default();
-        stream.write_all(&redirect(status.parse().unwrap_or(302), to))
+        stream.write_all(&redirect(status.parse().unwrap_or(302), &in_raw_utf_8(to)))
     });
     let site = site(&origin, &canary, "5s");
     let refused = |url: &str| {
@@ -104,7 +134,7 @@ fn no_spelling_of_this_machine_reaches_it() {
     assert_eq!(origin.connections(), 0);
     // The same as the target of a redirect, in every way to redirect.
     let mut statuses = [301, 302, 303, 307, 308].into_iter().cycle();
-    for host in HOSTS.into_iter().filter(|host| host.is_ascii()) {
+    for host in HOSTS {
         for scheme in ["http:", "https:", ""] {
             let status = statuses.next().expect("a status");
             refused(&origin.url(&format!(
@@ -167,6 +197,21 @@ fn no_other_scheme_leads_anywhere() {
         format!("http:{at}/x.png"),
         format!("http:/{at}/x.png"),
         format!("http:\\\\{at}\\x.png"),
+        format!("http://{at}%40{at}/x.png"),
+        format!("http://{at}\u{ff20}{at}/x.png"),
+        format!("http://example.org%2f@{at}/x.png"),
+        format!("http://example.org%5c%40{at}/x.png"),
+        format!("http://{at}%2f.example.org/x.png"),
+        format!("http://{at}\u{2044}.example.org/x.png"),
+        format!("http://{at}\u{ff0f}.example.org/x.png"),
+        format!("http://{at}%23.example.org/x.png"),
+        format!("http://{at}%00.example.org/x.png"),
+        format!("http%3a//{at}/x.png"),
+        format!("http:%2f%2f{at}/x.png"),
+        format!("\u{ff48}ttp://{at}/x.png"),
+        format!("ht\ttp://{at}/x.png"),
+        format!("http:/\n/{at}/x.png"),
+        format!("http:///{at}/x.png"),
         format!("http://{at}@{at}/x.png"),
         format!("http://example.org@{at}/x.png"),
         format!("http://example.org\\@{at}/x.png"),
