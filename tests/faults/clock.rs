@@ -1,4 +1,4 @@
-//! Clocks that jump: midnight, ends of months, 29 February, a day back and a day forth, in a responder that runs on.
+//! Clock jumps under a running responder: midnight, ends of months, 29 February, a day back and two ahead.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,31 +6,31 @@ use std::path::PathBuf;
 use time::macros::utc_datetime;
 use time::{Date, Duration, Month, UtcDateTime};
 
-use crate::promise::{Place, holds};
-use crate::uploads::{Image, endless};
+use crate::invariants::{Installation, assert_invariants};
+use crate::uploads::{Image, unlimited};
 use support::machine::{faketime_multithreaded, path_of};
 use support::pictures::png_of;
 use support::site::Site;
 use support::skip;
 
-/// A responder's clock that a test turns.
+/// The clock of a responder, set by the test.
 struct Clock {
     file: PathBuf,
 }
 
 impl Clock {
     fn turn_to(&self, instant: UtcDateTime) {
-        // Up, not down: what is cut off would leave the clock just before the instant.
+        // Rounded up: truncated, the clock would stand just before the instant.
         let ahead = (instant - UtcDateTime::now()).whole_milliseconds() + 1;
         let text = format!("{:+}.{:03}", ahead / 1_000, (ahead % 1_000).abs());
-        // A rename, because the file is read at any moment.
+        // Renamed, because libfaketime may read the file at any time.
         let next = self.file.with_extension("next");
         fs::write(&next, text).expect("written");
         fs::rename(next, &self.file).expect("renamed");
     }
 }
 
-/// The first day without the image, by the calendar.
+/// The first day on which the image is gone.
 fn expiry(day: Date, duration: &str) -> Option<Date> {
     let months = match duration {
         "7D" => return Some(day + Duration::days(8)),
@@ -56,7 +56,7 @@ fn directory(day: Date) -> String {
 }
 
 #[test]
-fn a_clock_that_jumps() {
+fn dates_and_quotas_follow_a_clock_that_jumps() {
     let Some(library) = faketime_multithreaded() else {
         return;
     };
@@ -66,14 +66,14 @@ fn a_clock_that_jumps() {
     };
     let start = utc_datetime!(2028-02-28 12:00);
     clock.turn_to(start);
-    let site = endless()
+    let site = unlimited()
         .variable("LD_PRELOAD", library)
         .variable("FAKETIME_TIMESTAMP_FILE", &clock.file)
         .variable("FAKETIME_NO_CACHE", "1")
         .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .variable("NO_FAKE_STAT", "1")
         .start();
-    let mut place = Place::of(&site);
+    let mut installation = Installation::of(&site);
     let mut images = Vec::new();
     for instant in [
         start,
@@ -81,7 +81,7 @@ fn a_clock_that_jumps() {
         utc_datetime!(2028-02-29 0:00:00),
         utc_datetime!(2028-02-29 23:59:58),
         utc_datetime!(2028-03-01 0:00:00),
-        // A day back, and two forth.
+        // A day back, and two ahead.
         utc_datetime!(2028-02-29 0:00:00),
         utc_datetime!(2028-03-02 0:00:00),
         // Months of 31 days before months of fewer.
@@ -98,7 +98,7 @@ fn a_clock_that_jumps() {
             images.push(upload(&site, images.len() as u64, instant, duration));
         }
     }
-    // Over midnight, with uploads on their way.
+    // Across midnight, while uploads run.
     let midnight = utc_datetime!(2028-02-29 0:00:00);
     clock.turn_to(midnight - Duration::seconds(2));
     let mut days = std::collections::BTreeSet::new();
@@ -117,15 +117,15 @@ fn a_clock_that_jumps() {
         images.push(Image { path, serial });
     }
     assert_eq!(days.len(), 2, "uploads on both sides of midnight: {days:?}");
-    holds(&mut place, &images);
-    quota_is_counted_by_day(&place);
-    sweeps_are_exact(&mut place, &images);
+    assert_invariants(&mut installation, &images);
+    quota_is_counted_by_day(&installation);
+    sweeps_are_exact(&mut installation, &images);
     // No restart was needed.
     clock.turn_to(UtcDateTime::now());
     assert_eq!(site.upload("lifetime", "7D", &png_of(3_000, 1)).status, 200);
 }
 
-/// One upload at an instant, whose answer, path and row must be those of its day.
+/// Uploads at an instant; reply, path and row must have the dates of its day.
 fn upload(site: &Site, serial: u64, instant: UtcDateTime, duration: &str) -> Image {
     let reply = site.upload("lifetime", duration, &png_of(3_000, serial));
     let path = path_of(&reply.url()).to_owned();
@@ -162,18 +162,19 @@ fn upload(site: &Site, serial: u64, instant: UtcDateTime, duration: &str) -> Ima
     Image { path, serial }
 }
 
-/// Each day's uploads are those of the rows of that day, however the clock came to it.
-fn quota_is_counted_by_day(place: &Place) {
-    let wrong = place.count(
+/// The counted uploads of each day equal the rows of that day.
+fn quota_is_counted_by_day(installation: &Installation) {
+    let wrong = installation.count(
         "SELECT count(*) FROM (SELECT uploaded_at / 86400 AS day, count(*) AS images FROM image GROUP BY 1) AS rows
          FULL JOIN usage ON usage.day = rows.day WHERE rows.images IS NOT usage.uploads",
     );
     assert_eq!(wrong, 0, "days whose quota is not that of their rows");
 }
 
-/// Sweeps by a clock that goes back, stands before the end of a life, and at it.
-fn sweeps_are_exact(place: &mut Place, images: &[Image]) {
-    let Some(report) = place.sweep_at(utc_datetime!(2026-01-01 0:00).unix_timestamp()) else {
+/// Sweeps a day before, a second before and at the expiry of each image.
+fn sweeps_are_exact(installation: &mut Installation, images: &[Image]) {
+    let Some(report) = installation.sweep_at(utc_datetime!(2026-01-01 0:00).unix_timestamp())
+    else {
         return;
     };
     assert_eq!(
@@ -186,29 +187,32 @@ fn sweeps_are_exact(place: &mut Place, images: &[Image]) {
     );
     let query = "SELECT DISTINCT expires_at FROM image WHERE expires_at IS NOT NULL ORDER BY 1";
     let ends: Vec<i64> = {
-        let ledger = rusqlite::Connection::open(&place.ledger).expect("the ledger");
+        let ledger = rusqlite::Connection::open(&installation.ledger).expect("the ledger");
         let mut query = ledger.prepare(query).expect("a query");
         let ends = query.query_map([], |row| row.get(0)).expect("rows");
         ends.collect::<Result<_, _>>().expect("numbers")
     };
     let mut left = images.len();
     for end in ends {
-        let due = usize::try_from(place.count(&format!(
+        let due = usize::try_from(installation.count(&format!(
             "SELECT count(*) FROM image WHERE expires_at = {end}"
         )));
-        let early = place.sweep_at(end - 1).expect("faketime");
+        let early = installation.sweep_at(end - 1).expect("faketime");
         assert_eq!(early["expired"], 0, "a second before {end}");
         // A clock that goes a day back meanwhile takes nothing away either.
-        let back = place.sweep_at(end - 86_400).expect("faketime");
+        let back = installation.sweep_at(end - 86_400).expect("faketime");
         assert_eq!(back["expired"], 0, "a day before {end}");
-        let report = place.sweep_at(end).expect("faketime");
+        let report = installation.sweep_at(end).expect("faketime");
         let due = due.expect("a number");
         assert_eq!(report["expired"].as_u64(), Some(due as u64), "at {end}");
         left -= due;
-        assert_eq!(place.files().len(), left, "after {end}");
+        assert_eq!(installation.files().len(), left, "after {end}");
     }
     assert!(
-        place.files().iter().all(|path| path.starts_with("l/")),
+        installation
+            .files()
+            .iter()
+            .all(|path| path.starts_with("l/")),
         "lifetime images stay"
     );
     assert!(left > 0);

@@ -5,15 +5,15 @@
 //! permission is missing prints why and counts as skipped.
 
 mod clock;
-mod disk;
-mod errors;
-mod kills;
-mod locks;
-mod order;
-mod power;
-mod promise;
+mod failing_calls;
+mod full_disk;
+mod interference;
+mod invariants;
+mod power_cuts;
 mod shim;
+mod signals;
 mod soak;
+mod sync_order;
 mod uploads;
 mod volume;
 

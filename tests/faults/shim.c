@@ -1,10 +1,9 @@
 /*
- * Makes calls of a running program fail, as a disk that breaks would: preloaded by the dynamic linker (LD_PRELOAD, ld.so(8)).
+ * An LD_PRELOAD library (ld.so(8)) that makes system calls of a running program fail.
  *
- * FAULTS_RULE names a file that holds nothing, or one rule: CALL PATH ERRNO TIMES. The CALL (sync, write, open) on a path that
- * contains PATH then fails with ERRNO, so many TIMES. The file is read again at every call, so that a test can bring a fault and
- * take it away while the program runs. Each failure adds a byte to the file FAULTS_RULE.hits, from which TIMES are counted and a test
- * learns that the fault was met.
+ * FAULTS_RULE names a file that is empty or holds one rule: CALL PATH ERRNO TIMES. The next TIMES calls of CALL (sync, write, open) on
+ * a path that contains PATH fail with ERRNO. The file is read at every call, so a test can set and remove a fault while the program
+ * runs. Each failure appends a byte to the file FAULTS_RULE.hits: its length is the number of failures so far.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,12 +17,12 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Raw calls: the shim must not meet its own faults. */
+/* Raw system calls: those of the C library are replaced below. */
 static int raw_open(const char *path, int flags) {
   return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
 }
 
-/* Whether this call fails now; errno is set then. */
+/* Whether this call fails; sets errno. */
 static int fails(const char *call, const char *path) {
   const char *rule = getenv("FAULTS_RULE");
   char text[256] = "", wanted[16], part[128], hits[512];

@@ -1,4 +1,4 @@
-//! Calls that fail on demand: builds `shim.c` and gives it its rules.
+//! Failing system calls: builds `shim.c`, an LD_PRELOAD library, and sets its rule.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use support::builder::SiteBuilder;
 use support::{repository, skip};
 use tempfile::TempDir;
 
-/// What the calls of a responder may be made to do.
+/// The library and its rule file.
 #[derive(Debug)]
 pub(crate) struct Shim {
     library: PathBuf,
@@ -17,7 +17,7 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Builds the library; `None`, with a line that says so, where there is no C compiler.
+    /// Builds the library; `None` after a [`skip`] where there is no C compiler.
     pub(crate) fn build() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a directory");
         let library = directory.path().join("shim.so");
@@ -46,19 +46,19 @@ impl Shim {
         })
     }
 
-    /// Has the responder of a site meet the faults.
+    /// Preloads the library into the responder.
     pub(crate) fn preload(&self, site: SiteBuilder) -> SiteBuilder {
         site.variable("LD_PRELOAD", &self.library)
             .variable("FAULTS_RULE", &self.rule)
     }
 
-    /// From now on this call (`sync`, `write` or `open`) fails on paths with this part, so many times.
+    /// Makes the next `times` calls (`sync`, `write` or `open`) on a path that contains `part` fail.
     pub(crate) fn fail(&self, call: &str, part: &str, errno: i32, times: u32) {
         self.heal();
         fs::write(&self.rule, format!("{call} {part} {errno} {times}")).expect("written");
     }
 
-    /// Takes the fault away. Gives how often it was met.
+    /// Removes the rule; returns how many calls failed.
     pub(crate) fn heal(&self) -> u64 {
         fs::write(&self.rule, "").expect("written");
         let hits = self.rule.with_file_name("rule.hits");

@@ -1,4 +1,4 @@
-//! A steady load for a long time: memory, threads and descriptors stay what they are.
+//! Memory, threads and descriptors under a steady load.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::promise::{Place, holds};
+use crate::invariants::{Installation, assert_invariants};
 use crate::times;
-use crate::uploads::{Uploads, endless};
+use crate::uploads::{Uploads, unlimited};
 use support::site::Site;
 
 /// Uploads a second.
@@ -17,10 +17,10 @@ const RATE: u32 = 20;
 /// Clients that take turns.
 const UPLOADERS: u32 = 4;
 
-/// A sweep comes each so many samples, as cron would send it.
+/// Samples between two sweeps.
 const SWEEP_EVERY: usize = 5;
 
-/// What a responder takes.
+/// The resources of the responder.
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     seconds: u64,
@@ -32,11 +32,11 @@ struct Sample {
 }
 
 #[test]
-fn a_steady_load_takes_no_more_and_no_more() {
+fn memory_threads_and_descriptors_stay_constant_under_a_steady_load() {
     let seconds = u64::from(times("FAULTS_SOAK_SECONDS", 15));
     let interval = Duration::from_secs((seconds / 30).max(1));
-    let site = endless().start();
-    let mut place = Place::of(&site);
+    let site = unlimited().start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     let over = AtomicBool::new(false);
     let mut samples = Vec::new();
@@ -58,17 +58,17 @@ fn a_steady_load_takes_no_more_and_no_more() {
             thread::sleep(interval);
             samples.push(sample(&site, began, uploads.len()));
             if samples.len().is_multiple_of(SWEEP_EVERY) {
-                let swept = place.run(&["sweep"]);
+                let swept = installation.run(&["sweep"]);
                 assert!(swept.status.success(), "{swept:?}");
                 assert_eq!(site.get("/image/v2/health").status, 200);
             }
         }
         over.store(true, Ordering::Relaxed);
     });
-    holds(&mut place, &uploads.acknowledged(0));
+    assert_invariants(&mut installation, &uploads.acknowledged(0));
     let table = table(&samples);
     eprintln!("{table}");
-    // What is reached after a fifth of the time is not exceeded by much in the rest.
+    // The highest figure of the first fifth of the time is hardly exceeded later.
     let (warming, steady) = samples.split_at(samples.len().div_ceil(5));
     let highest = |samples: &[Sample], figure: fn(&Sample) -> u64| {
         samples.iter().map(figure).max().expect("a sample")

@@ -1,4 +1,4 @@
-//! Many clients that upload at once, and what they were told.
+//! Concurrent uploaders, and the replies they got.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,23 +10,23 @@ use support::machine::{path_of, until};
 use support::pictures::png_of;
 use support::site::Site;
 
-/// As many as a busy site has at a time.
+/// The uploaders of a busy site.
 pub(crate) const UPLOADERS: usize = 16;
 
-/// So many that their uploads are committed in groups.
+/// Enough uploaders for group commit.
 pub(crate) const CROWD: usize = 64;
 
 const DURATIONS: [&str; 4] = ["7D", "1M", "3M", "LTF"];
 
-/// An image that was acknowledged.
+/// An image whose upload was answered with 200.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
     pub(crate) path: String,
-    /// What its bytes are made from, see [`png_of`].
+    /// The seed of its bytes, see [`png_of`].
     pub(crate) serial: u64,
 }
 
-/// What the uploaders of one site were told.
+/// The replies to the uploaders of one site.
 #[derive(Debug, Default)]
 pub(crate) struct Uploads {
     acknowledged: Mutex<Vec<Image>>,
@@ -35,7 +35,7 @@ pub(crate) struct Uploads {
 }
 
 impl Uploads {
-    /// Uploads one image, and notes the answer. Gives its status.
+    /// Uploads one image and records the reply; returns its status.
     pub(crate) fn upload(&self, site: &Site, size: usize) -> u16 {
         let serial = self.serials.fetch_add(1, Ordering::Relaxed);
         let duration = DURATIONS[usize::try_from(serial % 4).expect("0 to 3")];
@@ -50,7 +50,7 @@ impl Uploads {
         reply.status
     }
 
-    /// Uploads images of about `size` bytes from so many clients at once, until `event` has happened.
+    /// Runs `event` while `uploaders` clients upload images of about `size` bytes.
     pub(crate) fn during<T>(
         &self,
         site: &Site,
@@ -65,35 +65,35 @@ impl Uploads {
                 scope.spawn(move || {
                     while !over.load(Ordering::Relaxed) {
                         if self.upload(site, size + 997 * uploader) != 200 {
-                            // Nobody's fault is made better by asking again at once.
+                            // No busy loop while the fault lasts.
                             thread::sleep(Duration::from_millis(5));
                         }
                     }
                 });
             }
-            // Uploaders end whether the event succeeds or panics; a scope waits for them.
+            // Stops the uploaders also when `event` panics: the scope waits for them.
             let _over = Over(&over);
             event()
         })
     }
 
-    /// Waits until so many more uploads were acknowledged.
+    /// Waits for this many more acknowledged uploads.
     pub(crate) fn wait_for(&self, more: usize) {
         let enough = self.len() + more;
         until("uploads", || (self.len() >= enough).then_some(()));
     }
 
-    /// How many were acknowledged.
+    /// The number of acknowledged uploads.
     pub(crate) fn len(&self) -> usize {
         lock(&self.acknowledged).len()
     }
 
-    /// Those that were acknowledged, behind the first so many.
+    /// The acknowledged uploads without the first `behind`.
     pub(crate) fn acknowledged(&self, behind: usize) -> Vec<Image> {
         lock(&self.acknowledged)[behind..].to_vec()
     }
 
-    /// Answers other than 200 so far, and how often each came; they are forgotten.
+    /// Takes the replies other than 200 with their counts.
     pub(crate) fn take_refusals(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut lock(&self.refused))
     }
@@ -111,32 +111,32 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no uploader panicked")
 }
 
-/// A site with one client, `lifetime`, whose quota no test uses up.
-pub(crate) fn endless() -> SiteBuilder {
+/// A site with one client, `lifetime`, with a quota that no test exhausts.
+pub(crate) fn unlimited() -> SiteBuilder {
     Site::builder().set(
         "plans.lifetime",
         "daily_uploads = 4000000000\nmax_file_size = \"10MiB\"\ndurations = [\"7D\", \"1M\", \"3M\", \"LTF\"]\nurl = \"direct\"",
     )
 }
 
-/// The same, and nginx may complain of a responder that is not there.
-pub(crate) fn endless_with_ends() -> SiteBuilder {
-    endless()
+/// The same, for a responder that stops meanwhile: nginx may log failed connections.
+pub(crate) fn unlimited_with_restarts() -> SiteBuilder {
+    unlimited()
         .expect("connect() to unix:")
         .expect("upstream prematurely closed connection")
         .expect("Connection reset by peer")
         .expect("Broken pipe")
 }
 
-/// Numbers that differ from run to run: moments for faults. (Marsaglia's xorshift64.)
+/// Random numbers (xorshift64), different in each run, for the time of a fault. The seed is printed.
 #[derive(Debug)]
-pub(crate) struct Moments(u64);
+pub(crate) struct Random(u64);
 
-impl Moments {
+impl Random {
     pub(crate) fn new() -> Self {
         let now = time::UtcDateTime::now().unix_timestamp_nanos();
         let seed = u64::try_from(now & i128::from(u64::MAX)).unwrap_or(1) | 1;
-        eprintln!("the moments of this run begin with {seed}");
+        eprintln!("seed of the random delays: {seed}");
         Self(seed)
     }
 

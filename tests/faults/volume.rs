@@ -1,4 +1,4 @@
-//! Small ext4 file systems in files, mounted through loop devices.
+//! Small ext4 file systems in files, mounted by loop devices.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use support::skip;
 use tempfile::TempDir;
 
-/// A mounted file system. Dropped, it is unmounted and gone.
+/// A mounted file system. Drop unmounts and deletes it.
 #[derive(Debug)]
 pub(crate) struct Volume {
     image: PathBuf,
@@ -19,9 +19,9 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    /// An empty file system of so many MiB; `None`, with a line that says so, where mounting is not permitted.
+    /// An empty file system of this size; `None` after a [`skip`] where mounting is not permitted.
     ///
-    /// Metadata is committed when a program syncs, and otherwise hardly ever: what a power cut may take away is taken away.
+    /// `commit=86400`: the journal is written only when a program syncs, so a power cut takes everything that was not synced.
     pub(crate) fn make(mebibytes: u64) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             skip("only root may mount file systems");
@@ -66,7 +66,7 @@ impl Volume {
         })
     }
 
-    /// What is on the disk now, as it would be found after a power cut: mounted, its journal replayed.
+    /// A copy of the disk as it is now, mounted with its journal replayed, as after a power cut.
     pub(crate) fn after_a_power_cut(&self) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let copy = directory.path().join("image");
@@ -79,14 +79,14 @@ impl Volume {
         Self::mount(directory, copy).expect("the copy is mounted")
     }
 
-    /// A directory of the file system, made if it is not there.
+    /// A directory of the file system; it is made if it is missing.
     pub(crate) fn directory(&self, name: &str) -> PathBuf {
         let directory = self.mounted.join(name);
         fs::create_dir_all(&directory).expect("a directory");
         directory
     }
 
-    /// Mounts it again, `ro` or `rw`.
+    /// Remounts it, `ro` or `rw`.
     pub(crate) fn remount(&self, mode: &str) {
         let options = format!("remount,{mode}");
         quiet(
@@ -97,12 +97,12 @@ impl Volume {
         .expect("mounted again");
     }
 
-    /// Leaves so many bytes of free space, more or less a block.
+    /// Fills the disk up to this many free bytes, give or take a block.
     pub(crate) fn leave(&self, bytes: u64) {
         let ballast = self.mounted.join("ballast");
         let _ = fs::remove_file(&ballast);
         let file = File::create(&ballast).expect("a file");
-        // Blocks that were freed a moment ago are free only after a commit.
+        // ext4 frees the blocks of a deleted file at the next commit of its journal.
         rustix::fs::syncfs(&file).expect("synced");
         let mut size = 0;
         for _ in 0..8 {
@@ -114,20 +114,20 @@ impl Volume {
         }
     }
 
-    /// Frees what [`Self::leave`] took.
+    /// Deletes the file of [`Self::leave`].
     pub(crate) fn free_again(&self) {
         fs::remove_file(self.mounted.join("ballast")).expect("removed");
         let directory = File::open(&self.mounted).expect("the volume");
         rustix::fs::syncfs(&directory).expect("synced");
     }
 
-    /// Bytes that a program may still take; the file system keeps some for itself.
+    /// Free bytes for programs (`f_bavail`).
     pub(crate) fn free(&self) -> u64 {
         let usage = statvfs(&self.mounted).expect("its usage");
         usage.f_bavail * usage.f_frsize
     }
 
-    /// This volume's place of a path of another one.
+    /// A path of another volume, moved to this one.
     pub(crate) fn place_of(&self, path: &Path, other: &Self) -> PathBuf {
         let below = path.strip_prefix(&other.mounted);
         self.mounted.join(below.expect("a path of the volume"))
@@ -147,7 +147,7 @@ impl Drop for Volume {
     }
 }
 
-/// Runs a command; its complaint if it fails.
+/// Runs a command; the error is its standard error.
 fn quiet(command: &mut Command) -> Result<(), String> {
     match command.output() {
         Ok(output) if output.status.success() => Ok(()),

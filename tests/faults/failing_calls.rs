@@ -1,13 +1,13 @@
-//! Calls that fail: EIO, a full or read-only file system and a full descriptor table, at each call that an upload makes.
+//! Failing system calls of an upload: EIO, ENOSPC, EDQUOT, EROFS, EMFILE and ENFILE at each of them.
 
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use crate::promise::{Place, holds};
+use crate::invariants::{Installation, assert_invariants};
 use crate::shim::Shim;
-use crate::uploads::{UPLOADERS, Uploads, endless, endless_with_ends};
+use crate::uploads::{UPLOADERS, Uploads, unlimited, unlimited_with_restarts};
 use support::machine::{end, until};
 use support::site::Site;
 use support::skip;
@@ -18,14 +18,14 @@ const STORAGE: &str = r#"500 {"error":"Insufficient storage"}"#;
 const INTERNAL: &str = r#"500 {"error":"Internal server error"}"#;
 
 #[test]
-fn calls_that_fail() {
+fn failing_calls_refuse_the_upload_and_leave_nothing() {
     let Some(shim) = Shim::build() else {
         return;
     };
-    let site = shim.preload(endless()).start();
-    let mut place = Place::of(&site);
+    let site = shim.preload(unlimited()).start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
-    // Each class has its directory before the faults begin.
+    // The directories of all classes exist before the faults.
     for _ in 0..4 {
         assert_eq!(uploads.upload(&site, 9_000), 200);
     }
@@ -45,7 +45,7 @@ fn calls_that_fail() {
         ("open", "/p/", Errno::MFILE, &[DIRECTORY, SAVE]),
     ] {
         let case = format!("{call} {part} {errno:?}");
-        // Once: a sync that is tried again after it failed would succeed, and say that on the disk is what is not.
+        // Once: a retried fsync succeeds although the data is lost.
         for (times, tried) in [(1, 1), (u32::MAX >> 1, 8)] {
             let before = uploads.len();
             shim.fail(call, part, errno.raw_os_error(), times);
@@ -56,14 +56,14 @@ fn calls_that_fail() {
             for answer in uploads.take_refusals().keys() {
                 assert!(answers.contains(&answer.as_str()), "{case}: {answer}");
             }
-            assert_eq!(place.spooled(), 0, "{case}");
+            assert_eq!(installation.spooled(), 0, "{case}");
             assert_eq!(uploads.upload(&site, 9_000), 200, "after {case}");
-            holds(&mut place, &uploads.acknowledged(before));
-            let (_, rows) = place.quota_and_rows();
-            assert_eq!(rows, place.files().len() as u64, "{case}");
+            assert_invariants(&mut installation, &uploads.acknowledged(before));
+            let (_, rows) = installation.quota_and_rows();
+            assert_eq!(rows, installation.files().len() as u64, "{case}");
         }
         let before = uploads.len();
-        // Comes and goes among many.
+        // The fault comes and goes under concurrent uploads.
         uploads.during(&site, UPLOADERS, 9_000, || {
             uploads.wait_for(5);
             shim.fail(call, part, errno.raw_os_error(), 10);
@@ -71,16 +71,16 @@ fn calls_that_fail() {
         });
         assert!(shim.heal() > 0, "{case} was never met among many");
         uploads.take_refusals();
-        holds(&mut place, &uploads.acknowledged(before));
+        assert_invariants(&mut installation, &uploads.acknowledged(before));
     }
-    holds(&mut place, &uploads.acknowledged(0));
-    place.sweep_clears_what_was_left();
+    assert_invariants(&mut installation, &uploads.acknowledged(0));
+    installation.sweep_removes_leftovers();
 }
 
 #[test]
-fn renames_that_fail() {
-    let site = endless().start();
-    let mut place = Place::of(&site);
+fn failing_renames_refuse_the_upload_and_leave_nothing() {
+    let site = unlimited().start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     assert_eq!(uploads.upload(&site, 9_000), 200);
     for errno in ["EIO", "ENOSPC", "EROFS", "EDQUOT"] {
@@ -99,16 +99,16 @@ fn renames_that_fail() {
                 "{errno}: {answer}"
             );
         }
-        assert_eq!(place.spooled(), 0, "{errno}");
+        assert_eq!(installation.spooled(), 0, "{errno}");
         assert_eq!(uploads.upload(&site, 9_000), 200, "after {errno}");
-        holds(&mut place, &uploads.acknowledged(0));
-        let (_, rows) = place.quota_and_rows();
-        assert_eq!(rows, place.files().len() as u64, "{errno}");
+        assert_invariants(&mut installation, &uploads.acknowledged(0));
+        let (_, rows) = installation.quota_and_rows();
+        assert_eq!(rows, installation.files().len() as u64, "{errno}");
     }
-    place.sweep_clears_what_was_left();
+    installation.sweep_removes_leftovers();
 }
 
-/// Starts strace on the responder, all of whose threads it then traces; `None`, and a line that says so of `what`, where it cannot.
+/// Attaches strace to all threads of the responder; `None` after a [`skip`] where that is not possible.
 pub(crate) fn attach_strace<'a>(
     site: &Site,
     arguments: impl IntoIterator<Item = &'a str>,
@@ -148,14 +148,14 @@ fn traced(site: &Site, tracer: &mut Child) -> bool {
     })
 }
 
-/// The real limit, lowered below what a responder that runs has open, and raised again.
+/// RLIMIT_NOFILE of the running responder is lowered to the descriptors it has open, and raised again.
 #[test]
-fn descriptors_that_run_out() {
-    let site = endless_with_ends()
+fn uploads_go_on_after_descriptors_ran_out() {
+    let site = unlimited_with_restarts()
         .expect("recv() failed")
         .expect("upstream timed out")
         .start();
-    let mut place = Place::of(&site);
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     let pid = Pid::from_raw(site.responder_id().cast_signed());
     let usual = getrlimit(Resource::Nofile);
@@ -178,9 +178,9 @@ fn descriptors_that_run_out() {
             limit(usual.current);
             uploads.wait_for(20);
         });
-        holds(&mut place, &uploads.acknowledged(before));
+        assert_invariants(&mut installation, &uploads.acknowledged(before));
     }
     assert_eq!(uploads.upload(&site, 9_000), 200);
-    assert_eq!(place.spooled(), 0);
-    place.sweep_clears_what_was_left();
+    assert_eq!(installation.spooled(), 0);
+    installation.sweep_removes_leftovers();
 }

@@ -1,7 +1,6 @@
-//! Power cuts: what is on the disk at a moment of acknowledgement is copied, mounted and looked at.
+//! Power cuts: the disk is copied while uploads run, and the copy is mounted and checked.
 //!
-//! The disk is a file behind a loop device, so a write counts as done when the file system has handed it down: caches of the drive
-//! itself, which a flush empties, are not simulated.
+//! The disk is a file behind a loop device. The write cache of a drive, which a flush empties, is not simulated.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,36 +8,36 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::promise::Place;
+use crate::invariants::Installation;
 use crate::times;
-use crate::uploads::{CROWD, Moments, UPLOADERS, Uploads, endless};
+use crate::uploads::{CROWD, Random, UPLOADERS, Uploads, unlimited};
 use crate::volume::Volume;
 use support::machine::until;
 use support::site::Site;
 
-/// What so many power cuts did.
+/// Totals over all power cuts.
 #[derive(Debug, Default)]
 struct Cuts {
-    /// Images that were acknowledged before a cut, and looked for after it.
+    /// Acknowledged images that were looked for after a cut.
     looked_for: usize,
-    /// Those of them that were not there, or had no row.
+    /// Those without a file or a row.
     lost: usize,
-    /// Power cuts after which a promise was broken.
+    /// Power cuts that violated a guarantee.
     harmful: u32,
     broken: Vec<String>,
 }
 
 #[test]
-fn power_cuts_lose_nothing_that_was_acknowledged() {
+fn power_cuts_lose_no_acknowledged_upload() {
     let Some(cuts) = cut("full", times("FAULTS_CUTS", 6)) else {
         return;
     };
     assert!(cuts.broken.is_empty(), "{}", cuts.broken.join("\n"));
 }
 
-/// The same with `durability = "relaxed"`, which promises nothing of the kind: if nothing were lost here, the test above could not fail.
+/// `durability = "relaxed"` syncs nothing. If nothing were lost here, the test above could not fail.
 #[test]
-fn power_cuts_without_syncs_lose_images() {
+fn power_cuts_lose_images_with_relaxed_durability() {
     let Some(cuts) = cut("relaxed", times("FAULTS_CUTS", 6).min(100)) else {
         return;
     };
@@ -47,16 +46,16 @@ fn power_cuts_without_syncs_lose_images() {
 
 fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
     let volume = Volume::make(512)?;
-    let site = endless()
+    let site = unlimited()
         .set("storage", &format!("durability = \"{durability}\""))
         .docroot(&volume.directory("docroot"))
         .ledger(&volume.directory("ledger"))
         .start();
-    // What was made before the first upload is not what is tested: it is on the disk.
+    // The files of an installation without uploads are on disk.
     let directory = fs::File::open(site.docroot()).expect("the docroot");
     rustix::fs::syncfs(&directory).expect("synced");
     let uploads = Uploads::default();
-    let mut moments = Moments::new();
+    let mut random = Random::new();
     let mut report = Cuts::default();
     let began = Instant::now();
     for number in 0..cuts {
@@ -67,22 +66,22 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
             site.signal(Signal::CONT);
             (acknowledged, left)
         };
-        // A lone upload is on the disk by its own syncs; one among many may be there by those of the others.
+        // A lone upload is durable by its own syncs only; one of many also by those of the others.
         let uploaders = [1, UPLOADERS, 1, CROWD][number as usize % 4];
         let (acknowledged, left) = if uploaders == 1 {
             assert_eq!(uploads.upload(&site, 7_000), 200);
             cut()
         } else {
-            // So that those of a crowd are committed in groups, for which little may wait to be written, by whomever.
+            // Group commit needs a host with little to write back.
             rustix::fs::sync();
-            let rounds = 1 + usize::try_from(moments.below(3)).expect("a small number");
-            let more = 1 + usize::try_from(moments.below(40)).expect("a small number");
+            let rounds = 1 + usize::try_from(random.below(3)).expect("a small number");
+            let more = 1 + usize::try_from(random.below(40)).expect("a small number");
             uploads.during(&site, uploaders, 7_000, || {
                 uploads.wait_for(more + rounds * uploaders / 2);
                 cut()
             })
         };
-        let broken = look_at(&site, &volume, &left, &acknowledged, durability);
+        let broken = check_copy(&site, &volume, &left, &acknowledged, durability);
         let lost = broken.iter().filter_map(|line| line.strip_prefix("lost "));
         let paths = lost.filter_map(|line| Some(line.split_once(':')?.0));
         report.lost += paths.collect::<BTreeSet<_>>().len();
@@ -96,7 +95,7 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
     };
     eprintln!(
         "{cuts} power cuts with durability = \"{durability}\" in {:.0} s: {} acknowledged images looked for, {} lost, {} altered; \
-         {} partial files, {} files without a row, {} broken ledgers; {} cuts broke a promise",
+         {} partial files, {} files without a row, {} broken ledgers; {} cuts violated a guarantee",
         began.elapsed().as_secs_f64(),
         report.looked_for,
         report.lost,
@@ -109,8 +108,8 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
     Some(report)
 }
 
-/// Stops every thread of the responder, so that nothing is written while the disk is copied: a call such as fsync that has begun ends
-/// before its thread stops.
+/// Stops every thread of the responder, so that nothing is written while the disk is copied. A system call that has begun, such as
+/// fsync, ends before its thread stops.
 fn stop(site: &Site) {
     site.signal(Signal::STOP);
     let tasks = format!("/proc/{}/task", site.responder_id());
@@ -128,8 +127,8 @@ fn stop(site: &Site) {
     });
 }
 
-/// The promises that what a power cut left of a site does not keep.
-fn look_at(
+/// The guarantees that the copy violates.
+fn check_copy(
     site: &Site,
     volume: &Volume,
     left: &Volume,
@@ -139,25 +138,28 @@ fn look_at(
     let (docroot, ledger) = (site.docroot(), site.ledger_file());
     let config = left.directory("").join("config.toml");
     let text = fs::read_to_string(site.config()).expect("config.toml");
-    let mut place = Place::new(
+    let mut installation = Installation::new(
         left.place_of(&docroot, volume),
         left.place_of(&ledger, volume),
         config.clone(),
     );
-    let moved = [(&docroot, &place.docroot), (&ledger, &place.ledger)]
-        .into_iter()
-        .fold(text, |text, (from, to)| {
-            text.replace(&from.display().to_string(), &to.display().to_string())
-        });
+    let moved = [
+        (&docroot, &installation.docroot),
+        (&ledger, &installation.ledger),
+    ]
+    .into_iter()
+    .fold(text, |text, (from, to)| {
+        text.replace(&from.display().to_string(), &to.display().to_string())
+    });
     fs::write(config, moved).expect("written");
-    let mut broken = place.broken_promises(acknowledged);
+    let mut broken = installation.violations(acknowledged);
     if durability == "full" {
-        let (counted, rows) = place.quota_and_rows();
+        let (counted, rows) = installation.quota_and_rows();
         if counted != rows {
             broken.push(format!("quota: {counted} uploads counted, {rows} rows"));
         }
         if broken.is_empty() {
-            place.sweep_clears_what_was_left();
+            installation.sweep_removes_leftovers();
         }
     }
     broken

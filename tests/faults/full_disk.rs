@@ -1,15 +1,15 @@
-//! Disks that are full, or cannot be written any more.
+//! Full and read-only disks.
 
 use std::fs;
 
 use rustix::process::Signal;
 
-use crate::promise::{Place, holds};
+use crate::invariants::{Installation, assert_invariants};
 use crate::times;
-use crate::uploads::{Uploads, endless};
+use crate::uploads::{Uploads, unlimited};
 use crate::volume::Volume;
 
-/// Answers that the documentation has for a disk that takes nothing.
+/// The documented replies for a disk that cannot be written.
 const DOCUMENTED: [&str; 3] = [
     r#"500 {"error":"Insufficient storage"}"#,
     r#"500 {"error":"Failed to save image"}"#,
@@ -17,23 +17,23 @@ const DOCUMENTED: [&str; 3] = [
 ];
 
 #[test]
-fn disks_that_are_full_at_any_point() {
+fn a_disk_may_be_full_at_any_point_of_an_upload() {
     let Some(volume) = Volume::make(32) else {
         return;
     };
-    // The guard is off: here the disk itself says no.
-    let site = endless()
+    // Without `min_free`, so that the disk itself is full.
+    let site = unlimited()
         .set("storage", "min_free = 0")
         .docroot(&volume.directory("docroot"))
         .ledger(&volume.directory("ledger"))
         .start();
-    let mut place = Place::of(&site);
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     let points = times("FAULTS_FILL_POINTS", 24);
     let mut refused = 0;
     for point in 0..points {
         let before = uploads.len();
-        // From nothing at all to 300 KiB, in steps that are no multiples of what the ledger or an image takes.
+        // From 0 to 300 KiB, in steps unrelated to the sizes of ledger pages and images.
         volume.leave(u64::from(point) * 300 * 1024 / u64::from(points));
         for size in [100, 2_000, 9_000, 40_000, 90_000] {
             uploads.upload(&site, size);
@@ -45,13 +45,13 @@ fn disks_that_are_full_at_any_point() {
             assert!(DOCUMENTED.contains(&answer.as_str()), "{answer}");
             refused += count;
         }
-        holds(&mut place, &uploads.acknowledged(before));
+        assert_invariants(&mut installation, &uploads.acknowledged(before));
         volume.free_again();
         assert_eq!(uploads.upload(&site, 9_000), 200, "there is space again");
     }
     assert!(refused > 0, "the disk was never full");
-    holds(&mut place, &uploads.acknowledged(0));
-    place.sweep_clears_what_was_left();
+    assert_invariants(&mut installation, &uploads.acknowledged(0));
+    installation.sweep_removes_leftovers();
     eprintln!(
         "{points} fill points: {} images acknowledged and kept, {refused} uploads refused",
         uploads.len()
@@ -59,16 +59,16 @@ fn disks_that_are_full_at_any_point() {
 }
 
 #[test]
-fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one() {
+fn uploads_are_refused_below_min_free_and_the_sweep_works_on_a_full_disk() {
     let Some(volume) = Volume::make(32) else {
         return;
     };
-    let mut site = endless()
+    let mut site = unlimited()
         .set("storage", "min_free = \"4MiB\"")
         .docroot(&volume.directory("docroot"))
         .ledger(&volume.directory("ledger"))
         .start();
-    let place = Place::of(&site);
+    let installation = Installation::of(&site);
     let uploads = Uploads::default();
     for _ in 0..40 {
         assert_eq!(uploads.upload(&site, 20_000), 200);
@@ -79,13 +79,13 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
     let refusals = uploads.take_refusals();
     assert!(refusals.contains_key(DOCUMENTED[0]), "{refusals:?}");
     assert_eq!(
-        (volume.free(), place.spooled()),
+        (volume.free(), installation.spooled()),
         (before, 0),
         "nothing was taken in"
     );
     assert_eq!(site.get("/image/v2/health").status, 503);
 
-    // Half of the images, and later the other half, have come to their ends, and something else has taken all the rest of the disk.
+    // Half of the images expire while the responder runs, half after it stopped; the disk has no free byte.
     for (responder, half) in [("runs", 20), ("has stopped", 20)] {
         site.ledger()
             .execute(
@@ -100,7 +100,7 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
         }
         volume.leave(0);
         assert_eq!(volume.free(), 0);
-        let output = place.run(&["sweep", "--json"]);
+        let output = installation.run(&["sweep", "--json"]);
         assert!(
             output.status.success(),
             "the responder {responder}: {output:?}"
@@ -112,19 +112,19 @@ fn the_guard_refuses_before_the_disk_is_full_and_the_sweep_works_on_a_full_one()
         );
         assert!(volume.free() > 200_000, "the responder {responder}");
     }
-    assert_eq!(place.files(), [""; 0]);
+    assert_eq!(installation.files(), [""; 0]);
     volume.free_again();
     site.start_responder();
     assert_eq!(uploads.upload(&site, 9_000), 200);
 }
 
 #[test]
-fn a_docroot_that_is_read_only() {
+fn a_read_only_docroot_serves_images_and_refuses_uploads() {
     let Some(volume) = Volume::make(32) else {
         return;
     };
-    let site = endless().docroot(&volume.directory("docroot")).start();
-    let mut place = Place::of(&site);
+    let site = unlimited().docroot(&volume.directory("docroot")).start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     for _ in 0..3 {
         assert_eq!(uploads.upload(&site, 9_000), 200);
@@ -142,8 +142,8 @@ fn a_docroot_that_is_read_only() {
         volume.remount("rw");
     }
     assert_eq!(uploads.upload(&site, 9_000), 200);
-    holds(&mut place, &uploads.acknowledged(0));
-    assert_eq!(place.spooled(), 0);
+    assert_invariants(&mut installation, &uploads.acknowledged(0));
+    assert_eq!(installation.spooled(), 0);
     assert!(fs::exists(site.docroot().join("p")).expect("looked at"));
-    place.sweep_clears_what_was_left();
+    installation.sweep_removes_leftovers();
 }

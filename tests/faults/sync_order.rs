@@ -1,16 +1,16 @@
-//! What the kernel is asked for before an upload is answered, as strace(1) sees it.
+//! The order of syncs, renames and replies, as strace(1) shows it.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::errors::attach_strace;
-use crate::uploads::{CROWD, Uploads, endless};
+use crate::failing_calls::attach_strace;
+use crate::uploads::{CROWD, Uploads, unlimited};
 use support::machine::{end, until};
 use support::site::Site;
 use support::skip;
 
-/// A system call: the lines of the trace at which it began and ended.
+/// A system call, with the lines of the trace at which it began and ended.
 #[derive(Debug)]
 struct Call {
     thread: String,
@@ -20,7 +20,7 @@ struct Call {
 }
 
 #[test]
-fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
+fn the_reply_follows_the_syncs_of_bytes_row_and_name() {
     let uploads = Uploads::default();
     let Some(trace) = trace(&uploads, |site, _| {
         assert_eq!(uploads.upload(site, 20_000), 200);
@@ -66,7 +66,7 @@ fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
         );
         assert!(call.text.ends_with("= 0"), "the {what}: {}", call.text);
     }
-    // A name never stands for bytes or a row that may still be lost, and is itself on the disk only when its directory is.
+    // The rename follows the syncs of bytes and row, and precedes the sync of the directory.
     assert!(
         file.ended < name.began,
         "the name came before the bytes:\n{trace}"
@@ -82,7 +82,7 @@ fn an_upload_is_answered_after_its_bytes_row_and_name_are_on_the_disk() {
 }
 
 #[test]
-fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
+fn the_replies_of_a_group_follow_its_syncs() {
     let uploads = Uploads::default();
     let docroot = std::env::temp_dir();
     if rustix::fs::statfs(&docroot).expect("known").f_type != 0xEF53 {
@@ -93,7 +93,7 @@ fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
         assert!(site.responder_log().contains("group_commit=yes"));
         uploads.during(site, CROWD, 9_000, || {
             until("groups", || {
-                // There are none while much waits to be written, by whomever.
+                // Group commit needs a host with little to write back.
                 rustix::fs::sync();
                 let trace = fs::read_to_string(log).expect("a trace");
                 (trace.matches("syncfs(").count() > 8).then_some(())
@@ -107,7 +107,7 @@ fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
         .iter()
         .find(|call| call.text.starts_with("syncfs("))
         .expect("a group");
-    // One letter for each step of the thread that commits groups; the first and the last group may not be whole.
+    // One letter for each step of the committing thread; the first and last group may be incomplete.
     let steps: String = calls
         .iter()
         .filter(|call| call.thread == group.thread)
@@ -138,8 +138,7 @@ fn a_group_is_answered_after_its_bytes_rows_and_names_are_on_the_disk() {
     );
 }
 
-/// The step of a commit that a call of a group's thread is: bytes, rows, names, directories. Other calls, and those that SQLite makes
-/// for a checkpoint, are none.
+/// The step of a group commit: B(ytes), R(ows), N(ames), D(irectories). `None` for other calls and SQLite's checkpoints.
 fn step(call: &str) -> Option<char> {
     let syncs = call.starts_with("fsync(") || call.starts_with("fdatasync(");
     if call.starts_with("syncfs(") {
@@ -155,10 +154,10 @@ fn step(call: &str) -> Option<char> {
     }
 }
 
-/// The system calls of a responder during `event`; `None`, and a line that says so, where they cannot be had.
+/// The system calls of a responder during `event`; `None` after a skip where strace is not available.
 fn trace(uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> {
-    let site = endless().start();
-    // The day's directories are there, as they are for all but the first uploads of a day.
+    let site = unlimited().start();
+    // The day directories exist, as they do after the first uploads of a day.
     for _ in 0..4 {
         assert_eq!(uploads.upload(&site, 20_000), 200);
     }
@@ -182,7 +181,7 @@ fn trace(uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> 
     Some(fs::read_to_string(&log).expect("a trace"))
 }
 
-/// The calls of a trace with process ids in front. A call that another thread interrupted has its end on a later line.
+/// Parses a trace of `strace -f`: a call interrupted by another thread ends on a later line.
 fn calls(trace: &str) -> Vec<Call> {
     let mut begun: BTreeMap<&str, (usize, String)> = BTreeMap::new();
     let mut calls = Vec::new();

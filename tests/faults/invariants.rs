@@ -1,4 +1,4 @@
-//! What a site promises, checked from outside: in its files and in its ledger.
+//! The guarantees of an installation, checked in its files and its ledger.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -17,27 +17,26 @@ use support::pictures::serial_of;
 use support::program;
 use support::site::Site;
 
-/// After this time whatever a fault left behind is old enough for the sweep: files on their way after an hour, rows without files
-/// after ten minutes.
+/// Seconds after which the sweep may remove what a fault left: spool files after an hour, rows without files after ten minutes.
 const LATER: i64 = 2 * 3_600;
 
-/// Where the files, the ledger and the configuration of a site are: of one that runs, or of what a power cut left of it.
+/// The paths of a site, or of the copy of one after a power cut or a restore.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Installation {
     pub(crate) docroot: PathBuf,
     pub(crate) ledger: PathBuf,
     pub(crate) config: PathBuf,
-    /// Files that were found whole before.
+    /// Files found intact by an earlier check.
     whole: BTreeSet<String>,
 }
 
-/// What the ledger says of an image.
+/// The row of an image.
 struct Row {
     size: u64,
     expires_at: Option<i64>,
 }
 
-impl Place {
+impl Installation {
     pub(crate) fn new(docroot: PathBuf, ledger: PathBuf, config: PathBuf) -> Self {
         Self {
             docroot,
@@ -51,8 +50,8 @@ impl Place {
         Self::new(site.docroot(), site.ledger_file(), site.config())
     }
 
-    /// The promises that are broken, one line each. Among them are those about `acknowledged`, the uploads that were answered with 200.
-    pub(crate) fn broken_promises(&mut self, acknowledged: &[Image]) -> Vec<String> {
+    /// Violated guarantees, a line each: a lost or altered image of `acknowledged`, a partial file, a file without a row, a damaged ledger.
+    pub(crate) fn violations(&mut self, acknowledged: &[Image]) -> Vec<String> {
         let mut broken = Vec::new();
         let rows = self.rows().unwrap_or_else(|error| {
             broken.push(format!("ledger: {error}"));
@@ -88,7 +87,7 @@ impl Place {
         broken
     }
 
-    /// What is wrong with a file below `/p/`, whether its upload was acknowledged or not.
+    /// The defect of a file below `/p/`, acknowledged or not.
     fn flaw(&self, path: &str, row: &Row) -> Option<String> {
         let file = self.file(path);
         let bytes = match fs::read(&file) {
@@ -103,7 +102,7 @@ impl Place {
         (modified + 1 != expected).then(|| format!("modified {modified}, expires {expected}"))
     }
 
-    /// The rows, of a ledger that is sound and whose quota is that of its rows.
+    /// The rows, after SQLite's integrity check.
     fn rows(&self) -> Result<HashMap<String, Row>, String> {
         let failed = |error: rusqlite::Error| error.to_string();
         let ledger = self.open().map_err(failed)?;
@@ -131,7 +130,7 @@ impl Place {
         Ok(ledger)
     }
 
-    /// What a query counts.
+    /// The number that a query returns.
     pub(crate) fn count(&self, query: &str) -> u64 {
         let ledger = self.open().expect("the ledger opens");
         ledger
@@ -139,7 +138,7 @@ impl Place {
             .expect("a number")
     }
 
-    /// Uploads that count against a quota, and rows. They are the same as long as nothing was swept away.
+    /// Counted uploads and rows; equal until the sweep deletes images.
     pub(crate) fn quota_and_rows(&self) -> (u64, u64) {
         (
             self.count("SELECT coalesce(sum(uploads), 0) FROM usage"),
@@ -159,12 +158,12 @@ impl Place {
         self.docroot.join("p").join(path)
     }
 
-    /// Files of uploads on their way.
+    /// The number of spool files.
     pub(crate) fn spooled(&self) -> usize {
         fs::read_dir(self.docroot.join(".spool")).map_or(0, Iterator::count)
     }
 
-    /// Runs the program with this place's configuration.
+    /// Runs the program with this configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
     }
@@ -175,7 +174,7 @@ impl Place {
         command
     }
 
-    /// A sweep that takes it to be this instant, in Unix seconds; `None` where faketime is not installed.
+    /// Runs the sweep with its clock at this instant, in Unix seconds; `None` after a skip where libfaketime is missing.
     pub(crate) fn sweep_at(&self, instant: i64) -> Option<Value> {
         let library = faketime()?;
         let mut command = self.command(&["sweep", "--json"]);
@@ -187,10 +186,10 @@ impl Place {
         Some(serde_json::from_slice(&output.stdout).expect("JSON"))
     }
 
-    /// Sweeps two hours from now, while nobody uploads, and finds that nothing is left of uploads that were broken off: each image has
-    /// a row and each row has an image, which `verify` confirms. Gives what the sweep reports.
+    /// Sweeps with the clock two hours ahead, then asserts that no spool file is left, that files and rows agree, and that `verify`
+    /// finds nothing. Returns the report of the sweep. No upload may run meanwhile.
     #[track_caller]
-    pub(crate) fn sweep_clears_what_was_left(&self) -> Value {
+    pub(crate) fn sweep_removes_leftovers(&self) -> Value {
         let now = UtcDateTime::now().unix_timestamp();
         let Some(report) = self.sweep_at(now + LATER) else {
             return Value::Null;
@@ -208,11 +207,11 @@ impl Place {
     }
 }
 
-/// Asserts that no promise is broken, and that quota and rows are the same.
+/// Asserts that no guarantee is violated, and that counted uploads and rows are equal.
 #[track_caller]
-pub(crate) fn holds(place: &mut Place, acknowledged: &[Image]) {
-    let broken = place.broken_promises(acknowledged);
+pub(crate) fn assert_invariants(installation: &mut Installation, acknowledged: &[Image]) {
+    let broken = installation.violations(acknowledged);
     assert!(broken.is_empty(), "{}", broken.join("\n"));
-    let (counted, rows) = place.quota_and_rows();
+    let (counted, rows) = installation.quota_and_rows();
     assert_eq!(counted, rows, "quota and rows");
 }

@@ -1,4 +1,4 @@
-//! What other programs of the host do meanwhile: a ledger that is locked, directories that go away, sweeps and backups beside uploads.
+//! Other programs of the host during uploads: a locked ledger, removed directories, concurrent sweeps, backup and restore.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::promise::{Place, holds};
+use crate::invariants::{Installation, assert_invariants};
 use crate::times;
-use crate::uploads::{UPLOADERS, Uploads, endless};
+use crate::uploads::{UPLOADERS, Uploads, unlimited};
 
 const INTERNAL: &str = r#"500 {"error":"Internal server error"}"#;
 
 #[test]
-fn a_ledger_that_is_locked_for_3_and_for_30_seconds() {
-    let site = endless().start();
-    let mut place = Place::of(&site);
+fn uploads_wait_for_a_ledger_locked_for_3_seconds_and_fail_after_30() {
+    let site = unlimited().start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     for seconds in [3, 30] {
         let ledger = site.ledger();
@@ -34,17 +34,20 @@ fn a_ledger_that_is_locked_for_3_and_for_30_seconds() {
             ledger.execute_batch("ROLLBACK").expect("its end");
             uploads.wait_for(2 * UPLOADERS);
         });
-        holds(&mut place, &uploads.acknowledged(before));
-        let (_, rows) = place.quota_and_rows();
-        assert_eq!((rows, place.spooled()), (place.files().len() as u64, 0));
+        assert_invariants(&mut installation, &uploads.acknowledged(before));
+        let (_, rows) = installation.quota_and_rows();
+        assert_eq!(
+            (rows, installation.spooled()),
+            (installation.files().len() as u64, 0)
+        );
     }
-    place.sweep_clears_what_was_left();
+    installation.sweep_removes_leftovers();
 }
 
 #[test]
-fn directories_that_go_away() {
-    let site = endless().start();
-    let mut place = Place::of(&site);
+fn removed_directories_refuse_uploads_or_are_made_again() {
+    let site = unlimited().start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     for missing in [".spool", "p"] {
         let directory = site.docroot().join(missing);
@@ -55,9 +58,9 @@ fn directories_that_go_away() {
         assert_eq!(status, 500, "without {missing}: {refusals:?}");
         fs::rename(&aside, &directory).expect("moved back");
         assert_eq!(uploads.upload(&site, 9_000), 200, "after {missing}");
-        holds(&mut place, &uploads.acknowledged(0));
+        assert_invariants(&mut installation, &uploads.acknowledged(0));
     }
-    // Days come back by themselves: a sweep may remove one that is empty just before an image is put into it.
+    // A sweep may remove an empty day directory just before an upload renames its file into it.
     let over = AtomicBool::new(false);
     let mut removed = 0;
     thread::scope(|scope| {
@@ -75,7 +78,7 @@ fn directories_that_go_away() {
         });
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(3) {
-            for path in place.files() {
+            for path in installation.files() {
                 let _ = fs::remove_file(site.docroot().join("p").join(path));
             }
             uploads.during(&site, 4, 9_000, || uploads.wait_for(4));
@@ -90,21 +93,21 @@ fn directories_that_go_away() {
     );
     assert_eq!(uploads.upload(&site, 9_000), 200);
     assert!(removed > 0);
-    // The files that this test deleted are missed.
-    let report = place.sweep_clears_what_was_left();
+    // The sweep deletes the rows whose files this test deleted.
+    let report = installation.sweep_removes_leftovers();
     assert!(report["withdrawn"].as_u64() != Some(0), "{report}");
 }
 
 #[test]
-fn two_sweeps_at_once_beside_uploads() {
-    let site = endless().start();
-    let mut place = Place::of(&site);
+fn two_sweeps_at_once_delete_each_image_once() {
+    let site = unlimited().start();
+    let mut installation = Installation::of(&site);
     let uploads = Uploads::default();
     let (mut ran, mut busy, mut expired) = (0, 0, 0);
     let mut kept = Vec::new();
     for _ in 0..times("FAULTS_SWEEPS", 8) {
         uploads.during(&site, 4, 3_000, || uploads.wait_for(60));
-        // What was uploaded so far has come to its end.
+        // All images so far expire.
         let due = site
             .ledger()
             .execute("UPDATE image SET expires_at = unixepoch() - 60", [])
@@ -113,7 +116,7 @@ fn two_sweeps_at_once_beside_uploads() {
         let both = uploads.during(&site, 4, 3_000, || {
             uploads.wait_for(4);
             let sweep = || {
-                let mut command = place.command(&["sweep", "--json"]);
+                let mut command = installation.command(&["sweep", "--json"]);
                 let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
                 command.spawn().expect("a sweep starts")
             };
@@ -132,11 +135,14 @@ fn two_sweeps_at_once_beside_uploads() {
         kept = uploads.acknowledged(before);
     }
     assert!(ran > 0 && expired > 0);
-    // Those of the last round stay.
-    let broken = place.broken_promises(&kept);
+    // The images of the last round are kept.
+    let broken = installation.violations(&kept);
     assert!(broken.is_empty(), "{broken:?}");
-    let (_, rows) = place.quota_and_rows();
-    assert_eq!((rows, place.spooled()), (place.files().len() as u64, 0));
+    let (_, rows) = installation.quota_and_rows();
+    assert_eq!(
+        (rows, installation.spooled()),
+        (installation.files().len() as u64, 0)
+    );
     assert!(uploads.take_refusals().is_empty());
     eprintln!("{ran} sweeps ran, {busy} found another one, {expired} images expired");
 }
@@ -146,10 +152,10 @@ fn expired_of(output: &Output) -> u64 {
     report.map_or(0, |report| report["expired"].as_u64().expect("a count"))
 }
 
-/// The order that the documentation gives: the ledger before the files, so that each row of the backup has its file in the copy.
+/// In the documented order: the ledger before the files, so that each row of the backup has its file in the copy.
 #[test]
-fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
-    let site = endless().start();
+fn a_backup_under_load_and_a_copy_of_the_docroot_restore_the_site() {
+    let site = unlimited().start();
     let uploads = Uploads::default();
     let fresh = tempfile::tempdir().expect("a directory");
     let backup = fresh.path().join("backup.db");
@@ -157,7 +163,8 @@ fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
     let before = uploads.during(&site, UPLOADERS, 9_000, || {
         uploads.wait_for(100);
         let before = uploads.acknowledged(0);
-        let output = Place::of(&site).run(&["backup", &backup.display().to_string(), "--json"]);
+        let output =
+            Installation::of(&site).run(&["backup", &backup.display().to_string(), "--json"]);
         assert!(output.status.success(), "{output:?}");
         let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert!(report["images"].as_u64() >= Some(100), "{report}");
@@ -179,11 +186,11 @@ fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
             &ledger.display().to_string(),
         );
     fs::write(&config, text).expect("written");
-    let mut place = Place::new(docroot, ledger.clone(), config);
-    let output = place.run(&["restore", &backup.display().to_string(), "--yes"]);
+    let mut installation = Installation::new(docroot, ledger.clone(), config);
+    let output = installation.run(&["restore", &backup.display().to_string(), "--yes"]);
     assert!(output.status.success(), "{output:?}");
-    // Uploads that came between backup and copy have files and no rows; nothing else differs, and nothing is lost.
-    let verified = place.run(&["verify", "--json"]);
+    // Uploads between backup and copy have files without rows; nothing else differs.
+    let verified = installation.run(&["verify", "--json"]);
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
     let report: serde_json::Value = serde_json::from_slice(&verified.stdout).expect("JSON");
     for none in ["missing", "sizes", "times", "unreadable"] {
@@ -194,19 +201,23 @@ fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
         "{}",
         report["unknown"]
     );
-    let rebuilt = place.run(&["verify", "--rebuild"]);
+    let rebuilt = installation.run(&["verify", "--rebuild"]);
     assert!(rebuilt.status.success(), "{rebuilt:?}");
-    let broken = place.broken_promises(&before);
+    let broken = installation.violations(&before);
     assert!(broken.is_empty(), "{broken:?}");
 
-    // And without any backup: path and modification time say what there is to say.
+    // Without a backup, `verify --rebuild` takes path and modification time.
     for suffix in ["", "-wal", "-shm"] {
         let _ = fs::remove_file(format!("{}{suffix}", ledger.display()));
     }
-    assert_eq!(place.run(&["verify"]).status.code(), Some(4), "it is lost");
-    assert!(place.run(&["verify", "--rebuild"]).status.success());
-    assert!(place.run(&["verify"]).status.success());
-    let broken = place.broken_promises(&before);
+    assert_eq!(
+        installation.run(&["verify"]).status.code(),
+        Some(4),
+        "it is lost"
+    );
+    assert!(installation.run(&["verify", "--rebuild"]).status.success());
+    assert!(installation.run(&["verify"]).status.success());
+    let broken = installation.violations(&before);
     assert!(broken.is_empty(), "{broken:?}");
     eprintln!(
         "{} images in the backup, {copied} uploaded meanwhile",
@@ -214,7 +225,7 @@ fn a_backup_under_load_and_a_copy_of_the_docroot_make_the_site_again() {
     );
 }
 
-/// Copies what there is, as `cp -a` does it: with modification times. What goes away meanwhile is left out.
+/// Copies a tree with modification times, as `cp -a` does; files deleted meanwhile are left out.
 fn copy_tree_with_times(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a directory");
     for entry in fs::read_dir(from).expect("a directory").flatten() {
