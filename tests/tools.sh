@@ -14,6 +14,7 @@ install_tools() {
   local missing=() stage
   for stage in "${selected[@]}"; do
     case $stage in
+    format) need python3 python3 ;;
     lint) need cc gcc libc6-dev ;;
     shell) need shellcheck shellcheck && need shfmt shfmt ;;
     nginx) need nginx nginx && need curl curl && need python3 python3 ;;
