@@ -1,7 +1,7 @@
 //! The documentation page.
 
 use super::DemoClient;
-use super::highlight::{Language, highlighted};
+use super::highlight::highlighted;
 use crate::config::{ByteSize, Config};
 use crate::export::contact::Contact;
 use crate::export::errors::documented;
@@ -15,78 +15,31 @@ use crate::view::format_name;
 /// Seconds that a client waits longer than the service itself does for a download.
 const CLIENT_MARGIN: u64 = 40;
 
-/// The code on the page by its placeholder. The pieces are files of their own, so that editors know their language.
-const EXAMPLES: [(&str, Language, &str); 14] = [
-    (
-        "QUICK",
-        Language::Shell,
-        include_str!("../../www/image/docs/examples/quick.sh"),
-    ),
-    (
-        "CURL_FILE",
-        Language::Shell,
-        include_str!("../../www/image/docs/examples/curl-file.sh"),
-    ),
-    (
-        "CURL_URL",
-        Language::Shell,
-        include_str!("../../www/image/docs/examples/curl-url.sh"),
-    ),
-    (
-        "JAVASCRIPT_FORM",
-        Language::Html,
-        include_str!("../../www/image/docs/examples/javascript-form.html"),
-    ),
-    (
-        "JAVASCRIPT_FILE",
-        Language::JavaScript,
-        include_str!("../../www/image/docs/examples/javascript-file.js"),
-    ),
-    (
-        "JAVASCRIPT_URL",
-        Language::JavaScript,
-        include_str!("../../www/image/docs/examples/javascript-url.js"),
-    ),
-    (
-        "PYTHON_FILE",
-        Language::Python,
-        include_str!("../../www/image/docs/examples/python-file.py"),
-    ),
-    (
-        "PYTHON_URL",
-        Language::Python,
-        include_str!("../../www/image/docs/examples/python-url.py"),
-    ),
-    (
-        "PHP_FILE",
-        Language::Php,
-        include_str!("../../www/image/docs/examples/php-file.php"),
-    ),
-    (
-        "PHP_URL",
-        Language::Php,
-        include_str!("../../www/image/docs/examples/php-url.php"),
-    ),
-    (
-        "REPLY_DIRECT",
-        Language::Json,
-        include_str!("../../www/image/docs/examples/reply-direct.json"),
-    ),
-    (
-        "REPLY_VIEWER",
-        Language::Json,
-        include_str!("../../www/image/docs/examples/reply-viewer.json"),
-    ),
-    (
-        "LIMIT_HEADERS",
-        Language::Headers,
-        include_str!("../../www/image/docs/examples/limit-headers.txt"),
-    ),
-    (
-        "SHOW_IMAGE",
-        Language::Html,
-        include_str!("../../www/image/docs/examples/show-image.html"),
-    ),
+/// An example of the page: its placeholder and its file, which editors highlight by the file name extension.
+macro_rules! example {
+    ($placeholder:literal, $file:literal) => {
+        (
+            $placeholder,
+            include_str!(concat!("../../www/image/docs/examples/", $file)),
+        )
+    };
+}
+
+const EXAMPLES: [(&str, &str); 14] = [
+    example!("QUICK", "quick.sh"),
+    example!("CURL_FILE", "curl-file.sh"),
+    example!("CURL_URL", "curl-url.sh"),
+    example!("JAVASCRIPT_FORM", "javascript-form.html"),
+    example!("JAVASCRIPT_FILE", "javascript-file.js"),
+    example!("JAVASCRIPT_URL", "javascript-url.js"),
+    example!("PYTHON_FILE", "python-file.py"),
+    example!("PYTHON_URL", "python-url.py"),
+    example!("PHP_FILE", "php-file.php"),
+    example!("PHP_URL", "php-url.php"),
+    example!("REPLY_DIRECT", "reply-direct.json"),
+    example!("REPLY_VIEWER", "reply-viewer.json"),
+    example!("LIMIT_HEADERS", "limit-headers.txt"),
+    example!("SHOW_IMAGE", "show-image.html"),
 ];
 
 pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> String {
@@ -186,7 +139,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
 fn examples(values: &[&(&str, String)], has_direct_links: bool) -> Vec<(&'static str, Escaped)> {
     let mut examples: Vec<_> = EXAMPLES
         .iter()
-        .map(|&(name, language, text)| (name, example(language, text, values)))
+        .map(|&(name, text)| (name, example(text, values)))
         .collect();
     let reply = if has_direct_links {
         "REPLY_DIRECT"
@@ -201,7 +154,7 @@ fn examples(values: &[&(&str, String)], has_direct_links: bool) -> Vec<(&'static
 
 /// A piece of code as the page shows it. It is filled first and escaped then, as a whole, so that a value is coloured with the code
 /// around it.
-fn example(language: Language, text: &str, values: &[&(&str, String)]) -> Escaped {
+fn example(text: &str, values: &[&(&str, String)]) -> Escaped {
     let used: Vec<_> = values
         .iter()
         .filter(|(name, _)| text.contains(&format!("@{name}@")))
@@ -213,7 +166,7 @@ fn example(language: Language, text: &str, values: &[&(&str, String)]) -> Escape
         sections: &[],
     }
     .fill();
-    highlighted(language, &code)
+    highlighted(&code)
 }
 
 fn plan_rows(plans: &[&Plan]) -> Escaped {
