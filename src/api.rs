@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::error::{Error, Refusal};
 use crate::fastcgi::params::Params;
-use crate::image_path::ImagePath;
 use crate::ledger::Event;
 use crate::log::{Line, Milliseconds};
 use crate::metrics::{self, Snapshot};
@@ -19,12 +18,12 @@ use crate::response::Response;
 use crate::routes::Call;
 use crate::trace::{Trace, request_id};
 use crate::upload;
-use crate::view::{self, Part};
+use crate::view;
 
-/// Answers one request and logs it. A part of the viewer page is not logged: nginx logs the page.
+/// Answers one request and logs it. Requests for the viewer are not logged: nginx logs the page.
 pub(crate) fn answer(app: &App, params: &Params, body: &mut dyn Read) -> Response {
-    if let Some(part) = params.get(view::PART) {
-        return part_of_viewer(app, part, params);
+    if let Some(response) = view::reply(app, params) {
+        return response;
     }
     let began = Instant::now();
     let mut trace = Trace::default();
@@ -91,19 +90,6 @@ fn route(
         }
         .into()),
     }
-}
-
-/// A part of the viewer page; empty for an image that the ledger does not have, for which the page has a text of its own.
-fn part_of_viewer(app: &App, part: &[u8], params: &Params) -> Response {
-    let path = params.get(view::IMAGE).and_then(|path| {
-        let path = str::from_utf8(path).ok()?;
-        path.parse::<ImagePath>().ok()
-    });
-    let image = path.and_then(|path| app.ledger.image(&path).ok().flatten());
-    let html = image
-        .zip(Part::named(part))
-        .map(|(image, part)| part.html(&image, (app.clock)()));
-    Response::text(view::MEDIA_TYPE, html.unwrap_or_default())
 }
 
 fn metrics(app: &App) -> Response {

@@ -103,24 +103,65 @@ impl ImagePath {
         format!("{public_url}/view/?img={}", self.0)
     }
 
-    /// Reads what a person has at hand: the path itself, with or without the leading `/p/`, a direct URL or a viewer URL of
-    /// any host.
-    pub fn from_reference(reference: &str) -> Result<Self, InvalidPath> {
-        let without_fragment = reference.split('#').next().unwrap_or_default();
-        if let Some((_, query)) = without_fragment.split_once("/view/?") {
-            return query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix("img="))
-                .ok_or(InvalidPath)
-                .and_then(str::parse);
-        }
-        let path = match without_fragment.split_once("://") {
-            Some((_, after_scheme)) => after_scheme.split_once('/').map_or("", |(_, path)| path),
-            None => without_fragment.trim_start_matches('/'),
-        };
-        let path = path.split('?').next().unwrap_or_default();
-        path.strip_prefix("p/").unwrap_or(path).parse()
+    /// Parses the value of a query parameter, in which `/` may be percent-encoded. No other character of a path needs encoding.
+    pub fn from_query_value(value: &str) -> Result<Self, InvalidPath> {
+        value.replace("%2F", "/").replace("%2f", "/").parse()
     }
+
+    /// Parses a path, or a URL of the site at `public_url`: direct, viewer, or management call.
+    ///
+    /// The URL may lack its scheme or its host, end with a slash, and have further query parameters.
+    pub fn from_reference(reference: &str, public_url: &str) -> Result<Self, InvalidReference> {
+        let reference = reference.trim().split('#').next().unwrap_or_default();
+        let (host, target) = split_host(reference);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = path.trim_matches('/');
+        let image = if path.is_empty() || path == "view" {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            let mut values = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("img"));
+            values.next().map_or("", |(_, value)| value)
+        } else {
+            let management = path.strip_prefix("image/v2/images/");
+            management.unwrap_or_else(|| path.strip_prefix("p/").unwrap_or(path))
+        };
+        let image = Self::from_query_value(image.trim_end_matches('/'))?;
+        let (own, _) = split_host(public_url);
+        match host {
+            Some(host) if Some(without_default_port(host)) != own.map(without_default_port) => {
+                Err(InvalidReference::OtherHost {
+                    host: host.to_owned(),
+                    own: own.unwrap_or_default().to_owned(),
+                    path: image,
+                })
+            }
+            _ => Ok(image),
+        }
+    }
+}
+
+/// The host and port of a URL, if it has them, and its path and query. The first segment of a text without scheme is a host unless
+/// the site serves it.
+fn split_host(url: &str) -> (Option<&str>, &str) {
+    let after_scheme = url.split_once("://").map(|(_, rest)| rest);
+    let authority = after_scheme.or_else(|| url.strip_prefix("//"));
+    let rest = authority.unwrap_or(url);
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (first, target) = rest.split_at(end);
+    let is_served = ["", IMAGE_ROOT, "view", "image"].contains(&first);
+    if authority.is_some() || !(is_served || duration_of(first).is_some()) {
+        (Some(first), target)
+    } else {
+        (None, rest)
+    }
+}
+
+/// The host in lower case and its port, if that is not the default of http or https.
+fn without_default_port(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let default = [":80", ":443"]
+        .iter()
+        .find_map(|port| host.strip_suffix(port));
+    default.map_or(host.clone(), str::to_owned)
 }
 
 impl fmt::Display for ImagePath {
@@ -133,6 +174,26 @@ impl fmt::Display for ImagePath {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an image path: expected <class>/<day>/<name>.<ext>, for example d/ap5/AbCdEf.png")]
 pub struct InvalidPath;
+
+/// A text that names no image of this site.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidReference {
+    /// It has no image path.
+    #[error(transparent)]
+    Path(#[from] InvalidPath),
+    /// It is a URL of another host.
+    #[error(
+        "a link of {host}, and this site is {own}: give the path, {path}, for the image of that name here"
+    )]
+    OtherHost {
+        /// Host and port of the URL.
+        host: String,
+        /// Host and port of this site.
+        own: String,
+        /// The path in the URL.
+        path: ImagePath,
+    },
+}
 
 impl FromStr for ImagePath {
     type Err = InvalidPath;
@@ -232,6 +293,16 @@ pub const fn content_type_of(image_type: ImageType) -> &'static str {
         ImageType::Png => "image/png",
         ImageType::Gif => "image/gif",
         ImageType::WebP => "image/webp",
+    }
+}
+
+/// The usual name of a type.
+pub(crate) const fn format_name(image_type: ImageType) -> &'static str {
+    match image_type {
+        ImageType::Jpeg => "JPEG",
+        ImageType::Png => "PNG",
+        ImageType::Gif => "GIF",
+        ImageType::WebP => "WebP",
     }
 }
 
@@ -370,11 +441,13 @@ mod tests {
         }
     }
 
+    const SITE: &str = "https://cdn.example.com";
+
     #[test]
-    fn a_person_may_give_any_of_the_urls() {
+    fn every_url_of_an_image_gives_its_path() {
         let path: ImagePath = "d/ap5/AbCdEf.png".parse().expect("a path");
-        let direct = path.direct_url("https://cdn.example.com");
-        let viewer = path.viewer_url("https://cdn.example.com");
+        let direct = path.direct_url(SITE);
+        let viewer = path.viewer_url(SITE);
         assert_eq!(direct, "https://cdn.example.com/p/d/ap5/AbCdEf.png");
         assert_eq!(viewer, "https://cdn.example.com/view/?img=d/ap5/AbCdEf.png");
         for reference in [
@@ -383,12 +456,22 @@ mod tests {
             "d/ap5/AbCdEf.png",
             "p/d/ap5/AbCdEf.png",
             "/p/d/ap5/AbCdEf.png",
+            " /p/d/ap5/AbCdEf.png\n",
+            "/d/ap5/AbCdEf.png/",
             "/view/?img=d/ap5/AbCdEf.png",
-            "http://other/p/d/ap5/AbCdEf.png?download=1#top",
+            "?img=d/ap5/AbCdEf.png",
+            "http://cdn.example.com/p/d/ap5/AbCdEf.png?download=1#top",
+            "https://CDN.example.com:443/p/d/ap5/AbCdEf.png/",
+            "cdn.example.com/p/d/ap5/AbCdEf.png",
+            "//cdn.example.com/view?img=d/ap5/AbCdEf.png",
+            "cdn.example.com/view/?img=d/ap5/AbCdEf.png/",
+            "https://cdn.example.com/image/v2/images/d/ap5/AbCdEf.png",
             "https://cdn.example.com/view/?lang=en&img=d/ap5/AbCdEf.png&x=1",
+            "https://cdn.example.com/view/?img=d%2Fap5%2FAbCdEf.png&utm_source=mail",
+            "https://cdn.example.com/view/?fbclid=a/b&IMG=d%2fap5/AbCdEf.png",
         ] {
             assert_eq!(
-                ImagePath::from_reference(reference),
+                ImagePath::from_reference(reference, SITE),
                 Ok(path.clone()),
                 "{reference}"
             );
@@ -397,13 +480,50 @@ mod tests {
             "https://cdn.example.com/",
             "/view/?image=d/ap5/AbCdEf.png",
             "https://cdn.example.com/p/",
+            "/view/?img=d%252Fap5%252FAbCdEf.png",
+            "/view/?img=..%2Fd%2Fap5%2FAbCdEf.png",
             "x",
+            "",
         ] {
             assert_eq!(
-                ImagePath::from_reference(wrong),
-                Err(InvalidPath),
+                ImagePath::from_reference(wrong, SITE),
+                Err(InvalidReference::Path(InvalidPath)),
                 "{wrong}"
             );
         }
+    }
+
+    #[test]
+    fn a_link_of_another_host_is_refused() {
+        for (reference, public_url, host) in [
+            ("http://other/p/d/ap5/AbCdEf.png", SITE, "other"),
+            (
+                "other.example.com/view/?img=d/ap5/AbCdEf.png",
+                SITE,
+                "other.example.com",
+            ),
+            (
+                "https://cdn.example.com:8443/p/d/ap5/AbCdEf.png",
+                SITE,
+                "cdn.example.com:8443",
+            ),
+            (
+                "https://cdn.example.com@other/p/d/ap5/AbCdEf.png",
+                SITE,
+                "cdn.example.com@other",
+            ),
+            (
+                "http://127.0.0.1/p/d/ap5/AbCdEf.png",
+                "http://127.0.0.1:8080",
+                "127.0.0.1",
+            ),
+        ] {
+            let error = ImagePath::from_reference(reference, public_url).expect_err(reference);
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("a link of {host}, ")), "{text}");
+            assert!(text.contains("d/ap5/AbCdEf.png"), "{text}");
+        }
+        let own = ImagePath::from_reference("[::1]:8080/p/d/ap5/AbCdEf.png", "http://[::1]:8080");
+        assert!(own.is_ok(), "{own:?}");
     }
 }

@@ -11,6 +11,11 @@ use crate::plan::Quota;
 const EXPOSED: &str =
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id";
 
+/// Request headers that a script of another origin may set. `*` does not count for a request with credentials (Fetch standard, CORS
+/// protocol), and never covers `Authorization`.
+const ALLOWED: &str =
+    "*, Authorization, Cache-Control, Content-Type, X-Client-Id, X-Client-Token, X-Requested-With";
+
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -56,17 +61,26 @@ impl Response {
         }
     }
 
-    /// The answer to a preflight request (Fetch standard, CORS protocol): anything may be sent to `allow` methods.
-    pub fn preflight(allow: &'static str) -> Self {
+    /// A permanent redirect to a URL or an absolute path.
+    pub(crate) fn moved(location: String) -> Self {
+        Self::empty(301).with("Location", location)
+    }
+
+    const fn empty(status: u16) -> Self {
         Self {
-            status: 204,
+            status,
             headers: Vec::new(),
             body: None,
         }
-        .with("Allow", allow)
-        .with("Access-Control-Allow-Methods", allow)
-        .with("Access-Control-Allow-Headers", "*, Authorization")
-        .with("Access-Control-Max-Age", "86400")
+    }
+
+    /// The answer to a preflight request (Fetch standard, CORS protocol): anything may be sent to `allow` methods.
+    pub fn preflight(allow: &'static str) -> Self {
+        Self::empty(204)
+            .with("Allow", allow)
+            .with("Access-Control-Allow-Methods", allow)
+            .with("Access-Control-Allow-Headers", ALLOWED)
+            .with("Access-Control-Max-Age", "86400")
     }
 
     /// The reply to a request that was refused or failed.
@@ -156,6 +170,7 @@ const fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",
         204 => "No Content",
+        301 => "Moved Permanently",
         400 => "Bad Request",
         403 => "Forbidden",
         404 => "Not Found",

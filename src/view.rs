@@ -1,32 +1,57 @@
-//! What the viewer page says about an image beyond its address: nginx includes it into the page (SSI).
+//! The replies of the responder for the viewer: facts about an image, which nginx includes in the page by SSI, and redirects of links
+//! whose path is percent-encoded.
 //!
-//! The page itself is a file and is served without this program. When this program is not there, or the ledger does not know the
-//! image, nginx shows what the address alone says, and a script asks the image for the rest.
+//! nginx serves the page itself. Without the responder, or for an image that the ledger does not have, the page has the facts that
+//! follow from the path, and its script reads the others from the headers of the image.
 
 use time::UtcDateTime;
 
-use crate::image::ImageType;
+use crate::app::App;
+use crate::error::Refusal;
+use crate::fastcgi::params::Params;
+use crate::image_path::{ImagePath, format_name};
 use crate::ledger::ImageRow;
 use crate::plan::Expiry;
+use crate::response::Response;
 
-/// The parameter by which nginx asks for a part of the page, and only nginx can: the headers of a client become other parameters.
-pub(crate) const PART: &str = "VIEWER_PART";
-/// The parameter that names the image.
-pub(crate) const IMAGE: &str = "VIEWER_IMAGE";
-/// What the parts are made of.
-pub(crate) const MEDIA_TYPE: &str = "text/html; charset=utf-8";
+/// The FastCGI parameter of a request for the viewer. Only nginx can set it: the names of request headers begin with `HTTP_`.
+const PART: &str = "VIEWER_PART";
+/// The FastCGI parameter with the value of `img`, as it stands in the query.
+const IMAGE: &str = "VIEWER_IMAGE";
+const MEDIA_TYPE: &str = "text/html; charset=utf-8";
+
+/// The reply to a request for the viewer; `None` for any other request.
+pub(crate) fn reply(app: &App, params: &Params) -> Option<Response> {
+    let part = params.get(PART)?;
+    let value = params.get(IMAGE).unwrap_or_default();
+    let path = str::from_utf8(value).ok().map(ImagePath::from_query_value);
+    let path = path.and_then(Result::ok);
+    if part == b"link" {
+        // Relative: right behind a proxy that ends TLS or listens on another port.
+        let location = path.map(|path| path.viewer_url(""));
+        return Some(match location {
+            Some(location) => Response::moved(location),
+            None => Response::refusal(&Refusal::NotFound),
+        });
+    }
+    let image = path.and_then(|path| app.ledger.image(&path).ok().flatten());
+    let html = image
+        .zip(Part::named(part))
+        .map(|(image, part)| part.html(&image, (app.clock)()));
+    Some(Response::text(MEDIA_TYPE, html.unwrap_or_default()))
+}
 
 /// A part of the viewer page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// Its size, for the services that show a preview before they have fetched the image (<https://ogp.me/#structured>).
+enum Part {
+    /// The OpenGraph dimensions (<https://ogp.me/#structured>).
     Meta,
-    /// Dimensions, format, size and expiry, for people.
+    /// Dimensions, format, size and expiry.
     Facts,
 }
 
 impl Part {
-    pub(crate) const fn named(name: &[u8]) -> Option<Self> {
+    const fn named(name: &[u8]) -> Option<Self> {
         match name {
             b"meta" => Some(Self::Meta),
             b"facts" => Some(Self::Facts),
@@ -34,8 +59,8 @@ impl Part {
         }
     }
 
-    /// The part as HTML. Nothing in it comes from a client.
-    pub(crate) fn html(self, image: &ImageRow, now: UtcDateTime) -> String {
+    /// The part as HTML.
+    fn html(self, image: &ImageRow, now: UtcDateTime) -> String {
         match self {
             Self::Meta => format!(
                 "<meta property=\"og:image:width\" content=\"{}\">\n<meta property=\"og:image:height\" content=\"{}\">",
@@ -96,16 +121,6 @@ fn size(bytes: u64) -> String {
         ..KIB => format!("{bytes} bytes"),
         KIB..MIB => format!("{} KiB", bytes / KIB),
         _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
-    }
-}
-
-/// The name of an image type as people say it.
-pub(crate) const fn format_name(image_type: ImageType) -> &'static str {
-    match image_type {
-        ImageType::Jpeg => "JPEG",
-        ImageType::Png => "PNG",
-        ImageType::Gif => "GIF",
-        ImageType::WebP => "WebP",
     }
 }
 

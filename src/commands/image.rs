@@ -17,7 +17,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
     let ledger = open_existing_ledger(config)?;
     match command {
         ImageCommand::Show { image, json } => {
-            let path = path_of(&image)?;
+            let path = path_of(config, &image)?;
             let row = ledger.image(&path)?.ok_or_else(|| {
                 Failure::failed(format!(
                     "the ledger has no image {path}: it has expired, was deleted, or never existed"
@@ -28,7 +28,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
         ImageCommand::Delete { images } => {
             let paths = images
                 .iter()
-                .map(|image| path_of(image))
+                .map(|image| path_of(config, image))
                 .collect::<Result<Vec<_>, _>>()?;
             delete(config, &ledger, &paths)
         }
@@ -38,7 +38,10 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
             limit,
             json,
         } => {
-            let after = after.as_deref().map(path_of).transpose()?;
+            let after = after
+                .as_deref()
+                .map(|image| path_of(config, image))
+                .transpose()?;
             let filter = ImageFilter {
                 client,
                 owner: None,
@@ -55,8 +58,8 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
     }
 }
 
-fn path_of(reference: &str) -> Result<ImagePath, Failure> {
-    ImagePath::from_reference(reference).map_err(|error| Failure {
+fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
+    ImagePath::from_reference(reference, config.site.public_url()).map_err(|error| Failure {
         code: 2,
         message: format!("{reference:?} is {error}"),
     })

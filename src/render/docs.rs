@@ -7,10 +7,9 @@ use crate::export::contact::Contact;
 use crate::export::errors::documented;
 use crate::export::{durations, host, plans_by_size};
 use crate::image::ImageType;
-use crate::image_path::content_type_of;
+use crate::image_path::{content_type_of, format_name};
 use crate::plan::{Plan, StoreDuration, UrlKind};
 use crate::template::{Escaped, Template};
-use crate::view::format_name;
 
 /// Seconds that a client waits longer than the service itself does for a download.
 const CLIENT_MARGIN: u64 = 40;

@@ -36,7 +36,8 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
                 "LIMIT_RATE",
                 Escaped::number(config.limits.requests_per_second),
             ),
-            ("ANY_IMAGE", image_pattern(|_| true)),
+            ("ANY_IMAGE", image_pattern(|_| true, "/")),
+            ("ENCODED_IMAGE", image_pattern(|_| true, "(?:/|%2[Ff])")),
             ("DAYS_7", class(StoreDuration::Days7)),
             ("MONTH_1", class(StoreDuration::Month1)),
             ("MONTHS_3", class(StoreDuration::Months3)),
@@ -97,11 +98,11 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ("LIMIT_BURST", Escaped::written(burst)),
             (
                 "EXPIRING_IMAGE",
-                image_pattern(|duration| duration != StoreDuration::Lifetime),
+                image_pattern(|duration| duration != StoreDuration::Lifetime, "/"),
             ),
             (
                 "LASTING_IMAGE",
-                image_pattern(|duration| duration == StoreDuration::Lifetime),
+                image_pattern(|duration| duration == StoreDuration::Lifetime, "/"),
             ),
         ],
         sections: &[
@@ -152,7 +153,7 @@ const fn is_limited(config: &Config) -> bool {
 
 /// The regular expression of the image paths of the durations that `wanted` picks, for the inside of a quoted nginx string. It
 /// accepts what [`crate::image_path::ImagePath`] reads, and captures nothing.
-fn image_pattern(wanted: impl Fn(StoreDuration) -> bool) -> Escaped {
+fn image_pattern(wanted: impl Fn(StoreDuration) -> bool, slash: &str) -> Escaped {
     let classes: Vec<_> = StoreDuration::ALL
         .into_iter()
         .filter(|&duration| wanted(duration))
@@ -173,7 +174,7 @@ fn image_pattern(wanted: impl Fn(StoreDuration) -> bool) -> Escaped {
         }
     }
     Escaped::written(format!(
-        r"(?:{})/(?:{})(?:[1-9]|[12][0-9]|3[01])/[A-Za-z0-9]{{{},{}}}\.(?:{})",
+        r"(?:{}){slash}(?:{})(?:[1-9]|[12][0-9]|3[01]){slash}[A-Za-z0-9]{{{},{}}}\.(?:{})",
         classes.join("|"),
         months.join("|"),
         NAME_LENGTHS.start(),

@@ -7,6 +7,7 @@
 mod command_errors;
 mod commands;
 mod credentials;
+mod cross_origin;
 mod delivery;
 mod doctor;
 mod expiry;

@@ -1,5 +1,6 @@
 //! The viewer page: a page for images that exist, the image where a browser wants one, and nothing of the address that was asked.
 
+use rustix::process::Signal;
 use support::builder::Launch;
 use support::http::{self, Reply};
 use support::machine::path_of;
@@ -161,6 +162,67 @@ fn the_address_without_a_slash_leads_to_the_page() {
     );
 }
 
+/// Software that parses a query and writes it again encodes the slashes, and adds parameters of its own.
+#[test]
+fn a_viewer_url_with_an_encoded_path_leads_to_the_page() {
+    let mut site = Site::builder()
+        .expect("access forbidden by rule")
+        .expect("while connecting to upstream")
+        .start();
+    let path = site.store("free", "7D", PNG);
+    let encoded = path.replace('/', "%2F");
+    let queries = [
+        format!("img={encoded}"),
+        format!("img={}", path.replace('/', "%2f")),
+        format!("img={}", path.replacen('/', "%2F", 1)),
+        format!("utm_source=mail&img={encoded}&utm_medium=a%2Fb&part=facts"),
+    ];
+    let moved = format!("/view/?img={path}");
+    for query in &queries {
+        let reply = site.get(&format!("/view/?{query}"));
+        let location = reply.header("Location");
+        assert_eq!((reply.status, location), (301, Some(&*moved)), "{query}");
+        for name in [
+            "Access-Control-Allow-Origin",
+            "Cache-Control",
+            "X-Content-Type-Options",
+        ] {
+            assert_eq!(reply.values(name).len(), 1, "{name}: {reply:?}");
+        }
+        let reply = http::request(site.port, "POST", &format!("/view/?{query}"), &[], b"");
+        assert_eq!(reply.status, 405, "{query}");
+    }
+    let around = site.get(&format!("/view/?fbclid=x&img={path}&utm_source=mail"));
+    assert!(around.text().contains("og:image:width"), "{around:?}");
+    assert_eq!(site.get("/view/.link").status, 404);
+
+    // Without the responder the image opens.
+    site.signal(Signal::TERM);
+    site.wait_for_end();
+    let reply = site.get(&format!("/view/?{}", queries[3]));
+    assert_eq!(
+        (reply.status, reply.header("Location")),
+        (302, Some(&*format!("/p/{encoded}")))
+    );
+    assert_eq!(site.get(&format!("/p/{encoded}")).body, PNG);
+}
+
+/// Regression: nginx served deleted images from the site's cache of open files.
+#[test]
+fn a_deleted_image_is_gone_at_once_from_a_site_with_open_file_cache() {
+    let cache = "open_file_cache max=1000 inactive=1h; open_file_cache_valid 1h; open_file_cache_min_uses 1;";
+    let site = Site::builder().nginx(cache).start();
+    let path = site.store("free", "7D", PNG);
+    let targets = [format!("/p/{path}"), format!("/view/?img={path}")];
+    for target in targets.iter().chain(&targets) {
+        assert_eq!(site.get(target).status, 200, "{target}");
+    }
+    site.run(&["image", "delete", &path]);
+    for target in &targets {
+        assert_eq!(site.get(target).status, 404, "{target}");
+    }
+}
+
 #[test]
 fn what_is_no_image_has_no_page() {
     let site = Site::start();
@@ -176,6 +238,11 @@ fn what_is_no_image_has_no_page() {
         format!("?img=x/{path}"),
         format!("?img={path}%0a"),
         format!("?img={path}%00"),
+        format!("?img={}%00", path.replace('/', "%2F")),
+        format!("?img={}%2F", path.replace('/', "%2F")),
+        format!("?img={}", path.replace('/', "%252F")),
+        format!("?img=..%2F{}", path.replace('/', "%2F")),
+        format!("?img={}", path.replace('/', "%5C")),
         format!("?img={path}/"),
         format!("?img={path}%22%3E%3Cscript%3Ealert(1)%3C/script%3E"),
         format!("?img={path}\"><script>alert(1)</script>"),
