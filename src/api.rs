@@ -6,12 +6,11 @@ use std::io::Read;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::app::App;
 use crate::error::{Error, Refusal};
 use crate::fastcgi::params::Params;
-use crate::ledger::Event;
 use crate::log::{Line, Milliseconds};
 use crate::metrics::{self, Snapshot};
 use crate::response::Response;
@@ -94,10 +93,8 @@ fn route(
 
 fn metrics(app: &App) -> Response {
     let snapshot = Snapshot {
-        free_bytes: app.store.free_bytes().ok(),
-        free_files: app.store.free_files().ok().flatten(),
-        last_sweep: app.ledger.noted_time(Event::Swept).ok().flatten(),
-        swept: app.ledger.swept().ok(),
+        space: app.store.space().ok(),
+        status: app.ledger.status().ok(),
     };
     Response::text(metrics::MEDIA_TYPE, app.metrics.encode(snapshot))
 }
@@ -113,22 +110,24 @@ fn count(app: &App, trace: &Trace, error: Option<&'static str>, took: Duration) 
     }
 }
 
-/// Whether uploads can be taken: the ledger answers, the docroot can be written and has `min_free` bytes left.
+/// Whether uploads can be stored: the ledger answers, the docroot is writable and has `min_free` bytes left.
 fn health(app: &App) -> Response {
-    let last_sweep = app.ledger.noted_time(Event::Swept);
-    let writable = app.store.spool().is_ok();
-    let space = app.check_free_space().is_ok();
+    let ledger = app.ledger.status();
+    let space = app.store.space();
+    let has_space = space
+        .as_ref()
+        .is_ok_and(|space| app.has_free_space(*space).is_ok());
     let verdict = |good: bool| if good { "ok" } else { "failed" };
-    let good = last_sweep.is_ok() && writable && space;
-    let last_sweep = last_sweep.clone().ok().flatten().and_then(own::rfc3339);
+    let is_healthy = ledger.is_ok() && has_space;
+    let last_sweep = ledger.as_ref().ok().and_then(|status| status.last_sweep);
     Response::json(
-        if good { 200 } else { 503 },
+        if is_healthy { 200 } else { 503 },
         json!({
-            "status": verdict(good),
-            "ledger": verdict(app.ledger.noted_time(Event::Created).is_ok()),
-            "docroot": verdict(writable),
-            "free_space": verdict(space),
-            "last_sweep": last_sweep.map_or(Value::Null, Value::from),
+            "status": verdict(is_healthy),
+            "ledger": verdict(ledger.is_ok()),
+            "docroot": verdict(space.is_ok()),
+            "free_space": verdict(has_space),
+            "last_sweep": last_sweep.map(|at| at.to_string()),
         }),
     )
 }

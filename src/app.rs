@@ -5,13 +5,13 @@ use std::sync::Arc;
 use time::UtcDateTime;
 
 use crate::auth::attempts::FailedAttempts;
+use crate::commit::Committer;
 use crate::config::Config;
 use crate::error::Fault;
 use crate::fetch::Fetcher;
 use crate::ledger::Ledger;
-use crate::ledger::committer::Committer;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Space, Store};
 
 /// Configuration, ledger, store and clock, with what is shared between requests.
 pub struct App {
@@ -26,13 +26,18 @@ pub struct App {
 }
 
 impl App {
-    /// Fails while the docroot's file system has fewer than `min_free` bytes free.
+    /// Fails while the store has fewer than `min_free` bytes left, or cannot be written.
     pub(crate) fn check_free_space(&self) -> Result<(), Fault> {
-        let free = self.store.free_bytes().map_err(Fault::saving)?;
-        if free < self.config.storage.min_free() {
-            Err(Fault::InsufficientStorage { free })
-        } else {
-            Ok(())
+        self.has_free_space(self.store.space().map_err(Fault::saving)?)
+    }
+
+    /// Fails if `space` is less than `min_free` bytes.
+    pub(crate) fn has_free_space(&self, space: Space) -> Result<(), Fault> {
+        match space.free_bytes {
+            Some(free) if free < self.config.storage.min_free() => {
+                Err(Fault::InsufficientStorage { free })
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -191,6 +191,14 @@ pub enum ClientCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Give a client another plan
+    Set {
+        /// Its id
+        id: String,
+        /// The name of the plan in the configuration
+        #[arg(long)]
+        plan: String,
+    },
     /// Give a client a new token and print it
     Rotate {
         /// Its id

@@ -24,14 +24,11 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser};
 use indicatif::ProgressBar;
 use serde_json::Value;
-use time::UtcDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use crate::cli::{Arguments, Command};
-use crate::config::{Config, Durability};
+use crate::config::Config;
 use crate::ledger::LedgerError;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::store::docroot::Docroot;
+use crate::store::{self, Store};
 
 /// How a command failed: an exit code and what to tell the person at the terminal.
 #[derive(Debug)]
@@ -78,7 +75,10 @@ impl Failure {
 
 impl From<LedgerError> for Failure {
     fn from(error: LedgerError) -> Self {
-        Self::storage(error)
+        match error {
+            LedgerError::SweepRuns => Self::busy(error),
+            _ => Self::storage(error),
+        }
     }
 }
 
@@ -153,62 +153,16 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
         .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
 }
 
-fn open_ledger(config: &Config, readers: usize) -> Result<SqliteLedger, Failure> {
-    let durability = config.storage.durability;
-    Ok(SqliteLedger::open(
-        &config.ledger.path,
-        durability,
-        readers,
-        UtcDateTime::now(),
-    )?)
+/// The store as the responder left it.
+fn open_store(config: &Config) -> Result<Box<dyn Store>, Failure> {
+    store::open_existing(config).map_err(|error| unusable_docroot(config, &error, ""))
 }
 
-/// A ledger for a command of the operator's, which changes it for good whatever the setting for uploads.
-fn open_operators_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
-    Ok(SqliteLedger::open(
-        &config.ledger.path,
-        Durability::Full,
-        1,
-        UtcDateTime::now(),
-    )?)
-}
-
-/// A ledger that must be there already: an empty one in its place would only hide that it is lost.
-fn open_existing_ledger(config: &Config) -> Result<SqliteLedger, Failure> {
-    let path = &config.ledger.path;
-    match path.try_exists() {
-        Ok(true) => open_operators_ledger(config),
-        Ok(false) => Err(Failure::storage(format!(
-            "there is no ledger {}: on a new site `corenexis-cdn client add` makes it; `corenexis-cdn restore` brings a backup back, \
-             `corenexis-cdn verify --rebuild` makes a ledger of what lies in the docroot",
-            path.display()
-        ))),
-        Err(error) => Err(Failure::storage(format!(
-            "the ledger {} cannot be looked at: {error}",
-            path.display()
-        ))),
-    }
-}
-
-/// The docroot as a responder left it; an empty directory in its place is no docroot whose images were lost.
-fn open_existing_docroot(config: &Config) -> Result<Docroot, Failure> {
-    let root = &config.storage.docroot;
-    Docroot::open_existing(root, config.storage.durability).map_err(|error| {
-        Failure::storage(format!(
-            "the docroot {} cannot be used: {error}",
-            root.display()
-        ))
-    })
-}
-
-fn open_docroot(config: &Config) -> Result<Docroot, Failure> {
-    let root = &config.storage.docroot;
-    Docroot::open(root, config.storage.durability).map_err(|error| {
-        Failure::storage(format!(
-            "the docroot {} cannot be used: {error}; it must exist and be writable by the user that runs this",
-            root.display()
-        ))
-    })
+fn unusable_docroot(config: &Config, error: &io::Error, advice: &str) -> Failure {
+    Failure::storage(format!(
+        "the docroot {} cannot be used: {error}{advice}",
+        config.storage.docroot.display()
+    ))
 }
 
 /// Writes data to standard output. A reader that has left, such as `head`, is no failure.
@@ -299,14 +253,6 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Unix seconds as RFC 3339, UTC.
-fn instant(seconds: i64) -> String {
-    UtcDateTime::from_unix_timestamp(seconds)
-        .ok()
-        .and_then(|instant| instant.format(&Rfc3339).ok())
-        .unwrap_or_else(|| seconds.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,11 +268,5 @@ mod tests {
             "ID            TODAY\nshop              7\na-longer-one   1000\n"
         );
         assert_eq!(table(&["ID", "TODAY"], &[]), "ID  TODAY\n");
-    }
-
-    #[test]
-    fn instants_are_utc() {
-        assert_eq!(instant(0), "1970-01-01T00:00:00Z");
-        assert_eq!(instant(i64::MAX), i64::MAX.to_string());
     }
 }

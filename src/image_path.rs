@@ -47,7 +47,7 @@ impl ImagePath {
             NAME_LENGTHS.contains(&name_length),
             "name length {name_length} is outside {NAME_LENGTHS:?}"
         );
-        let mut path = format!("{}/{}/", class_of(duration), DayName::of(day));
+        let mut path = format!("{}/", Directory::of(duration, day));
         push_random_name(&mut path, name_length)?;
         path.push('.');
         path.push_str(extension_of(image_type));
@@ -59,11 +59,17 @@ impl ImagePath {
         &self.0
     }
 
-    /// Class and day, `d/ap5`: the directory below the image root.
-    pub fn directory(&self) -> &str {
-        self.0
-            .rsplit_once('/')
-            .map_or("", |(directory, _)| directory)
+    /// The directory below the image root.
+    pub fn directory(&self) -> Directory {
+        let day = self.0.split('/').nth(1).and_then(DayName::parse);
+        Directory {
+            duration: self.duration(),
+            // A path has a valid day by its construction.
+            day: day.unwrap_or(DayName {
+                month: MONTHS[0],
+                day: 1,
+            }),
+        }
     }
 
     /// Name and extension, `AbCdEf.png`.
@@ -206,7 +212,7 @@ impl FromStr for ImagePath {
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if named
             && duration_of(class).is_some()
-            && DayName::is_valid(day)
+            && DayName::parse(day).is_some()
             && type_of(extension).is_some()
         {
             Ok(Self(path.to_owned()))
@@ -216,48 +222,94 @@ impl FromStr for ImagePath {
     }
 }
 
-/// The name of a day directory: two letters of the month and the day of the month, `ap5`. It has no year.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayName {
+/// The directory of the images of one class and one day of the year: `d/ap5`. It has no year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Directory {
+    duration: StoreDuration,
+    day: DayName,
+}
+
+impl Directory {
+    /// How many directories there are: four classes, ten pairs of month letters, 31 days.
+    pub const COUNT: u64 = 4 * 10 * 31;
+
+    /// The directory of an image that is uploaded on `date` for `duration`.
+    pub fn of(duration: StoreDuration, date: Date) -> Self {
+        Self {
+            duration,
+            day: DayName::of(date),
+        }
+    }
+
+    /// The directory of a class with the day that `name` says; `None` if that is not the name of a day directory.
+    pub fn named(duration: StoreDuration, name: &str) -> Option<Self> {
+        let day = DayName::parse(name)?;
+        Some(Self { duration, day })
+    }
+
+    /// The directories of an upload day, in the order of their paths.
+    pub fn all_of(date: Date) -> [Self; 4] {
+        let mut directories = StoreDuration::ALL.map(|duration| Self::of(duration, date));
+        directories.sort_by_key(Self::prefix);
+        directories
+    }
+
+    /// Every directory that an image can lie in, in the order of their paths.
+    pub fn all() -> Vec<Self> {
+        let mut directories = Vec::new();
+        for month in months() {
+            for day in 1..=31 {
+                let day = DayName { month, day };
+                directories.extend(StoreDuration::ALL.map(|duration| Self { duration, day }));
+            }
+        }
+        directories.sort_by_key(Self::prefix);
+        directories
+    }
+
+    /// What the paths of its images begin with: `d/ap5/`.
+    pub fn prefix(&self) -> String {
+        format!("{self}/")
+    }
+
+    /// Where it lies below `docroot`.
+    pub fn below(&self, docroot: &Path) -> PathBuf {
+        let class = docroot.join(IMAGE_ROOT).join(class_of(self.duration));
+        class.join(self.day.to_string())
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", class_of(self.duration), self.day)
+    }
+}
+
+/// The name of a day directory: two letters of the month and the day of the month, `ap5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct DayName {
     month: &'static str,
     day: u8,
 }
 
 impl DayName {
-    /// The name of the directory for images uploaded on `date`.
-    pub fn of(date: Date) -> Self {
+    fn of(date: Date) -> Self {
         Self {
             month: month_letters(date.month()),
             day: date.day(),
         }
     }
 
-    /// Whether `name` is the name of a day directory.
-    pub fn is_valid(name: &str) -> bool {
-        let Some((month, day)) = name.split_at_checked(2) else {
-            return false;
-        };
-        let unpadded = !day.starts_with('0') && day.bytes().all(|byte| byte.is_ascii_digit());
-        MONTHS.contains(&month) && unpadded && matches!(day.parse::<u8>(), Ok(1..=31))
+    fn parse(name: &str) -> Option<Self> {
+        let (month, day) = name.split_at_checked(2)?;
+        let month = MONTHS.into_iter().find(|&letters| letters == month)?;
+        let is_unpadded = !day.starts_with('0') && day.bytes().all(|byte| byte.is_ascii_digit());
+        let day = day
+            .parse()
+            .ok()
+            .filter(|day| is_unpadded && (1..=31).contains(day))?;
+        Some(Self { month, day })
     }
-}
-
-/// How many [`directories`] there are: four classes, ten pairs of letters, 31 days.
-pub const DIRECTORIES: u64 = 4 * 10 * 31;
-
-/// Every directory that an image can lie in, class by class: `d/ja1`, `d/ja2` and so on.
-pub fn directories() -> impl Iterator<Item = String> {
-    let months = MONTHS
-        .into_iter()
-        .enumerate()
-        .filter(|&(number, month)| !MONTHS[..number].contains(&month));
-    let days: Vec<_> = months
-        .flat_map(|(_, month)| (1..=31).map(move |day| DayName { month, day }))
-        .collect();
-    StoreDuration::ALL.into_iter().flat_map(move |duration| {
-        let below = |day| format!("{}/{day}", class_of(duration));
-        days.iter().map(below).collect::<Vec<_>>()
-    })
 }
 
 impl fmt::Display for DayName {
@@ -316,6 +368,14 @@ fn type_of(extension: &str) -> Option<ImageType> {
     ImageType::ALL
         .into_iter()
         .find(|&image_type| extension_of(image_type) == extension)
+}
+
+/// The distinct pairs of month letters.
+pub(crate) fn months() -> impl Iterator<Item = &'static str> {
+    let months = MONTHS.into_iter().enumerate();
+    months
+        .filter(|&(number, month)| !MONTHS[..number].contains(&month))
+        .map(|(_, month)| month)
 }
 
 const fn month_letters(month: Month) -> &'static str {
@@ -397,7 +457,10 @@ mod tests {
                             .expect("random");
                     assert_eq!(path.as_str().parse(), Ok(path.clone()));
                     assert_eq!((path.duration(), path.image_type()), (duration, image_type));
-                    assert_eq!(path.directory(), format!("{}/ap5", class_of(duration)));
+                    assert_eq!(
+                        path.directory().to_string(),
+                        format!("{}/ap5", class_of(duration))
+                    );
                     assert_eq!(
                         path.file_name().len(),
                         name_length + 1 + extension_of(image_type).len()
@@ -409,20 +472,21 @@ mod tests {
     }
 
     #[test]
-    fn every_directory_is_named_once() {
-        let all: Vec<_> = directories().collect();
-        assert_eq!(all.len() as u64, DIRECTORIES);
+    fn the_list_of_directories_is_complete_and_sorted() {
+        let all = Directory::all();
+        assert_eq!(all.len() as u64, Directory::COUNT);
         assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+        assert!(all.is_sorted_by_key(Directory::prefix));
         let mut day = date!(2028 - 01 - 01);
         while day.year() == 2028 {
-            for class in StoreDuration::ALL.map(class_of) {
-                assert!(all.contains(&format!("{class}/{}", DayName::of(day))));
-            }
+            let of_day = Directory::all_of(day);
+            assert!(of_day.is_sorted_by_key(Directory::prefix));
+            assert!(of_day.iter().all(|directory| all.contains(directory)));
             day = day.next_day().expect("a day");
         }
         for directory in all {
-            let path = format!("{directory}/AbCdEf.png");
-            assert!(path.parse::<ImagePath>().is_ok(), "{path}");
+            let path: ImagePath = format!("{directory}/AbCdEf.png").parse().expect("a path");
+            assert_eq!(path.directory(), directory);
         }
     }
 

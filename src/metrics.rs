@@ -17,7 +17,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::ledger::Swept;
+use crate::ledger::Status;
+use crate::store::Space;
 use crate::trace::Stage;
 use process::Process;
 
@@ -59,14 +60,10 @@ struct Outcome {
 /// Figures of the disk and the ledger, read when the metrics are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Bytes that may still be written to the docroot.
-    pub free_bytes: Option<u64>,
-    /// Files that may still be made there; `None` where their number is not limited.
-    pub free_files: Option<u64>,
-    /// When a sweep ran to its end, in Unix seconds.
-    pub last_sweep: Option<i64>,
-    /// What sweeps have deleted.
-    pub swept: Option<Swept>,
+    /// The space of the store; `None` if it cannot be written.
+    pub space: Option<Space>,
+    /// The state of the ledger; `None` if it cannot be read.
+    pub status: Option<Status>,
 }
 
 /// Counters of one process, shared by its threads.
@@ -259,14 +256,18 @@ impl Metrics {
 
     /// All metrics as text.
     pub fn encode(&self, snapshot: Snapshot) -> String {
-        self.free_bytes.set(snapshot.free_bytes.unwrap_or(0));
-        self.free_files.set(snapshot.free_files.unwrap_or(0));
-        self.last_sweep.set(snapshot.last_sweep.unwrap_or(0));
-        if let Some(swept) = snapshot.swept {
+        let free = |part: fn(Space) -> Option<u64>| snapshot.space.and_then(part).unwrap_or(0);
+        self.free_bytes.set(free(|space| space.free_bytes));
+        self.free_files.set(free(|space| space.free_files));
+        if let Some(Status {
+            last_sweep, swept, ..
+        }) = snapshot.status
+        {
+            self.last_sweep.set(last_sweep.map_or(0, |at| at.0));
             let counts = [
                 swept.expired,
                 swept.abandoned,
-                swept.withdrawn,
+                swept.refunded,
                 swept.orphaned,
             ];
             for (counter, count) in self.swept.iter().zip(counts) {
@@ -292,6 +293,8 @@ fn durations() -> Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Swept;
+    use crate::timestamp::Timestamp;
 
     #[test]
     fn what_was_counted_is_told() {
@@ -305,15 +308,20 @@ mod tests {
         metrics.connection_began();
         metrics.connection_ended();
         let text = metrics.encode(Snapshot {
-            free_bytes: Some(u64::MAX),
-            free_files: Some(17),
-            last_sweep: None,
-            swept: Some(Swept {
-                expired: 5,
-                bytes: 5_000,
-                abandoned: 1,
-                withdrawn: 2,
-                orphaned: 3,
+            space: Some(Space {
+                free_bytes: Some(u64::MAX),
+                free_files: Some(17),
+            }),
+            status: Some(Status {
+                created_at: Timestamp(0),
+                last_sweep: None,
+                swept: Swept {
+                    expired: 5,
+                    bytes: 5_000,
+                    abandoned: 1,
+                    refunded: 2,
+                    orphaned: 3,
+                },
             }),
         });
         for line in [

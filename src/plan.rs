@@ -1,4 +1,4 @@
-//! What a client may do: plans, storage durations, expiry dates and the daily quota.
+//! Plans: storage durations, expiry dates and the daily quota.
 //!
 //! Everything here is arithmetic on values; nothing reads the clock, the ledger or the configuration.
 
@@ -9,7 +9,9 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json};
 use time::{Date, Month, UtcDateTime};
 
-/// The `expires_at` of an image that is kept for good, as the API writes it.
+use crate::timestamp::Timestamp;
+
+/// The `expires_at` of a lifetime image, as the API writes it.
 pub const NEVER_EXPIRES: &str = "Never (Lifetime)";
 
 /// Seconds in a UTC day. Unix time has no leap seconds, so every day is this long.
@@ -88,7 +90,7 @@ impl<'de> Deserialize<'de> for StoreDuration {
     }
 }
 
-/// The end of an image's life.
+/// When an image expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expiry {
     last_day: Date,
@@ -100,21 +102,18 @@ impl Expiry {
         self.last_day
     }
 
-    /// The first instant at which the image is no longer served: the midnight (UTC) that ends [`Self::last_day`],
-    /// in Unix seconds.
-    pub fn instant(self) -> i64 {
-        unix_midnight(self.last_day) + DAY_SECONDS
+    /// The first instant at which the image is no longer served: the midnight (UTC) that ends [`Self::last_day`].
+    pub fn instant(self) -> Timestamp {
+        Timestamp(unix_midnight(self.last_day) + DAY_SECONDS)
     }
 
-    /// The expiry whose [`Self::instant`] is `instant`, in Unix seconds; `None` if that is no UTC midnight in the years
-    /// 0 to 9999.
-    pub fn from_instant(instant: i64) -> Option<Self> {
-        if instant.rem_euclid(DAY_SECONDS) != 0 {
+    /// The expiry whose [`Self::instant`] is `instant`; `None` if that is not a UTC midnight in the years 0 to 9999.
+    pub fn from_instant(instant: Timestamp) -> Option<Self> {
+        if instant.0.rem_euclid(DAY_SECONDS) != 0 {
             return None;
         }
-        let midnight = UtcDateTime::from_unix_timestamp(instant).ok()?;
         Some(Self {
-            last_day: midnight.date().previous_day()?,
+            last_day: instant.date()?.previous_day()?,
         })
     }
 }
@@ -153,7 +152,7 @@ pub enum UrlKind {
     Direct,
 }
 
-/// A plan: what its clients may upload.
+/// A plan: limits of its clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The name that clients and the configuration use, for example `free`.
@@ -198,7 +197,7 @@ impl Plan {
         Quota {
             limit: self.daily_uploads,
             used,
-            resets_at: unix_midnight(day) + DAY_SECONDS,
+            resets_at: Timestamp(unix_midnight(day) + DAY_SECONDS),
         }
     }
 }
@@ -210,8 +209,8 @@ pub struct Quota {
     pub limit: u32,
     /// Images stored on the day.
     pub used: u32,
-    /// The next UTC midnight, in Unix seconds.
-    pub resets_at: i64,
+    /// The next UTC midnight.
+    pub resets_at: Timestamp,
 }
 
 impl Quota {
@@ -222,7 +221,7 @@ impl Quota {
 
     /// Whether no upload is left.
     #[must_use]
-    pub const fn is_exhausted(self) -> bool {
+    pub const fn is_exceeded(self) -> bool {
         self.remaining() == 0
     }
 }
@@ -321,10 +320,10 @@ mod tests {
         assert_eq!(expiry.to_string(), "2025-05-12");
         assert_eq!(
             expiry.instant(),
-            utc_datetime!(2025-05-13 0:00).unix_timestamp()
+            Timestamp::from(utc_datetime!(2025-05-13 0:00))
         );
         assert_eq!(Expiry::from_instant(expiry.instant()), Some(expiry));
-        assert_eq!(Expiry::from_instant(expiry.instant() - 1), None);
+        assert_eq!(Expiry::from_instant(expiry.instant().minus(1)), None);
     }
 
     #[test]
@@ -346,11 +345,11 @@ mod tests {
         let quota = |limit, used| Quota {
             limit,
             used,
-            resets_at: 0,
+            resets_at: Timestamp(0),
         };
         assert_eq!(quota(50, 49).remaining(), 1);
-        assert!(quota(50, 50).is_exhausted());
-        assert!(quota(0, 0).is_exhausted());
+        assert!(quota(50, 50).is_exceeded());
+        assert!(quota(0, 0).is_exceeded());
         assert_eq!(
             quota(10, 50).remaining(),
             0,

@@ -121,7 +121,7 @@ impl Response {
     pub fn with_quota(self, quota: Quota) -> Self {
         self.with("X-RateLimit-Limit", quota.limit.to_string())
             .with("X-RateLimit-Remaining", quota.remaining().to_string())
-            .with("X-RateLimit-Reset", quota.resets_at.to_string())
+            .with("X-RateLimit-Reset", quota.resets_at.0.to_string())
     }
 
     /// The HTTP status.
@@ -184,6 +184,7 @@ const fn reason_phrase(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::Timestamp;
 
     fn text(response: &Response) -> String {
         String::from_utf8(response.to_cgi()).expect("UTF-8")
@@ -217,7 +218,7 @@ mod tests {
             &Response::refusal(&Refusal::QuotaExhausted { retry_after: 77 }).with_quota(Quota {
                 limit: 50,
                 used: 60,
-                resets_at: 1_700_000_000,
+                resets_at: Timestamp(1_700_000_000),
             }),
         );
         for line in [

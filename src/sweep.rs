@@ -1,64 +1,61 @@
-//! The sweep: deletes images that expired, uploads that were abandoned, and what has lost its other half.
+//! The sweep: deletes expired images, abandoned spool files, rows without files and files without rows.
 //!
-//! It can run beside uploads and be ended at any instant; the next one goes on. Files go before rows, so that nothing is forgotten that
-//! is still there.
+//! It runs beside uploads and may be killed at any instant; the next sweep continues. Files are deleted before rows, so that no file is
+//! left without a row.
 
 use std::collections::HashSet;
 use std::io;
 
-use time::UtcDateTime;
+use time::{Date, UtcDateTime};
 
-use crate::image_path::{DayName, ImagePath, class_of};
-use crate::ledger::{Event, Expired, ImageFilter, Ledger, LedgerError, Swept};
-use crate::plan::{DAY_SECONDS, StoreDuration};
+use crate::image_path::{Directory, ImagePath};
+use crate::ledger::{Expired, ImageFilter, Ledger, LedgerError, Swept};
 use crate::store::Store;
+use crate::timestamp::Timestamp;
 
-/// Expired images of one sync of a directory. Names are random and inodes are not, so that each unlink dirties another block of the
-/// inode table: with a sync for each thousand, most of that table was written again and again, which took as long as all unlinking.
+/// Expired images deleted between two syncs of a directory. Names are random and inode numbers are not, so each unlink dirties another
+/// block of the inode table; syncs after each thousand wrote most of that table again, which took as long as the unlinks.
 const FILES: u32 = 50_000;
 
-/// Expired images of one transaction. An upload waits for one of these at the most.
+/// Rows deleted in one transaction. An upload waits for one such transaction at most.
 const ROWS: usize = 2_000;
 
-/// Rows of recent days that are compared at a time.
+/// Rows of recent days that are read at a time.
 const PAGE: u32 = 1_000;
 
-/// An upload takes seconds; one that is older than an hour has lost its process.
+/// Seconds after which a spool file is abandoned. An upload takes seconds.
 const ABANDONED_AFTER: i64 = 3_600;
 
-/// A row comes before its file by milliseconds. One that still has none after ten minutes will not get one.
+/// Seconds after which a row without a file is taken for one that will not get it. A file follows its row within milliseconds.
 pub(crate) const MISSING_AFTER: i64 = 600;
-
-/// How many days back rows and files are compared, today included.
-const RECENT_DAYS: i64 = 2;
 
 /// What a sweep did, or would do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// Images whose life had ended.
+    /// Expired images.
     pub expired: u64,
-    /// Bytes that they took.
+    /// Bytes of the expired images.
     pub bytes: u64,
-    /// Uploads that were begun more than an hour ago and never finished.
+    /// Spool files older than an hour.
     pub abandoned: u64,
-    /// Rows of recent days that never got their files; their quota was given back.
-    pub withdrawn: u64,
-    /// Files of recent days that nothing in the ledger knows.
+    /// Rows of recent days without files; their quota is refunded.
+    pub refunded: u64,
+    /// Files of recent days without rows.
     pub orphaned: u64,
-    /// Day directories that had become empty.
+    /// Empty day directories.
     pub directories: u64,
-    /// Images that could not be deleted; they are tried again next time.
+    /// Images that could not be deleted; the next sweep tries again.
     pub failed: u64,
 }
 
 impl Report {
-    /// What the ledger adds up.
+    /// The part that the ledger adds to its totals.
     const fn swept(&self) -> Swept {
         Swept {
             expired: self.expired,
             bytes: self.bytes,
             abandoned: self.abandoned,
-            withdrawn: self.withdrawn,
+            refunded: self.refunded,
             orphaned: self.orphaned,
         }
     }
@@ -90,34 +87,30 @@ pub struct Sweep<'a> {
 }
 
 impl Sweep<'_> {
-    /// Sweeps.
+    /// Runs the sweep.
     pub fn run(&self) -> Result<Report, SweepError> {
         let mut report = Report::default();
         let outcome = self.sweep(&mut report);
-        // What was deleted before a failure counts, too.
-        let counted = if self.dry_run || report.swept() == Swept::default() {
+        // What a failed sweep deleted counts, too.
+        let completed_at = outcome.is_ok().then_some(self.now);
+        let finished = if self.dry_run {
             Ok(())
         } else {
-            self.ledger.add_swept(report.swept())
+            self.ledger.finish_sweep(report.swept(), completed_at)
         };
         outcome?;
-        counted?;
+        finished?;
         Ok(report)
     }
 
     fn sweep(&self, report: &mut Report) -> Result<(), SweepError> {
         self.delete_expired(report)?;
-        report.abandoned = self
-            .store
-            .delete_abandoned(self.now.unix_timestamp() - ABANDONED_AFTER, self.dry_run)?;
-        let recent: Vec<_> = self.recent_directories().collect();
-        for directory in &recent {
-            self.reconcile(directory, report)?;
-        }
-        if !self.dry_run {
-            report.directories = self.store.delete_empty_directories(&recent)?;
-            self.ledger.note_time(Event::Swept, self.now)?;
-        }
+        let recent = self.recent_directories();
+        self.reconcile(&recent, report)?;
+        let before = Timestamp::from(self.now).minus(ABANDONED_AFTER);
+        let cleaned = self.store.clean(before, &recent, self.dry_run)?;
+        report.abandoned = cleaned.abandoned;
+        report.directories = cleaned.directories;
         Ok(())
     }
 
@@ -140,97 +133,95 @@ impl Sweep<'_> {
     }
 
     fn delete(&self, paths: &[ImagePath], report: &mut Report) -> Result<(), SweepError> {
-        let mut gone = Vec::with_capacity(paths.len());
-        for (path, outcome) in paths.iter().zip(self.store.delete(paths)) {
-            match outcome {
-                Ok(bytes) => {
-                    report.expired += 1;
-                    report.bytes += bytes;
-                    gone.push(path.clone());
-                }
-                Err(_) => report.failed += 1,
-            }
-        }
+        let outcomes = paths.iter().zip(self.store.delete(paths));
+        let gone: Vec<_> = outcomes
+            .filter_map(|(path, outcome)| outcome.ok().map(|()| path.clone()))
+            .collect();
+        report.failed += (paths.len() - gone.len()) as u64;
+        report.expired += gone.len() as u64;
         for rows in gone.chunks(ROWS) {
-            self.ledger.forget(rows)?;
+            report.bytes += self.ledger.delete_rows(rows)?.bytes;
         }
         Ok(())
     }
 
-    /// The directories of today and yesterday, in every class.
-    fn recent_directories(&self) -> impl Iterator<Item = String> {
-        let days = (0..RECENT_DAYS).filter_map(|back| {
-            let instant = self.now.unix_timestamp() - back * DAY_SECONDS;
-            Some(DayName::of(
-                UtcDateTime::from_unix_timestamp(instant).ok()?.date(),
-            ))
-        });
-        days.flat_map(|day| {
-            StoreDuration::ALL.map(|duration| format!("{}/{day}", class_of(duration)))
-        })
+    /// Yesterday and today, UTC: the days whose rows and files are compared.
+    fn recent_days(&self) -> (Date, Date) {
+        let today = self.now.date();
+        (today.previous_day().unwrap_or(today), today)
     }
 
-    /// Compares the rows and the files of one directory.
-    fn reconcile(&self, directory: &str, report: &mut Report) -> Result<(), SweepError> {
-        let mut files: HashSet<ImagePath> = self.store.list(directory)?.into_iter().collect();
+    fn recent_directories(&self) -> Vec<Directory> {
+        let (yesterday, today) = self.recent_days();
+        [yesterday, today].map(Directory::all_of).concat()
+    }
+
+    /// Compares the rows and the files of recent days.
+    fn reconcile(&self, recent: &[Directory], report: &mut Report) -> Result<(), SweepError> {
+        let mut files = HashSet::new();
+        for directory in recent {
+            files.extend(self.store.list(*directory)?);
+        }
         let mut filter = ImageFilter {
-            directory: Some(directory.to_owned()),
-            limit: PAGE,
-            ..ImageFilter::default()
+            days: Some(self.recent_days()),
+            ..ImageFilter::all(PAGE)
         };
-        let oldest = self.now.unix_timestamp() - MISSING_AFTER;
+        let oldest = Timestamp::from(self.now).minus(MISSING_AFTER);
         loop {
             let rows = self.ledger.images(&filter)?;
             let mut missing = Vec::new();
             for row in &rows {
-                // Asked again, because the file may have come after the directory was read.
+                // Looked up again, because the file may be newer than the list.
                 if !files.remove(&row.path)
                     && row.uploaded_at < oldest
-                    && self.store.placed_at(&row.path)?.is_none()
+                    && self.is_missing(&row.path)?
                 {
                     missing.push(row.path.clone());
                 }
             }
-            report.withdrawn += missing.len() as u64;
+            report.refunded += missing.len() as u64;
             if !self.dry_run && !missing.is_empty() {
-                self.ledger.withdraw(&missing)?;
+                self.ledger.refund(&missing)?;
             }
             match rows.into_iter().last() {
                 Some(last) => filter.after = Some(last.path),
                 None => break,
             }
         }
-        self.delete_orphans(&files, report)
+        self.delete_orphans(files, report)
     }
 
-    /// Deletes files without a row that were put there while this ledger was in use. Older ones may be all that is left of an earlier
-    /// ledger, and are nothing to be deleted unasked.
+    fn is_missing(&self, path: &ImagePath) -> Result<bool, SweepError> {
+        match self.store.stat(path) {
+            Ok(stored) => Ok(stored.is_none()),
+            // Something else has the path; `verify` reports it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes files without a row that are younger than the ledger. Older ones may belong to an earlier ledger, and are kept.
     fn delete_orphans(
         &self,
-        files: &HashSet<ImagePath>,
+        files: HashSet<ImagePath>,
         report: &mut Report,
     ) -> Result<(), SweepError> {
-        let Some(ledger_made) = self.ledger.noted_time(Event::Created)? else {
-            return Ok(());
-        };
-        let latest = self.now.unix_timestamp() - ABANDONED_AFTER;
+        let oldest = self.ledger.status()?.created_at;
+        let newest = Timestamp::from(self.now).minus(ABANDONED_AFTER);
         let mut orphans = Vec::new();
         for path in files {
-            let placed = self.store.placed_at(path)?;
-            if placed.is_some_and(|placed| ledger_made < placed && placed < latest)
-                && self.ledger.image(path)?.is_none()
-            {
-                orphans.push(path.clone());
+            let is_of_this_ledger = self
+                .store
+                .stat(&path)?
+                .is_some_and(|stored| oldest < stored.published_at && stored.published_at < newest);
+            if is_of_this_ledger && self.ledger.image(&path)?.is_none() {
+                orphans.push(path);
             }
         }
         report.orphaned += orphans.len() as u64;
         if !self.dry_run {
-            let failed = self
-                .store
-                .delete(&orphans)
-                .iter()
-                .filter(|outcome| outcome.is_err())
-                .count() as u64;
+            let outcomes = self.store.delete(&orphans);
+            let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
             report.orphaned -= failed;
             report.failed += failed;
         }

@@ -1,4 +1,4 @@
-//! What is learned on the way of a request: for the reply's headers, the log line and the metrics.
+//! What a request records on its way: for the reply's headers, the log line and the metrics.
 
 use std::time::{Duration, Instant};
 
@@ -27,33 +27,20 @@ pub(crate) enum Stage {
     Form,
     /// Looking up the client, and judging what it asks for.
     Auth,
-    /// Downloading `image_url`.
+    /// Downloading `image_url`, inspecting it and writing it to the spool.
     Fetch,
-    /// Inspecting what was downloaded.
-    Image,
-    /// Putting the bytes on disk, while the row is recorded.
-    Sync,
-    /// Waiting for the row, and publishing.
+    /// Making row and file durable.
     Commit,
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 6] = [
-        Self::Form,
-        Self::Auth,
-        Self::Fetch,
-        Self::Image,
-        Self::Sync,
-        Self::Commit,
-    ];
+    pub(crate) const ALL: [Self; 4] = [Self::Form, Self::Auth, Self::Fetch, Self::Commit];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Form => "form",
             Self::Auth => "auth",
             Self::Fetch => "fetch",
-            Self::Image => "image",
-            Self::Sync => "sync",
             Self::Commit => "commit",
         }
     }
@@ -66,8 +53,6 @@ impl Stage {
             Self::Form => "form_ms",
             Self::Auth => "auth_ms",
             Self::Fetch => "fetch_ms",
-            Self::Image => "image_ms",
-            Self::Sync => "sync_ms",
             Self::Commit => "commit_ms",
         }
     }
@@ -119,7 +104,7 @@ impl Stages {
     }
 }
 
-/// What is learned on the way of a request.
+/// What a request records on its way.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// Whether this is an upload, whatever becomes of it.

@@ -1,45 +1,42 @@
 //! The path of one upload, top to bottom.
 //!
 //! ```text
-//! form       fields and file stream in; the file is inspected on its way to the spool
-//! authorize  client, token, duration, quota: as soon as the fields are known, before the file where they precede it
+//! form       fields and file stream in; the file passes the image check on its way into the spool
+//! authorize  client, token, duration, quota: as soon as the fields have come, before the file if they precede it
 //! source     a file or a URL, not both and not neither
-//! fetch      the download of image_url, into the spool, and its inspection
-//! commit     quota, row and file, on disk before the reply
+//! download   image_url, into the spool in the same way
+//! commit     quota, row and file, durable before the reply
 //! ```
 //!
-//! Refusals come in the order of the documentation: missing fields, client id, token, disabled client, duration, quota, source, size,
-//! type, dimensions. What is broken in the body itself is answered where it is met.
+//! Errors come in the documented order: missing fields, client id, token, disabled client, duration, quota, source, size, type,
+//! dimensions. A malformed body is answered where it is found.
 
-mod incoming;
+mod receive;
 mod submission;
 
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{BufReader, Read};
 
 use serde_json::json;
 use time::UtcDateTime;
 
 use crate::app::App;
 use crate::authentication::{Client, authenticate};
-use crate::error::{Error, Fault, Refusal};
+use crate::commit::{Outcome, Upload};
+use crate::error::{Error, Refusal};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
-use crate::form::{self, FileName, Form};
-use crate::image::{self, Inspected, Limits, Rejected};
-use crate::image_path::ImagePath;
+use crate::form::{self, FieldReader, FileName, Form, FormError};
+use crate::image::Inspected;
 use crate::ledger::ClientKey;
-use crate::ledger::committer::{Outcome, Upload};
-use crate::plan::{Expiry, NEVER_EXPIRES, Plan, StoreDuration, UrlKind};
+use crate::plan::{Expiry, NEVER_EXPIRES, Plan, Quota, StoreDuration, UrlKind};
 use crate::response::Response;
 use crate::store::Spool;
 use crate::trace::{Stage, Trace};
+use receive::{Received, receive};
 use submission::{Image, Name, Source, Submission};
 
-/// Bytes of a download that are written to the spool at once.
-const DOWNLOAD_BUFFER: usize = 32 * 1024;
-
-/// Bytes of a download that the image check reads at once.
-const INSPECTION_BUFFER: usize = 64 * 1024;
+/// Bytes of a download that are read at once.
+const DOWNLOAD_BUFFER: usize = 64 * 1024;
 
 /// An upload that was stored.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ struct Authorized<'a> {
     duration: StoreDuration,
 }
 
-/// Takes one upload: reads `body`, stores the image, and says where it is.
+/// Takes one upload: reads `body`, stores the image, and returns its URL and expiry.
 pub(crate) fn upload(
     app: &App,
     params: &Params,
@@ -77,44 +74,44 @@ pub(crate) fn upload(
 ) -> Result<Receipt, Error> {
     trace.stages.enter(Stage::Form);
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
-    let (submission, authorized) = receive(app, form, params, trace)?;
-    let (spool, inspected) = match submission.source()? {
-        Source::File(image) => file(image, authorized.plan)?,
-        Source::Url(url) => {
-            let mut spool = fetch(app, &url, authorized.plan, trace)?;
-            trace.stages.enter(Stage::Image);
-            let inspected = inspect(app, &mut spool)?;
-            (spool, inspected)
-        }
+    let (submission, authorized) = read_form(app, form, params, trace)?;
+    let received = match submission.source()? {
+        Source::File(file) => file,
+        Source::Url(url) => download(app, &url, authorized.plan, trace)?,
     };
+    let (spool, inspected) = check(received, authorized.plan)?;
     commit(app, &authorized, spool, inspected, trace)
 }
 
-/// Reads the form to its end. The client is judged as soon as it is known, so that a refused one is not read any further.
-fn receive<'a, R: Read>(
+/// Reads the form to its end. The client is authorized as soon as its fields have come: the file of a refused one is not read.
+fn read_form<'a, R: Read>(
     app: &'a App,
     mut form: Form<R>,
     params: &Params,
     trace: &mut Trace,
 ) -> Result<(Submission, Authorized<'a>), Error> {
     let mut submission = Submission::default();
-    let mut authorized = None;
+    let mut authorized: Option<Authorized<'_>> = None;
     while let Some(field) = form.next_field()? {
         match Name::of(&field) {
             Some(Name::Image) => {
-                let limit = authorized
-                    .as_ref()
-                    .map_or(app.config.largest_file(), |authorized: &Authorized<'_>| {
-                        authorized.plan.max_file_size
-                    });
-                let named = field.file_name == FileName::Given;
-                let image = incoming::receive(app, &mut form, named, limit)?;
-                submission.set_image(image)?;
+                let limit = match &authorized {
+                    Some(authorized) => authorized.plan.max_file_size,
+                    None => app.config.largest_file(),
+                };
+                let received = receive(app, FieldReader::new(&mut form), limit)
+                    .map_err(FormError::from_read)?;
+                let is_absent = received.size == 0 && field.file_name != FileName::Given;
+                submission.set_image(if is_absent {
+                    Image::Absent
+                } else {
+                    Image::File(received)
+                })?;
             }
             Some(name) => submission.read(name, &mut form)?,
             None => {}
         }
-        if authorized.is_none() && submission.names_a_client() {
+        if authorized.is_none() && submission.can_be_authorized() {
             authorized = Some(authorize(app, &submission, params, trace)?);
             trace.stages.enter(Stage::Form);
         }
@@ -145,8 +142,8 @@ fn authorize<'a>(
             allowed: plan.durations.clone(),
         })?;
     let quota = plan.quota(account.used, now.date());
-    if quota.is_exhausted() {
-        return Err(exhausted(quota.resets_at, now).into());
+    if quota.is_exceeded() {
+        return Err(quota_exceeded(quota, now).into());
     }
     Ok(Authorized {
         client: account.key,
@@ -155,88 +152,43 @@ fn authorize<'a>(
     })
 }
 
-fn exhausted(resets_at: i64, now: UtcDateTime) -> Refusal {
-    let retry_after = u64::try_from(resets_at - now.unix_timestamp())
-        .unwrap_or(0)
-        .max(1);
-    Refusal::QuotaExhausted { retry_after }
-}
-
-/// The file that came with the form, if the plan takes it. One that came before the fields was held to the largest plan's limit.
-fn file(image: Image, plan: &Plan) -> Result<(Spool, Inspected), Error> {
-    match image {
-        Image::Absent => Err(Refusal::MissingParameters.into()),
-        Image::Received { size, .. } if size > plan.max_file_size => {
-            Err(too_large(plan.max_file_size).into())
-        }
-        Image::Received { content, .. } => content,
+fn quota_exceeded(quota: Quota, now: UtcDateTime) -> Refusal {
+    let seconds = quota.resets_at.0 - now.unix_timestamp();
+    Refusal::QuotaExhausted {
+        retry_after: u64::try_from(seconds).unwrap_or(0).max(1),
     }
 }
 
-const fn too_large(max_size: u64) -> Refusal {
-    Refusal::FileTooLarge { max_size }
-}
-
-/// Downloads `image_url` into the spool.
-fn fetch(app: &App, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Spool, Error> {
+/// Downloads `image_url`.
+fn download(app: &App, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Received, Error> {
     trace.stages.enter(Stage::Fetch);
     app.check_free_space()?;
-    let mut spool = app.store.spool().map_err(Fault::saving)?;
     let max_size = plan.max_file_size;
-    let mut download = match app.fetcher.open(url, max_size) {
-        Ok(download) => download,
-        Err(error) => return Err(download_refusal(error, max_size, trace).into()),
-    };
-    let mut chunk = vec![0; DOWNLOAD_BUFFER];
-    loop {
-        match download.read(&mut chunk) {
-            Ok(0) => return Ok(spool),
-            Ok(length) => spool.write_all(&chunk[..length]).map_err(Fault::saving)?,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => {
-                let error = FetchError::from_read(error);
-                return Err(download_refusal(error, max_size, trace).into());
-            }
-        }
-    }
-}
-
-/// The refusal that a failed download is answered with; its cause goes to the log only.
-fn download_refusal(error: FetchError, max_size: u64, trace: &mut Trace) -> Refusal {
-    match error {
-        FetchError::TooLarge => too_large(max_size),
-        FetchError::Busy => Refusal::ServerBusy,
+    let downloaded = app.fetcher.open(url, max_size).and_then(|download| {
+        let reader = BufReader::with_capacity(DOWNLOAD_BUFFER, download);
+        receive(app, reader, max_size).map_err(FetchError::from_read)
+    });
+    downloaded.map_err(|error| match error {
+        FetchError::TooLarge => Refusal::FileTooLarge { max_size }.into(),
+        FetchError::Busy => Refusal::ServerBusy.into(),
         FetchError::Failed(cause) => {
             trace.cause = Some(cause);
-            Refusal::DownloadFailed
+            Refusal::DownloadFailed.into()
         }
+    })
+}
+
+/// The image that was received. A file that preceded the fields was only limited to the largest plan's size.
+fn check(received: Received, plan: &Plan) -> Result<(Spool, Inspected), Error> {
+    let max_size = plan.max_file_size;
+    match received.content {
+        _ if received.size > max_size => Err(Refusal::FileTooLarge { max_size }.into()),
+        None => Err(Refusal::InvalidFileType.into()),
+        Some(content) => content,
     }
 }
 
-/// What the bytes of a download are.
-fn inspect(app: &App, spool: &mut Spool) -> Result<Inspected, Error> {
-    let limits = app.config.images;
-    let bytes = spool.rewound().map_err(Fault::SaveImage)?;
-    image::inspect(
-        &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
-        limits,
-    )
-    .map_err(|rejected| rejection(rejected, limits))
-}
-
-fn rejection(rejected: Rejected, limits: Limits) -> Error {
-    match rejected {
-        Rejected::InvalidType(_) => Refusal::InvalidFileType.into(),
-        Rejected::TooLarge { .. } => Refusal::DimensionsTooLarge {
-            max_side: limits.max_side,
-            max_megapixels: limits.max_megapixels,
-        }
-        .into(),
-        Rejected::Read(error) => Fault::SaveImage(error).into(),
-    }
-}
-
-/// Stores the image: when this returns, it is on disk and served.
+/// Stores the image; when this returns, it is durable and served.
 fn commit(
     app: &App,
     authorized: &Authorized<'_>,
@@ -244,43 +196,39 @@ fn commit(
     inspected: Inspected,
     trace: &mut Trace,
 ) -> Result<Receipt, Error> {
+    trace.stages.enter(Stage::Commit);
     let size = spool.size();
-    trace.stages.enter(Stage::Sync);
-    let mut begun = app.committer.begin(Upload {
+    let plan = authorized.plan;
+    let outcome = app.committer.commit(Upload {
         spool,
         inspected,
         client: authorized.client,
-        daily_limit: authorized.plan.daily_uploads,
+        daily_limit: plan.daily_uploads,
         duration: authorized.duration,
     })?;
-    begun.seal();
-    trace.stages.enter(Stage::Commit);
-    match begun.finish()? {
+    match outcome {
         Outcome::Stored {
             path,
             expiry,
             used,
             at,
         } => {
-            trace.quota = Some(authorized.plan.quota(used, at.date()));
+            trace.quota = Some(plan.quota(used, at.date()));
             trace.size = Some(size);
             trace.path = Some(path.to_string());
+            let public_url = app.config.site.public_url();
             Ok(Receipt {
-                url: url_of(&path, authorized.plan, app.config.site.public_url()),
+                url: match plan.url {
+                    UrlKind::Viewer => path.viewer_url(public_url),
+                    UrlKind::Direct => path.direct_url(public_url),
+                },
                 expiry,
             })
         }
-        Outcome::Exhausted { used, at } => {
-            let quota = authorized.plan.quota(used, at.date());
+        Outcome::QuotaExceeded { used, at } => {
+            let quota = plan.quota(used, at.date());
             trace.quota = Some(quota);
-            Err(exhausted(quota.resets_at, at).into())
+            Err(quota_exceeded(quota, at).into())
         }
-    }
-}
-
-fn url_of(path: &ImagePath, plan: &Plan, public_url: &str) -> String {
-    match plan.url {
-        UrlKind::Viewer => path.viewer_url(public_url),
-        UrlKind::Direct => path.direct_url(public_url),
     }
 }

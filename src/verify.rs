@@ -1,8 +1,8 @@
-//! Verification: does the docroot hold what the ledger says, and does the ledger know what the docroot holds?
+//! Verification: compares ledger and store, in both directions.
 //!
-//! It can run beside uploads, sweeps and other verifications. One directory is compared at a time, so memory follows the images of
-//! one class and day, not those of the site. Nothing is ever deleted from the docroot: a damaged image is reported, and what nobody
-//! knows may be all that is left of an earlier ledger.
+//! It runs beside uploads, sweeps and other verifications. One directory is compared at a time, so memory grows with the images of one
+//! class and day, not with those of the site. No file is ever deleted: a damaged image is reported, and a file without a row may be all
+//! that is left of an earlier ledger.
 
 use std::fmt;
 use std::io::{self, BufReader};
@@ -10,13 +10,14 @@ use std::io::{self, BufReader};
 use time::UtcDateTime;
 
 use crate::image;
-use crate::image_path::{ImagePath, directories};
+use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{FoundImage, ImageFilter, ImageRow, Ledger, LedgerError};
 use crate::plan::{Expiry, StoreDuration};
 use crate::store::{Store, Stored};
 use crate::sweep::MISSING_AFTER;
+use crate::timestamp::Timestamp;
 
-/// The client that images get whose client is not known any more.
+/// The client that owns images whose client is unknown.
 pub const RECOVERED: &str = "recovered";
 
 /// Rows of one page, and images of one transaction.
@@ -25,39 +26,39 @@ const BATCH: u32 = 1_000;
 /// Bytes that the image check reads at once.
 const INSPECTION_BUFFER: usize = 64 * 1024;
 
-/// What was accepted once is an image still, whatever the limits are now.
+/// An image that was accepted once stays one, whatever the limits are now.
 const NO_LIMITS: image::Limits = image::Limits {
     max_side: u32::MAX,
     max_megapixels: u32::MAX,
 };
 
-/// How ledger and docroot differ in one image.
+/// How ledger and store differ in one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A row whose file is not there.
+    /// A row without a file.
     Missing,
-    /// A file that no row knows.
+    /// A file without a row.
     Unknown,
-    /// A file that is not as long as its row says: it was damaged or replaced.
+    /// A file whose size differs from its row: it was damaged or replaced.
     Size {
         /// Bytes by the ledger.
         recorded: u64,
         /// Bytes in the docroot.
         found: u64,
     },
-    /// A file whose modification time does not say when its row expires, so that nginx sends a wrong `Expires`.
+    /// A file whose modification time differs from the expiry of its row, so that nginx sends a wrong `Expires`.
     Time {
-        /// The end of its life by the ledger, in Unix seconds.
-        recorded: i64,
-        /// The end of its life by the file, in Unix seconds.
-        found: i64,
+        /// Expiry in the ledger.
+        recorded: Timestamp,
+        /// Expiry of the file.
+        found: Timestamp,
     },
-    /// A file that cannot be looked at.
+    /// A file that cannot be read.
     Unreadable,
 }
 
 impl Difference {
-    /// One word for it.
+    /// One word for it, as `verify` prints it.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -69,49 +70,49 @@ impl Difference {
     }
 }
 
-/// A difference, and what became of it.
+/// A difference, and whether it was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// The image.
     pub path: ImagePath,
     /// How it differs.
     pub difference: Difference,
-    /// Whether ledger and docroot agree about it now.
-    pub mended: bool,
-    /// Why it could not be looked at or mended, where that was tried.
+    /// Whether it was repaired.
+    pub repaired: bool,
+    /// Why it could not be read or repaired, if that was tried.
     pub cause: Option<String>,
 }
 
-/// What a verification found so far.
+/// What a verification has found so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
-    /// Rows that were compared.
+    /// Rows compared.
     pub images: u64,
-    /// Bytes of the files that were there.
+    /// Bytes of their files.
     pub bytes: u64,
-    /// Directories that were compared, of [`directories`].
+    /// Directories compared, of [`Directory::COUNT`].
     pub directories: u64,
-    /// Rows that are too young to miss their files: uploads on their way.
+    /// Rows without files that are too young to count as missing: uploads that are being committed.
     pub pending: u64,
-    /// Rows whose files are not there.
+    /// Rows without files.
     pub missing: u64,
-    /// Files that no row knows.
+    /// Files without rows.
     pub unknown: u64,
-    /// Files of another size than their rows say.
+    /// Files whose size differs from their rows.
     pub sizes: u64,
-    /// Files whose modification times do not say when they expire.
+    /// Files whose modification time differs from the expiry of their rows.
     pub times: u64,
-    /// Files that could not be looked at.
+    /// Files that could not be read.
     pub unreadable: u64,
-    /// How many of these differences are gone again.
-    pub mended: u64,
+    /// How many of these differences were repaired.
+    pub repaired: u64,
 }
 
 impl Report {
-    /// Differences that are still there.
+    /// Differences that were not repaired.
     pub const fn remaining(&self) -> u64 {
         let found = self.missing + self.unknown + self.sizes + self.times + self.unreadable;
-        found - self.mended
+        found - self.repaired
     }
 }
 
@@ -124,7 +125,7 @@ pub enum VerifyError {
     /// The docroot failed.
     #[error("the docroot failed: {0}")]
     Store(#[source] io::Error),
-    /// A finding could not be told.
+    /// A finding could not be written.
     #[error("the findings could not be written: {0}")]
     Told(#[source] io::Error),
 }
@@ -137,9 +138,9 @@ pub struct Verification<'a> {
     pub store: &'a dyn Store,
     /// The instant that decides which rows are too young.
     pub now: UtcDateTime,
-    /// Withdraw rows without files, and mark files with the expiry of their rows.
+    /// Refund rows without files, and set the expiry of files to that of their rows.
     pub repair: bool,
-    /// Give files without rows new ones, as images of [`RECOVERED`], a client of this plan.
+    /// Add rows for files without rows, as images of the client [`RECOVERED`] with this plan.
     pub rebuild: Option<&'a str>,
     /// Called for each difference.
     pub tell: &'a mut dyn FnMut(&Finding) -> io::Result<()>,
@@ -151,52 +152,45 @@ impl Verification<'_> {
     /// Compares everything.
     pub fn run(&mut self) -> Result<Report, VerifyError> {
         let mut report = Report::default();
-        for directory in directories() {
-            self.compare_directory(&directory, &mut report)?;
+        let mut rows = Rows::new(self.ledger);
+        for directory in Directory::all() {
+            self.compare_directory(directory, &mut rows, &mut report)?;
             report.directories += 1;
             (self.progress)(&report);
         }
         Ok(report)
     }
 
-    /// Goes through the rows and the files of one directory in the order of their paths, like a merge of two sorted lists.
+    /// Merges the rows and the files of one directory, both in the order of their paths.
     fn compare_directory(
         &mut self,
-        directory: &str,
+        directory: Directory,
+        rows: &mut Rows<'_>,
         report: &mut Report,
     ) -> Result<(), VerifyError> {
         let mut files = self.store.list(directory).map_err(VerifyError::Store)?;
         files.sort_unstable();
         let mut files = files.into_iter().peekable();
-        let mut filter = ImageFilter {
-            directory: Some(directory.to_owned()),
-            limit: BATCH,
-            ..ImageFilter::default()
-        };
-        loop {
-            let rows = self.ledger.images(&filter)?;
-            let mut missing = Vec::new();
-            let mut unknown = Vec::new();
-            for row in &rows {
-                while let Some(file) = files.next_if(|file| *file < row.path) {
-                    unknown.push(file);
-                }
-                // Looked up whether it was listed or not: it may have come since.
-                let _ = files.next_if_eq(&row.path);
-                if self.compare(row, report)? == Presence::Missing {
-                    missing.push(row.path.clone());
-                }
+        let mut missing = Vec::new();
+        let mut unknown = Vec::new();
+        while let Some(row) = rows.next_in(directory)? {
+            while let Some(file) = files.next_if(|file| *file < row.path) {
+                unknown.push(file);
             }
-            let Some(last) = rows.into_iter().last() else {
-                break;
-            };
-            filter.after = Some(last.path);
-            self.handle_missing(missing, report)?;
-            self.handle_unknown(&unknown, report)?;
-            (self.progress)(report);
+            // Looked up whether it was listed or not, because the file may be newer than the list.
+            let _ = files.next_if_eq(&row.path);
+            if self.compare(&row, report)? == Presence::Missing {
+                missing.push(row.path);
+            }
+            if report.images.is_multiple_of(u64::from(BATCH)) {
+                self.handle_missing(std::mem::take(&mut missing), report)?;
+                self.handle_unknown(&std::mem::take(&mut unknown), report)?;
+                (self.progress)(report);
+            }
         }
-        let rest: Vec<_> = files.collect();
-        for unknown in rest.chunks(BATCH as usize) {
+        self.handle_missing(missing, report)?;
+        unknown.extend(files);
+        for unknown in unknown.chunks(BATCH as usize) {
             self.handle_unknown(unknown, report)?;
             (self.progress)(report);
         }
@@ -229,35 +223,35 @@ impl Verification<'_> {
                 recorded,
                 found: stored.expires_at,
             };
-            let outcome = self.mark(&row.path, recorded);
+            let outcome = self.set_expiry(&row.path, recorded);
             self.tell(&row.path, difference, outcome, report)?;
         }
         Ok(Presence::There)
     }
 
-    /// What it means that the file of a row is not there.
+    /// What a row without a file means.
     fn absence(&self, row: &ImageRow, report: &mut Report) -> Presence {
-        let now = self.now.unix_timestamp();
+        let now = Timestamp::from(self.now);
         if row.expires_at.is_some_and(|end| end <= now) {
             // A sweep deletes the file, then the row.
-            Presence::Elsewhere
-        } else if row.uploaded_at >= now - MISSING_AFTER {
+            Presence::Transient
+        } else if row.uploaded_at >= now.minus(MISSING_AFTER) {
             report.pending += 1;
-            Presence::Elsewhere
+            Presence::Transient
         } else {
             Presence::Missing
         }
     }
 
-    fn mark(&self, path: &ImagePath, recorded: i64) -> Outcome {
+    fn set_expiry(&self, path: &ImagePath, recorded: Timestamp) -> Outcome {
         if !self.repair {
             return Err(None);
         }
         let expiry = Expiry::from_instant(recorded).ok_or_else(|| {
-            let text = format!("the ledger's expiry {recorded} is no midnight");
+            let text = format!("the ledger's expiry {recorded} is not a midnight (UTC)");
             Some(io::Error::new(io::ErrorKind::InvalidData, text))
         })?;
-        self.store.mark(path, expiry).map_err(Some)
+        self.store.set_expiry(path, expiry).map_err(Some)
     }
 
     fn handle_missing(
@@ -267,13 +261,13 @@ impl Verification<'_> {
     ) -> Result<(), VerifyError> {
         let mut lost = Vec::with_capacity(missing.len());
         for path in missing {
-            // Whoever deletes an image takes its file first; by now its row may be gone too.
+            // A deletion removes the file first; by now the row may be gone too.
             if self.ledger.image(&path)?.is_some() {
                 lost.push(path);
             }
         }
         if self.repair && !lost.is_empty() {
-            self.ledger.withdraw(&lost)?;
+            self.ledger.refund(&lost)?;
         }
         for path in lost {
             let outcome = if self.repair { Ok(()) } else { Err(None) };
@@ -289,8 +283,9 @@ impl Verification<'_> {
     ) -> Result<(), VerifyError> {
         let mut found = Vec::new();
         for path in unknown {
-            // Listed before the rows were read: it may have been deleted since, never recorded, for rows come before files.
+            // It may have been deleted since it was listed, or recorded since the rows were read.
             let stored = match self.store.stat(path) {
+                Ok(Some(_)) if self.ledger.image(path)?.is_some() => continue,
                 Ok(Some(stored)) => stored,
                 Ok(None) => continue,
                 Err(error) => {
@@ -341,7 +336,7 @@ impl Verification<'_> {
             size: stored.size,
             width: inspected.width,
             height: inspected.height,
-            uploaded_at: stored.placed_at.min(self.now.unix_timestamp()),
+            uploaded_at: stored.published_at.min(self.now.into()),
             expires_at,
         })
     }
@@ -361,26 +356,58 @@ impl Verification<'_> {
             Difference::Unreadable => &mut report.unreadable,
         };
         *count += 1;
-        report.mended += u64::from(outcome.is_ok());
+        report.repaired += u64::from(outcome.is_ok());
         let finding = Finding {
             path: path.clone(),
             difference,
-            mended: outcome.is_ok(),
+            repaired: outcome.is_ok(),
             cause: outcome.err().flatten().map(|error| error.to_string()),
         };
         (self.tell)(&finding).map_err(VerifyError::Told)
     }
 }
 
-/// Mended; or not, with the cause where it was tried.
+/// All rows in the order of their paths, read in pages.
+struct Rows<'a> {
+    ledger: &'a dyn Ledger,
+    page: std::vec::IntoIter<ImageRow>,
+    filter: ImageFilter,
+}
+
+impl<'a> Rows<'a> {
+    fn new(ledger: &'a dyn Ledger) -> Self {
+        Self {
+            ledger,
+            page: Vec::new().into_iter(),
+            filter: ImageFilter::all(BATCH),
+        }
+    }
+
+    /// The next row if it lies in `directory`.
+    fn next_in(&mut self, directory: Directory) -> Result<Option<ImageRow>, LedgerError> {
+        if self.page.as_slice().is_empty() {
+            self.page = self.ledger.images(&self.filter)?.into_iter();
+            if let Some(last) = self.page.as_slice().last() {
+                self.filter.after = Some(last.path.clone());
+            }
+        }
+        let next = self.page.as_slice().first();
+        Ok(match next {
+            Some(row) if row.path.directory() == directory => self.page.next(),
+            _ => None,
+        })
+    }
+}
+
+/// Repaired; or not, with the cause if that was tried.
 type Outcome = Result<(), Option<io::Error>>;
 
-/// Whether a row has its file.
+/// Whether a row has a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     There,
-    /// On its way here or to its end.
-    Elsewhere,
+    /// Not yet, or no longer.
+    Transient,
     Missing,
 }
 
@@ -392,17 +419,13 @@ impl fmt::Display for Finding {
                 write!(f, ": {found} bytes, {recorded} by the ledger")?;
             }
             Difference::Time { recorded, found } => {
-                write!(
-                    f,
-                    ": expires {:+} s off its row",
-                    found.saturating_sub(*recorded)
-                )?;
+                write!(f, ": expires {:+} s off its row", found.minus(recorded.0).0)?;
             }
             Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
         }
-        match (&self.cause, self.mended) {
+        match (&self.cause, self.repaired) {
             (Some(cause), _) => write!(f, ": {cause}"),
-            (None, true) => f.write_str(" (mended)"),
+            (None, true) => f.write_str(" (repaired)"),
             (None, false) => Ok(()),
         }
     }

@@ -97,7 +97,7 @@ fn expires(expiry: Expiry, now: UtcDateTime) -> String {
         day.day(),
         day.month(),
         day.year(),
-        distance(expiry.instant() - now.unix_timestamp())
+        distance(expiry.instant().0 - now.unix_timestamp())
     )
 }
 
@@ -128,8 +128,9 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::ledger::ClientKey;
+    use crate::timestamp::Timestamp;
 
-    fn row(expires_at: Option<i64>) -> ImageRow {
+    fn row(expires_at: Option<Timestamp>) -> ImageRow {
         ImageRow {
             path: "d/ap5/AbCdEf.webp".parse().expect("a path"),
             client: "shop".to_owned(),
@@ -137,7 +138,7 @@ mod tests {
             size: 2_202_010,
             width: 1200,
             height: 675,
-            uploaded_at: 0,
+            uploaded_at: Timestamp(0),
             expires_at,
         }
     }
@@ -146,7 +147,7 @@ mod tests {
     fn the_facts_say_the_last_day_and_what_is_left() {
         // 2025-04-13T00:00:00Z ends the last day; now is 2025-04-06T08:00:00Z.
         let now = UtcDateTime::from_unix_timestamp(1_743_926_400).expect("a time");
-        let facts = Part::Facts.html(&row(Some(1_744_502_400)), now);
+        let facts = Part::Facts.html(&row(Some(Timestamp(1_744_502_400))), now);
         assert_eq!(
             facts,
             "<div><dt>Dimensions</dt><dd>1200 × 675</dd></div>\n<div><dt>Format</dt><dd>WebP</dd></div>\n\
@@ -160,7 +161,7 @@ mod tests {
                 .contains("<dt>Availability</dt><dd>Kept for good</dd>")
         );
         // No instant of ours: the page says what the address says.
-        assert_eq!(Part::Facts.html(&row(Some(1)), now), "");
+        assert_eq!(Part::Facts.html(&row(Some(Timestamp(1))), now), "");
     }
 
     #[test]

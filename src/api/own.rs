@@ -11,15 +11,12 @@ use crate::app::App;
 use crate::authentication::{Client, Credentials, authenticate};
 use crate::error::{Error, Fault, Refusal};
 use crate::fastcgi::params::Params;
-use crate::image_path::{DayName, ImagePath, class_of};
-use crate::ledger::{Account, ImageFilter, ImageRow};
-use crate::plan::{Expiry, NEVER_EXPIRES, StoreDuration};
+use crate::image_path::ImagePath;
+use crate::ledger::{Account, ImageFilter, ImageRow, Owner};
+use crate::plan::{Expiry, NEVER_EXPIRES};
 use crate::response::Response;
 use crate::routes::{MAX_PAGE, PAGE};
 use crate::trace::Trace;
-
-/// Rows that are read from the ledger at once.
-const BATCH: u32 = 1_000;
 
 /// The client that the headers of the request name.
 fn client<'a>(
@@ -49,7 +46,7 @@ pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Res
     let month = today.replace_day(1).unwrap_or(today);
     let days = app
         .ledger
-        .usage_of(account.key, month)
+        .usage(Some(&Owner::Key(account.key)), Some(month))
         .map_err(Fault::from)?;
     let today_bytes = days
         .iter()
@@ -66,7 +63,7 @@ pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Res
                 "uploads": account.used,
                 "bytes": today_bytes,
                 "remaining": quota.remaining(),
-                "resets_at": quota.resets_at,
+                "resets_at": quota.resets_at.0,
             },
             "month": {
                 "since": month.to_string(),
@@ -82,32 +79,15 @@ pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Re
     let now = (app.clock)();
     let Client { account, .. } = client(app, params, now, trace)?;
     let query = Query::read(params.get("QUERY_STRING").unwrap_or_default(), now.date())?;
-    let mut rows = Vec::new();
-    // One more than the page says whether there is another.
+    // One more than the page tells whether there is a next page.
     let wanted = query.limit as usize + 1;
-    for directory in directories(query.day) {
-        let mut filter = ImageFilter {
-            owner: Some(account.key),
-            directory: Some(directory),
-            after: query.after.clone(),
-            limit: BATCH,
-            ..ImageFilter::default()
-        };
-        while rows.len() < wanted {
-            let batch = app.ledger.images(&filter).map_err(Fault::from)?;
-            let last = batch.last().map(|row| row.path.clone());
-            // The name of a directory has no year, and one letter pair stands for two months.
-            rows.extend(
-                batch
-                    .into_iter()
-                    .filter(|row| day_of(row) == Some(query.day)),
-            );
-            match last {
-                Some(last) => filter.after = Some(last),
-                None => break,
-            }
-        }
-    }
+    let filter = ImageFilter {
+        owner: Some(Owner::Key(account.key)),
+        days: Some((query.day, query.day)),
+        after: query.after,
+        limit: query.limit + 1,
+    };
+    let mut rows = app.ledger.images(&filter).map_err(Fault::from)?;
     let more = rows.len() >= wanted;
     rows.truncate(query.limit as usize);
     let next = rows.last().filter(|_| more).map(|row| row.path.as_str());
@@ -121,23 +101,7 @@ pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Re
     ))
 }
 
-/// The directories of a day in the order of their paths.
-fn directories(day: Date) -> Vec<String> {
-    let day = DayName::of(day);
-    let mut directories: Vec<_> = StoreDuration::ALL
-        .iter()
-        .map(|&duration| format!("{}/{day}", class_of(duration)))
-        .collect();
-    directories.sort_unstable();
-    directories
-}
-
-fn day_of(row: &ImageRow) -> Option<Date> {
-    let instant = UtcDateTime::from_unix_timestamp(row.uploaded_at).ok()?;
-    Some(instant.date())
-}
-
-/// What a listing is asked for.
+/// The parameters of a listing.
 #[derive(Debug, PartialEq, Eq)]
 struct Query {
     day: Date,
@@ -209,7 +173,7 @@ pub(super) fn delete(
             Fault::Internal(format!("{} could not be deleted: {error}", row.path))
         })?;
     }
-    app.ledger.forget(paths).map_err(Fault::from)?;
+    app.ledger.delete_rows(paths).map_err(Fault::from)?;
     let deleted = json!({ "status": "success", "deleted": row.path.as_str() });
     Ok(Response::json(200, deleted))
 }
@@ -219,13 +183,6 @@ fn own_image(app: &App, account: &Account, path: &ImagePath) -> Result<ImageRow,
     let row = app.ledger.image(path).map_err(Fault::from)?;
     row.filter(|row| row.owner == account.key)
         .ok_or_else(|| Refusal::NotFound.into())
-}
-
-pub(super) fn rfc3339(seconds: i64) -> Option<String> {
-    let instant = UtcDateTime::from_unix_timestamp(seconds).ok()?;
-    instant
-        .format(&time::format_description::well_known::Rfc3339)
-        .ok()
 }
 
 fn describe(app: &App, row: &ImageRow) -> Value {
@@ -243,7 +200,7 @@ fn describe(app: &App, row: &ImageRow) -> Value {
         "bytes": row.size,
         "width": row.width,
         "height": row.height,
-        "uploaded_at": rfc3339(row.uploaded_at),
+        "uploaded_at": row.uploaded_at.to_string(),
         "expires_at": expires_at,
     })
 }
@@ -288,10 +245,5 @@ mod tests {
                 "{text}"
             );
         }
-    }
-
-    #[test]
-    fn the_directories_of_a_day_are_in_the_order_of_paths() {
-        assert_eq!(directories(TODAY), ["d/ap5", "l/ap5", "m/ap5", "mm/ap5"]);
     }
 }

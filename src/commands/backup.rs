@@ -1,20 +1,18 @@
-//! `backup` and `restore`: the ledger as one file, and back.
+//! `backup` and `restore` of the ledger.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, confirm, instant, open_existing_ledger, print, print_json, spinner};
+use super::{Failure, confirm, print, print_json, spinner};
 use crate::config::Config;
-use crate::ledger::LedgerError;
-use crate::ledger::sqlite::backup::{self, Contents};
+use crate::ledger::{self, Contents, LedgerError};
 
 pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
-    let ledger = open_existing_ledger(config)?;
     let bar = spinner();
     bar.set_message(format!("writing {}", file.display()));
-    let outcome = ledger.backup(file, force);
+    let outcome = ledger::back_up(config, file, force);
     bar.finish_and_clear();
     let contents = outcome?;
     if json {
@@ -28,29 +26,29 @@ pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> R
 }
 
 pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Result<(), Failure> {
-    let ledger = &config.ledger.path;
-    let contents = backup::check(file)?;
+    let path = &config.ledger.path;
+    let contents = ledger::check_backup(file)?;
     if !yes {
         confirm(
             &format!(
                 "Put {}, which holds {}, in the place of the ledger {}?",
                 file.display(),
                 describe(&contents),
-                ledger.display()
+                path.display()
             ),
             "nothing was restored",
         )?;
     }
     let bar = spinner();
-    bar.set_message(format!("restoring {}", ledger.display()));
-    let outcome = backup::restore(file, ledger, UtcDateTime::now());
+    bar.set_message(format!("restoring {}", path.display()));
+    let outcome = ledger::restore(config, file, UtcDateTime::now());
     bar.finish_and_clear();
     let restored = outcome.map_err(|error| match error {
         LedgerError::Busy(cause) => Failure::busy(format!("nothing was restored: {cause}")),
         error => error.into(),
     })?;
     if json {
-        let mut report = machine_readable(ledger, &restored.contents);
+        let mut report = machine_readable(path, &restored.contents);
         report["replaced"] = json!(
             restored
                 .replaced
@@ -61,7 +59,7 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Re
     } else {
         print(&format!(
             "{} holds {}\n",
-            ledger.display(),
+            path.display(),
             describe(&restored.contents)
         ))?;
     }
@@ -77,13 +75,12 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Re
     Ok(())
 }
 
-/// The file is a ledger.
 fn machine_readable(file: &Path, contents: &Contents) -> Value {
     json!({
         "file": file.display().to_string(),
         "clients": contents.clients,
         "images": contents.images,
-        "newest": contents.newest.map(instant),
+        "newest": contents.newest.map(|at| at.to_string()),
     })
 }
 
@@ -93,15 +90,14 @@ fn describe(contents: &Contents) -> String {
         images,
         newest,
     } = contents;
-    let newest = newest.map_or_else(String::new, |newest| {
-        format!(", the newest of {}", instant(newest))
-    });
+    let newest = newest.map_or_else(String::new, |newest| format!(", the newest of {newest}"));
     format!("{clients} clients and {images} images{newest}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::Timestamp;
 
     #[test]
     fn contents_say_how_new_they_are() {
@@ -113,7 +109,7 @@ mod tests {
         assert_eq!(describe(&empty), "2 clients and 0 images");
         let some = Contents {
             images: 7,
-            newest: Some(0),
+            newest: Some(Timestamp(0)),
             ..empty
         };
         assert_eq!(

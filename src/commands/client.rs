@@ -1,4 +1,4 @@
-//! `client …`: who may upload.
+//! `client …`: clients and their tokens.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,40 +7,44 @@ use serde_json::{Value, json};
 use time::UtcDateTime;
 
 use super::export::export;
-use super::{
-    Failure, confirm, instant, open_existing_ledger, open_operators_ledger, print, print_fields,
-    print_json, table, token,
-};
+use super::{Failure, confirm, print, print_fields, print_json, table, token};
 use crate::auth::Token;
 use crate::cli::ClientCommand;
 use crate::config::Config;
-use crate::ledger::{ClientRow, Ledger};
+use crate::ledger::{self, ClientRow, Ledger};
 
 pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Failure> {
-    // The first client of a new site makes its ledger; whoever asks for another's misses one that is lost.
+    // The first client of a new site creates the ledger; every other command needs one that exists.
     let ledger = match command {
-        ClientCommand::Add { .. } => open_operators_ledger(config)?,
-        _ => open_existing_ledger(config)?,
+        ClientCommand::Add { .. } => ledger::open_or_create(config)?,
+        _ => ledger::open_existing(config)?,
     };
+    let ledger = &*ledger;
     let now = UtcDateTime::now();
     match command {
         ClientCommand::Add {
             id,
             plan,
             token_file,
-        } => add(config, &ledger, &id, &plan, token_file.as_deref(), now),
-        ClientCommand::List { json } => list(config, &ledger, json, now),
-        ClientCommand::Show { id, json } => show(config, &ledger, &id, json, now),
+        } => add(config, ledger, &id, &plan, token_file.as_deref(), now),
+        ClientCommand::List { json } => list(config, ledger, json, now),
+        ClientCommand::Show { id, json } => show(config, ledger, &id, json, now),
+        ClientCommand::Set { id, plan } => {
+            require_plan(config, &plan)?;
+            found(&id, ledger.set_plan(&id, &plan)?)?;
+            eprintln!("{id} has the plan {plan}; its images and its uploads of today stay.");
+            Ok(())
+        }
         ClientCommand::Rotate {
             id,
             overlap,
             token_file,
         } => {
             let token = make_token(token_file.as_deref())?;
-            token::rotate(&ledger, &id, &token, overlap, now)?;
+            token::rotate(ledger, &id, &token, overlap, now)?;
             print_token(&id, &token)
         }
-        ClientCommand::Export(arguments) => export(config, &ledger, &arguments, now),
+        ClientCommand::Export(arguments) => export(config, ledger, &arguments, now),
         ClientCommand::Disable { id } => {
             found(&id, ledger.set_disabled(&id, true, now)?)?;
             eprintln!("{id} is disabled: its uploads are refused, its images stay.");
@@ -51,7 +55,7 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
             eprintln!("{id} is enabled.");
             Ok(())
         }
-        ClientCommand::Remove { id, yes } => remove(&ledger, &id, yes, now),
+        ClientCommand::Remove { id, yes } => remove(ledger, &id, yes, now),
     }
 }
 
@@ -71,6 +75,17 @@ fn add(
     token_file: Option<&Path>,
     now: UtcDateTime,
 ) -> Result<(), Failure> {
+    require_plan(config, plan)?;
+    let token = make_token(token_file)?;
+    if !ledger.add_client(id, plan, token.digest(), now)? {
+        return Err(Failure::failed(format!(
+            "there is a client {id:?} already: choose another id, or give it a new token with `client rotate {id}`"
+        )));
+    }
+    print_token(id, &token)
+}
+
+fn require_plan(config: &Config, plan: &str) -> Result<(), Failure> {
     if !config.plans.contains_key(plan) {
         let names: Vec<_> = config.plans.keys().map(String::as_str).collect();
         return Err(Failure {
@@ -81,13 +96,7 @@ fn add(
             ),
         });
     }
-    let token = make_token(token_file)?;
-    if !ledger.add_client(id, plan, token.digest(), now)? {
-        return Err(Failure::failed(format!(
-            "there is a client {id:?} already: choose another id, or give it a new token with `client rotate {id}`"
-        )));
-    }
-    print_token(id, &token)
+    Ok(())
 }
 
 fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
@@ -97,7 +106,7 @@ fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
     }
 }
 
-/// It is shown this once, so a reader that has left is a failure here.
+/// Prints the token, which is shown only once; so a closed pipe is a failure here.
 fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
     let text = format!("client_id={id}\nclient_token={}\n", token.reveal());
     io::stdout().lock().write_all(text.as_bytes()).map_err(|error| {
@@ -108,7 +117,7 @@ fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
     })
 }
 
-/// A client of that id has to be there, or the answer "nothing" would hide a misspelt id.
+/// Fails if there is no client with that id, so that an empty answer does not hide a misspelt id.
 pub(super) fn must_exist(ledger: &dyn Ledger, id: &str) -> Result<(), Failure> {
     row_of(ledger, id, UtcDateTime::now()).map(drop)
 }
@@ -118,7 +127,7 @@ fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<
     if !yes {
         confirm(
             &format!(
-                "Remove {id}, which has stored {} images? They live on until they expire.",
+                "Remove {id}, which has stored {} images? They stay until they expire.",
                 row.uploads
             ),
             &format!("{id} was not removed"),
@@ -196,8 +205,8 @@ fn describe(config: &Config, row: &ClientRow) -> Value {
         "id": row.id,
         "plan": row.plan,
         "state": state(row),
-        "created_at": instant(row.created_at),
-        "disabled_at": row.disabled_at.map(instant),
+        "created_at": row.created_at.to_string(),
+        "disabled_at": row.disabled_at.map(|at| at.to_string()),
         "valid_tokens": row.tokens,
         "uploads_today": row.used,
         "daily_uploads": daily_uploads(config, row),

@@ -1,20 +1,16 @@
-//! `image …`: what is stored.
+//! `image …`: shows, lists and deletes images.
 
 use serde_json::{Value, json};
 
 use super::client::must_exist;
-use super::{
-    Failure, instant, open_existing_docroot, open_existing_ledger, print, print_fields, print_json,
-    table,
-};
+use super::{Failure, open_store, print, print_fields, print_json, table};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageFilter, ImageRow, Ledger};
-use crate::store::Store;
+use crate::ledger::{self, ImageFilter, ImageRow, Ledger, Owner};
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
-    let ledger = open_existing_ledger(config)?;
+    let ledger = ledger::open_existing(config)?;
     match command {
         ImageCommand::Show { image, json } => {
             let path = path_of(config, &image)?;
@@ -30,7 +26,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
                 .iter()
                 .map(|image| path_of(config, image))
                 .collect::<Result<Vec<_>, _>>()?;
-            delete(config, &ledger, &paths)
+            delete(config, &*ledger, &paths)
         }
         ImageCommand::List {
             client,
@@ -43,15 +39,14 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
                 .map(|image| path_of(config, image))
                 .transpose()?;
             let filter = ImageFilter {
-                client,
-                owner: None,
-                directory: None,
+                owner: client.clone().map(Owner::Id),
+                days: None,
                 after,
                 limit,
             };
             let rows = ledger.images(&filter)?;
-            if let Some(id) = filter.client.filter(|_| rows.is_empty()) {
-                must_exist(&ledger, &id)?;
+            if let Some(id) = client.filter(|_| rows.is_empty()) {
+                must_exist(&*ledger, &id)?;
             }
             list(config, &rows, json)
         }
@@ -65,18 +60,18 @@ fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
     })
 }
 
-/// Files go before rows: a row without a file is found by the sweep, a file without a row might never be.
+/// Deletes files before rows: the sweep finds a row without a file.
 fn delete(config: &Config, ledger: &dyn Ledger, paths: &[ImagePath]) -> Result<(), Failure> {
-    let docroot = open_existing_docroot(config)?;
+    let store = open_store(config)?;
     let mut gone = Vec::new();
     let mut failures = Vec::new();
-    for (path, outcome) in paths.iter().zip(docroot.delete(paths)) {
+    for (path, outcome) in paths.iter().zip(store.delete(paths)) {
         match outcome {
-            Ok(_) => gone.push(path.clone()),
+            Ok(()) => gone.push(path.clone()),
             Err(error) => failures.push(format!("{path} could not be deleted: {error}")),
         }
     }
-    let known = ledger.forget(&gone)?;
+    let known = ledger.delete_rows(&gone)?.rows;
     eprintln!(
         "{known} deleted, {} not in the ledger, {} failed.",
         gone.len() - known,
@@ -101,9 +96,14 @@ fn describe(config: &Config, row: &ImageRow) -> Value {
         "bytes": row.size,
         "width": row.width,
         "height": row.height,
-        "uploaded_at": instant(row.uploaded_at),
-        "expires_at": row.expires_at.map_or_else(|| "never".to_owned(), instant),
+        "uploaded_at": row.uploaded_at.to_string(),
+        "expires_at": expires_at(row),
     })
+}
+
+fn expires_at(row: &ImageRow) -> String {
+    let never = || "never".to_owned();
+    row.expires_at.map_or_else(never, |at| at.to_string())
 }
 
 fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {
@@ -127,8 +127,8 @@ fn list(config: &Config, rows: &[ImageRow], json: bool) -> Result<(), Failure> {
                 row.client.clone(),
                 row.size.to_string(),
                 format!("{}x{}", row.width, row.height),
-                instant(row.uploaded_at),
-                row.expires_at.map_or_else(|| "never".to_owned(), instant),
+                row.uploaded_at.to_string(),
+                expires_at(row),
             ]
         })
         .collect();

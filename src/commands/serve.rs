@@ -13,19 +13,20 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
-use super::{Failure, open_docroot, open_ledger, read_config};
+use super::{Failure, read_config, unusable_docroot};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
+use crate::commit::Committer;
 use crate::config::{Config, Listen};
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
-use crate::ledger::Ledger;
-use crate::ledger::committer::Committer;
+use crate::ledger::{self, Ledger};
 use crate::log::{self, Line};
 use crate::metrics::Metrics;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
+use crate::store::{self, Store};
 
 /// Requests that may read the ledger at once. Each reads for microseconds, so a few serve many connections.
 const LEDGER_READERS: usize = 4;
@@ -70,11 +71,9 @@ pub(super) fn serve(
     let configured = config.server.listen.clone();
     let app = Arc::new(open_app(config, LEDGER_READERS)?);
     let listener = open_listener(listen, &configured)?;
-    let group_commit = ["no", "yes"][usize::from(app.store.can_seal_together())];
     event("listening")
         .field("address", listener.describe())
         .field("pid", std::process::id())
-        .field("group_commit", group_commit)
         .write();
     serve_listener(&listener, max_connections, app, &stop)?;
     event("stopped").write();
@@ -126,9 +125,14 @@ fn open_listener(named: Option<&Listen>, configured: &Listen) -> Result<Listener
 fn open_app(config: Config, readers: usize) -> Result<App, Failure> {
     // Images are read by nginx, whoever's umask this process inherited.
     rustix::process::umask(Mode::from_bits_truncate(0o022));
-    let ledger = Arc::new(open_ledger(&config, readers)?);
+    let ledger: Arc<dyn Ledger> = ledger::open(&config, readers)?.into();
     refuse_dropped_plans(&config, &*ledger)?;
-    let store = Arc::new(open_docroot(&config)?);
+    let store: Arc<dyn Store> = store::open(&config)
+        .map_err(|error| {
+            let advice = "; it must exist and be writable by the user that runs this";
+            unusable_docroot(&config, &error, advice)
+        })?
+        .into();
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
     let metrics = Metrics::new();
     let committer = Committer::start(

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use time::UtcDateTime;
 
-use super::{Failure, instant};
+use super::Failure;
 use crate::auth::Token;
 use crate::ledger::Ledger;
+use crate::timestamp::Timestamp;
 
 /// The token in a file, or on standard input for `-`.
 pub(super) fn read(file: &Path) -> Result<Token, Failure> {
@@ -37,15 +38,17 @@ pub(super) fn rotate(
     now: UtcDateTime,
 ) -> Result<(), Failure> {
     let overlap = overlap.unwrap_or_default();
-    let seconds = i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX);
-    let end = now.unix_timestamp().saturating_add(seconds);
+    let end = now + overlap;
     if !ledger.rotate_token(id, token.digest(), end, now)? {
         return Err(Failure::no_client(id));
     }
     if overlap.is_zero() {
         eprintln!("The old token of {id} is no longer valid.");
     } else {
-        eprintln!("The old token of {id} is valid until {}.", instant(end));
+        eprintln!(
+            "The old token of {id} is valid until {}.",
+            Timestamp::from(end)
+        );
     }
     Ok(())
 }

@@ -4,9 +4,9 @@ use serde_json::json;
 use time::Date;
 
 use super::client::must_exist;
-use super::{Failure, open_existing_ledger, print, print_json, table};
+use super::{Failure, print, print_json, table};
 use crate::config::Config;
-use crate::ledger::Ledger;
+use crate::ledger::{self, Owner};
 
 pub(super) fn usage(
     config: &Config,
@@ -14,10 +14,10 @@ pub(super) fn usage(
     since: Option<Date>,
     json: bool,
 ) -> Result<(), Failure> {
-    let ledger = open_existing_ledger(config)?;
-    let rows = ledger.usage(client, since)?;
+    let ledger = ledger::open_existing(config)?;
+    let rows = ledger.usage(client.map(|id| Owner::Id(id.to_owned())).as_ref(), since)?;
     if let Some(id) = client.filter(|_| rows.is_empty()) {
-        must_exist(&ledger, id)?;
+        must_exist(&*ledger, id)?;
     }
     if json {
         return print_json(

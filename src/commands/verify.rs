@@ -7,11 +7,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{
-    Failure, open_existing_docroot, open_existing_ledger, open_operators_ledger, unwritten,
-};
+use super::{Failure, open_store, unwritten};
 use crate::config::Config;
-use crate::image_path::DIRECTORIES;
+use crate::image_path::Directory;
+use crate::ledger;
 use crate::verify::{Difference, Finding, Report, Verification, VerifyError};
 
 pub(super) fn verify(
@@ -20,11 +19,11 @@ pub(super) fn verify(
     rebuild: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let docroot = open_existing_docroot(config)?;
+    let store = open_store(config)?;
     let ledger = if rebuild {
-        open_operators_ledger(config)?
+        ledger::open_or_create(config)?
     } else {
-        open_existing_ledger(config)?
+        ledger::open_existing(config)?
     };
     let began = Instant::now();
     let bar = progress_bar();
@@ -39,8 +38,8 @@ pub(super) fn verify(
         }
     };
     let outcome = Verification {
-        ledger: &ledger,
-        store: &docroot,
+        ledger: &*ledger,
+        store: &*store,
         now: UtcDateTime::now(),
         repair,
         rebuild: rebuild.then(|| config.first_plan()),
@@ -70,9 +69,9 @@ pub(super) fn verify(
 fn advice(report: &Report, repair: bool, rebuild: bool) -> &'static str {
     let repairable = report.missing + report.times > 0 && !repair;
     match (repairable, report.unknown > 0 && !rebuild) {
-        (true, true) => "; --repair and --rebuild mend those that can be",
-        (true, false) => "; --repair mends those that can be",
-        (false, true) => "; --rebuild gives files without rows new ones",
+        (true, true) => "; --repair and --rebuild repair what can be repaired",
+        (true, false) => "; --repair repairs what can be repaired",
+        (false, true) => "; --rebuild adds rows for files without rows",
         (false, false) => "",
     }
 }
@@ -82,7 +81,7 @@ fn progress_bar() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} directories, {msg}");
-    let bar = ProgressBar::new(DIRECTORIES)
+    let bar = ProgressBar::new(Directory::COUNT)
         .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
@@ -155,7 +154,7 @@ fn machine_readable(finding: &Finding) -> Value {
     let mut object = json!({
         "difference": finding.difference.name(),
         "path": finding.path.as_str(),
-        "mended": finding.mended,
+        "repaired": finding.repaired,
     });
     match &finding.difference {
         Difference::Size { recorded, found } => {
@@ -163,8 +162,8 @@ fn machine_readable(finding: &Finding) -> Value {
             object["found_bytes"] = json!(found);
         }
         Difference::Time { recorded, found } => {
-            object["recorded_expiry"] = json!(recorded);
-            object["found_expiry"] = json!(found);
+            object["recorded_expiry"] = json!(recorded.0);
+            object["found_expiry"] = json!(found.0);
         }
         Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
     }
@@ -184,7 +183,7 @@ fn counts(report: &Report) -> Value {
         "sizes": report.sizes,
         "times": report.times,
         "unreadable": report.unreadable,
-        "mended": report.mended,
+        "repaired": report.repaired,
         "remaining": report.remaining(),
     })
 }
@@ -192,7 +191,7 @@ fn counts(report: &Report) -> Value {
 fn summary(report: &Report, took: Duration) -> String {
     format!(
         "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} wrong times, {} unreadable; \
-         {} mended, {} left; in {:.1} s",
+         {} repaired, {} left; in {:.1} s",
         report.images,
         report.bytes,
         report.missing,
@@ -200,7 +199,7 @@ fn summary(report: &Report, took: Duration) -> String {
         report.sizes,
         report.times,
         report.unreadable,
-        report.mended,
+        report.repaired,
         report.remaining(),
         took.as_secs_f64()
     )
@@ -209,12 +208,13 @@ fn summary(report: &Report, took: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timestamp::Timestamp;
 
     fn finding(difference: Difference, cause: Option<&str>) -> Finding {
         Finding {
             path: "d/ap5/AbCdEf.png".parse().expect("a path"),
             difference,
-            mended: false,
+            repaired: false,
             cause: cause.map(str::to_owned),
         }
     }
@@ -255,14 +255,14 @@ mod tests {
     #[test]
     fn the_lines_name_the_image() {
         let time = Difference::Time {
-            recorded: 100,
-            found: 40,
+            recorded: Timestamp(100),
+            found: Timestamp(40),
         };
         let text = written(
             &[
                 finding(time, None),
                 Finding {
-                    mended: true,
+                    repaired: true,
                     ..finding(Difference::Missing, None)
                 },
             ],
@@ -270,7 +270,7 @@ mod tests {
         );
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines[0], "time d/ap5/AbCdEf.png: expires -60 s off its row");
-        assert_eq!(lines[1], "missing d/ap5/AbCdEf.png (mended)");
+        assert_eq!(lines[1], "missing d/ap5/AbCdEf.png (repaired)");
         assert!(lines[2].starts_with("compared 0 images"), "{text}");
     }
 }

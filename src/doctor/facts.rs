@@ -9,7 +9,7 @@ use super::mounts::Mount;
 use super::nginx::Build;
 use super::web::{Server, Web};
 use crate::config::Config;
-use crate::ledger::sqlite::inspection::Inspection;
+use crate::ledger::Inspection;
 
 /// What was found, or why it could not be looked at.
 pub type Seen<T> = Result<T, String>;

@@ -14,7 +14,7 @@ use time::UtcDateTime;
 use super::access::{Account, Accounts};
 use super::facts::{Facts, Seen};
 use crate::config::Config;
-use crate::ledger::sqlite::inspection;
+use crate::ledger;
 
 /// How long the quick check of a ledger may take.
 const CHECK_PATIENCE: Duration = Duration::from_secs(30);
@@ -74,8 +74,7 @@ pub fn gather(
     let service = service(&accounts, &places);
     let responder = host::responder(&config.server.listen);
     progress("ledger");
-    let ledger =
-        inspection::inspect(&config.ledger.path, CHECK_PATIENCE).map_err(|error| error.to_string());
+    let ledger = ledger::inspect(&config, CHECK_PATIENCE).map_err(|error| error.to_string());
     let (schedules, unseen_schedules) = schedule::look(Path::new("/"), &examiner);
     progress("public URL");
     let public = public::look(config.site.public_url());

@@ -262,7 +262,7 @@ fn markdown(html: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image_path::directories;
+    use crate::image_path::Directory;
 
     fn document_of(more: &str) -> Value {
         let toml = format!("[site]\npublic_url = \"https://cdn.example.com\"\n{more}");
@@ -346,7 +346,8 @@ mod tests {
 
     #[test]
     fn the_patterns_take_every_directory() {
-        for directory in directories() {
+        for directory in Directory::all() {
+            let directory = directory.to_string();
             let (class, day) = directory.split_once('/').expect("class and day");
             let known = |pattern: &str, text: &str| {
                 let group = pattern[1..].split(')').next().expect("a group");

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 mod buffer;
 pub mod content_type;
+mod field_reader;
 pub mod multipart;
 pub mod urlencoded;
 
@@ -20,6 +21,7 @@ pub mod urlencoded;
 mod tests;
 
 use content_type::FormType;
+pub(crate) use field_reader::FieldReader;
 use multipart::Multipart;
 use urlencoded::Urlencoded;
 

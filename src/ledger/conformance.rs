@@ -1,4 +1,4 @@
-//! What every ledger must do, whatever is behind it. A back end calls [`check`] with a way to open an empty one.
+//! The conformance suite of [`Ledger`]. An implementation calls [`check`] with a function that opens an empty ledger.
 
 mod ownership;
 
@@ -7,11 +7,14 @@ use std::sync::Arc;
 use time::macros::utc_datetime;
 use time::{Duration, UtcDateTime};
 
-use super::{ClientKey, Event, FoundImage, ImageFilter, Ledger, NewImage, Swept, Verdict};
+use super::{
+    ClientKey, Deleted, FoundImage, ImageFilter, ImageRow, Ledger, NewImage, Owner, Swept, Verdict,
+};
 use crate::auth::TokenDigest;
 use crate::image::ImageType;
 use crate::image_path::ImagePath;
-use crate::plan::StoreDuration;
+use crate::plan::{Expiry, StoreDuration};
+use crate::timestamp::Timestamp;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
@@ -21,14 +24,13 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     tokens_rotate_with_an_overlap(&open());
     a_quota_is_counted_with_its_images(&open());
     a_batch_is_judged_in_its_order(&open());
-    withdrawn_images_give_their_quota_back(&open());
+    refunded_images_do_not_count(&open());
     expired_images_come_in_order_and_pages(&open());
-    images_are_listed_by_directory_and_client(&open());
+    images_are_listed_by_day_and_client(&open());
     found_images_are_adopted_without_quota(&open());
     usage_is_by_day_and_outlives_its_client(&open());
     ownership::images_and_usage_belong_to_a_key(&open());
-    times_are_noted(&open());
-    swept_images_are_added_up(&open());
+    sweeps_are_added_up(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 
@@ -70,10 +72,7 @@ fn used(ledger: &dyn Ledger, id: &str, now: UtcDateTime) -> u32 {
 
 fn count(ledger: &dyn Ledger) -> usize {
     ledger
-        .images(&ImageFilter {
-            limit: 10_000,
-            ..ImageFilter::default()
-        })
+        .images(&ImageFilter::all(10_000))
         .expect("readable")
         .len()
 }
@@ -110,12 +109,17 @@ fn clients_come_and_go(ledger: &dyn Ledger) {
             .disabled
     );
 
+    assert_eq!(ledger.set_plan("a", "3m"), Ok(true));
+    let account = ledger.account("a", NOW).expect("readable").expect("there");
+    assert_eq!(account.plan, "3m");
+
     assert_eq!(ledger.remove_client("a", NOW), Ok(true));
     assert_eq!(ledger.account("a", NOW), Ok(None));
     for outcome in [
         ledger.remove_client("a", NOW),
         ledger.set_disabled("a", true, NOW),
-        ledger.rotate_token("a", digest("x"), 0, NOW),
+        ledger.set_plan("a", "free"),
+        ledger.rotate_token("a", digest("x"), NOW, NOW),
     ] {
         assert_eq!(outcome, Ok(false), "a removed client is not there");
     }
@@ -135,7 +139,7 @@ fn tokens_rotate_with_an_overlap(ledger: &dyn Ledger) {
     };
     let end = NOW + Duration::minutes(10);
     assert_eq!(
-        ledger.rotate_token("a", digest("second"), end.unix_timestamp(), NOW),
+        ledger.rotate_token("a", digest("second"), end, NOW),
         Ok(true)
     );
     let mut both = tokens(NOW);
@@ -145,7 +149,7 @@ fn tokens_rotate_with_an_overlap(ledger: &dyn Ledger) {
     assert_eq!(both, expected);
     assert_eq!(tokens(end), [digest("second")], "the overlap has ended");
     assert_eq!(
-        ledger.rotate_token("a", digest("third"), NOW.unix_timestamp(), NOW),
+        ledger.rotate_token("a", digest("third"), NOW, NOW),
         Ok(true)
     );
     assert_eq!(
@@ -166,7 +170,7 @@ fn a_quota_is_counted_with_its_images(ledger: &dyn Ledger) {
     }
     assert_eq!(
         ledger.record(&[day_image(client)], NOW),
-        Ok(vec![Verdict::Exhausted { used: 3 }])
+        Ok(vec![Verdict::QuotaExceeded { used: 3 }])
     );
     assert_eq!((used(ledger, "a", NOW), count(ledger)), (3, 3));
     let tomorrow = utc_datetime!(2026-04-06 0:00);
@@ -183,7 +187,7 @@ fn a_quota_is_counted_with_its_images(ledger: &dyn Ledger) {
     );
     assert_eq!(
         (row.uploaded_at, row.expires_at),
-        (tomorrow.unix_timestamp(), None)
+        (Timestamp::from(tomorrow), None)
     );
     let nothing = NewImage {
         daily_limit: 0,
@@ -191,7 +195,7 @@ fn a_quota_is_counted_with_its_images(ledger: &dyn Ledger) {
     };
     assert_eq!(
         ledger.record(&[nothing], NOW + Duration::days(9)),
-        Ok(vec![Verdict::Exhausted { used: 0 }])
+        Ok(vec![Verdict::QuotaExceeded { used: 0 }])
     );
 }
 
@@ -213,7 +217,7 @@ fn a_batch_is_judged_in_its_order(ledger: &dyn Ledger) {
         Verdict::Recorded { used: 2 },
         Verdict::NameTaken,
         Verdict::Recorded { used: 3 },
-        Verdict::Exhausted { used: 3 },
+        Verdict::QuotaExceeded { used: 3 },
         Verdict::Recorded { used: 2 },
     ];
     assert_eq!(ledger.record(&batch, NOW), Ok(expected.to_vec()));
@@ -228,19 +232,23 @@ fn a_batch_is_judged_in_its_order(ledger: &dyn Ledger) {
     assert_eq!(ledger.record(&[], NOW), Ok(Vec::new()));
 }
 
-fn withdrawn_images_give_their_quota_back(ledger: &dyn Ledger) {
+fn refunded_images_do_not_count(ledger: &dyn Ledger) {
     let client = add(ledger, "a");
     let images = [day_image(client), day_image(client), day_image(client)];
     ledger.record(&images, NOW).expect("recorded");
     let [first, second, third] = images.map(|image| image.path);
-    assert_eq!(ledger.withdraw(std::slice::from_ref(&first)), Ok(1));
-    assert_eq!(ledger.withdraw(&[first]), Ok(0), "only once");
+    assert_eq!(ledger.refund(std::slice::from_ref(&first)), Ok(1));
+    assert_eq!(ledger.refund(&[first]), Ok(0), "only once");
     assert_eq!((used(ledger, "a", NOW), count(ledger)), (2, 2));
-    assert_eq!(ledger.forget(&[second.clone(), second]), Ok(1));
+    let deleted = Deleted {
+        rows: 1,
+        bytes: 100,
+    };
+    assert_eq!(ledger.delete_rows(&[second.clone(), second]), Ok(deleted));
     assert_eq!(
         (used(ledger, "a", NOW), count(ledger)),
         (2, 1),
-        "deleting gives nothing back"
+        "a deletion refunds nothing"
     );
     assert_eq!(ledger.usage(None, None).expect("readable")[0].bytes, 200);
     assert!(ledger.image(&third).expect("readable").is_some());
@@ -269,7 +277,7 @@ fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {
     let first = ledger.expired(end, None, 10).expect("readable");
     assert_eq!(
         first.iter().map(|expired| expired.at).collect::<Vec<_>>(),
-        [end.unix_timestamp()]
+        [Timestamp::from(end)]
     );
 
     let late = NOW + Duration::days(10_000);
@@ -288,7 +296,7 @@ fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {
     assert_eq!(paged, all);
 }
 
-fn images_are_listed_by_directory_and_client(ledger: &dyn Ledger) {
+fn images_are_listed_by_day_and_client(ledger: &dyn Ledger) {
     let (a, b) = (add(ledger, "a"), add(ledger, "b"));
     let days = [
         utc_datetime!(2026-04-05 0:00),
@@ -303,37 +311,58 @@ fn images_are_listed_by_directory_and_client(ledger: &dyn Ledger) {
             ledger.record(&batch, now).expect("recorded");
         }
     }
-    let list = |filter: ImageFilter| {
-        ledger
-            .images(&ImageFilter {
-                limit: 100,
-                ..filter
-            })
-            .expect("readable")
-    };
-    let all = list(ImageFilter::default());
+    let list = |filter: ImageFilter| ledger.images(&filter).expect("readable");
+    let all = list(ImageFilter::all(100));
     assert_eq!(all.len(), 16);
     assert!(all.is_sorted_by_key(|row| row.path.clone()));
-    let of_day = list(ImageFilter {
-        directory: Some("m/ap5".to_owned()),
-        ..ImageFilter::default()
-    });
+    let [first, second] = days.map(UtcDateTime::date);
+    let of_days = |from, to, owner| {
+        list(ImageFilter {
+            owner,
+            days: Some((from, to)),
+            ..ImageFilter::all(100)
+        })
+    };
+    assert_eq!(of_days(first, second, None), all);
     assert_eq!(
+        of_days(first.saturating_sub(Duration::days(900)), second, None),
+        all
+    );
+    let of_day = of_days(first, first, None);
+    assert_eq!(of_day.len(), 8);
+    assert!(of_day.is_sorted_by_key(|row| row.path.clone()));
+    assert!(
         of_day
             .iter()
-            .map(|row| row.path.directory())
-            .collect::<Vec<_>>(),
-        ["m/ap5", "m/ap5"]
+            .all(|row| row.uploaded_at.date() == Some(first))
     );
-    let of_client = list(ImageFilter {
-        client: Some("b".to_owned()),
-        directory: Some("l/ap6".to_owned()),
-        ..ImageFilter::default()
-    });
-    assert_eq!(of_client.len(), 1);
+    let a_year_later = first.saturating_add(Duration::days(365));
+    assert_eq!(
+        of_days(a_year_later, a_year_later, None),
+        [],
+        "a directory has no year, a day has one"
+    );
+    let of_b = of_days(second, second, Some(Owner::Id("b".to_owned())));
+    assert_eq!(of_b.len(), 4);
+    assert!(of_b.iter().all(|row| row.owner == b));
+    assert_eq!(of_days(second, second, Some(Owner::Key(b))), of_b);
+    let page = |after: &[ImageRow]| ImageFilter {
+        days: Some((first, first)),
+        after: after.last().map(|row| row.path.clone()),
+        ..ImageFilter::all(3)
+    };
+    let mut paged = Vec::new();
+    loop {
+        let next = list(page(&paged));
+        if next.is_empty() {
+            break;
+        }
+        paged.extend(next);
+    }
+    assert_eq!(paged, of_day);
     let rest = list(ImageFilter {
         after: Some(all[9].path.clone()),
-        ..ImageFilter::default()
+        ..ImageFilter::all(100)
     });
     assert_eq!(rest, all[10..]);
 }
@@ -349,8 +378,8 @@ fn found_images_are_adopted_without_quota(ledger: &dyn Ledger) {
         size: 7,
         width: 2,
         height: 3,
-        uploaded_at: 1_000,
-        expires_at: duration.expiry(NOW).map(crate::plan::Expiry::instant),
+        uploaded_at: Timestamp(1_000),
+        expires_at: duration.expiry(NOW).map(Expiry::instant),
     };
     let [first, second] = [StoreDuration::Month1, StoreDuration::Lifetime].map(found);
     let again = FoundImage {
@@ -366,7 +395,10 @@ fn found_images_are_adopted_without_quota(ledger: &dyn Ledger) {
         (row.client.as_str(), row.size, row.width, row.height),
         ("recovered", 7, 2, 3)
     );
-    assert_eq!((row.uploaded_at, row.expires_at), (1_000, first.expires_at));
+    assert_eq!(
+        (row.uploaded_at, row.expires_at),
+        (Timestamp(1_000), first.expires_at)
+    );
     let row = ledger.image(&known.path).expect("readable").expect("there");
     assert_eq!(
         (row.client.as_str(), row.size),
@@ -399,49 +431,43 @@ fn usage_is_by_day_and_outlives_its_client(ledger: &dyn Ledger) {
     assert_eq!((row.used, row.uploads, row.bytes), (1, 3, 300));
     ledger.remove_client("a", tomorrow).expect("removed");
     let days = |since| {
-        let rows = ledger.usage(Some("a"), since).expect("readable");
+        let rows = ledger
+            .usage(Some(&Owner::Id("a".to_owned())), since)
+            .expect("readable");
         rows.into_iter()
             .map(|row| (row.day, row.uploads))
             .collect::<Vec<_>>()
     };
     assert_eq!(days(None), [(NOW.date(), 2), (tomorrow.date(), 1)]);
     assert_eq!(days(Some(tomorrow.date())), [(tomorrow.date(), 1)]);
-    assert_eq!(ledger.usage(Some("b"), None), Ok(Vec::new()));
-}
-
-fn times_are_noted(ledger: &dyn Ledger) {
-    assert!(
-        ledger
-            .noted_time(Event::Created)
-            .expect("readable")
-            .is_some()
+    assert_eq!(
+        ledger.usage(Some(&Owner::Id("b".to_owned())), None),
+        Ok(Vec::new())
     );
-    assert_eq!(ledger.noted_time(Event::Swept), Ok(None));
-    for now in [NOW, NOW + Duration::hours(1)] {
-        ledger.note_time(Event::Swept, now).expect("written");
-        assert_eq!(
-            ledger.noted_time(Event::Swept),
-            Ok(Some(now.unix_timestamp()))
-        );
-    }
 }
 
-fn swept_images_are_added_up(ledger: &dyn Ledger) {
-    assert_eq!(ledger.swept(), Ok(Swept::default()));
+fn sweeps_are_added_up(ledger: &dyn Ledger) {
+    let status = ledger.status().expect("readable");
+    assert_eq!((status.last_sweep, status.swept), (None, Swept::default()));
     let swept = Swept {
         expired: 1,
         bytes: 1 << 40,
         abandoned: 2,
-        withdrawn: 3,
+        refunded: 3,
         orphaned: 4,
     };
-    ledger.add_swept(swept).expect("written");
-    assert_eq!(ledger.swept(), Ok(swept));
-    ledger.add_swept(swept).expect("written");
-    let twice = ledger.swept().expect("readable");
+    ledger.finish_sweep(swept, None).expect("written");
+    let failed = ledger.status().expect("readable");
+    assert_eq!((failed.last_sweep, failed.swept), (None, swept));
+    for now in [NOW, NOW + Duration::hours(1)] {
+        ledger.finish_sweep(swept, Some(now)).expect("written");
+        let status = ledger.status().expect("readable");
+        assert_eq!(status.last_sweep, Some(now.into()));
+    }
+    let thrice = ledger.status().expect("readable").swept;
     assert_eq!(
-        (twice.expired, twice.bytes, twice.orphaned),
-        (2, 1 << 41, 8)
+        (thrice.expired, thrice.bytes, thrice.orphaned),
+        (3, 3 << 40, 12)
     );
 }
 

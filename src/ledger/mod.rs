@@ -1,167 +1,25 @@
-//! The ledger: who may upload, how much of today's quota is used, and which images there are.
+//! The ledger: clients, quotas and images.
 //!
-//! [`Ledger`] is one of the two seams of the program: SQLite is behind it today. Its verbs take `now`, never read a clock, and speak
-//! of no driver. The committer in [`committer`] is the only one that records uploads.
+//! [`Ledger`] is one of the two seams of the program; SQLite is behind it. Its verbs take `now` and never read a clock, and no type of a
+//! driver is in their signatures. The functions beside it open, back up, restore and inspect the ledger that the configuration names.
 
-pub mod committer;
-pub mod sqlite;
+mod rows;
+mod sqlite;
 
 use std::fmt;
+use std::path::Path;
+use std::time::Duration;
 
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
+use crate::config::{Config, Durability};
+use crate::error::Fault;
 use crate::image_path::ImagePath;
-use crate::plan::DAY_SECONDS;
-
-/// A client inside the ledger. Ids can be given again after a client was removed, keys never are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientKey(pub i64);
-
-/// What is needed to judge a request of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
-    /// Its key.
-    pub key: ClientKey,
-    /// The name of its plan.
-    pub plan: String,
-    /// Whether it was disabled.
-    pub disabled: bool,
-    /// The digests of the tokens that are valid now.
-    pub tokens: Vec<TokenDigest>,
-    /// Images it stored on the UTC day asked for.
-    pub used: u32,
-}
-
-/// An image that is to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewImage {
-    /// Its name, with the class and day of now.
-    pub path: ImagePath,
-    /// Who uploads it.
-    pub client: ClientKey,
-    /// The uploads a UTC day that the client's plan allows.
-    pub daily_limit: u32,
-    /// Bytes.
-    pub size: u64,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-}
-
-/// What became of a [`NewImage`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its row is on disk; the client has stored `used` images today, this one included.
-    Recorded {
-        /// Images stored today.
-        used: u32,
-    },
-    /// The client had stored as many images as its plan allows; nothing was recorded.
-    Exhausted {
-        /// Images stored today.
-        used: u32,
-    },
-    /// Another image has that name; nothing was recorded.
-    NameTaken,
-}
-
-/// An image in the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageRow {
-    /// Its name.
-    pub path: ImagePath,
-    /// The id of the client that uploaded it.
-    pub client: String,
-    /// The key of that client: whose image it is, even after another client was given the id.
-    pub owner: ClientKey,
-    /// Bytes.
-    pub size: u64,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Unix seconds.
-    pub uploaded_at: i64,
-    /// Unix seconds; `None` for a lifetime image.
-    pub expires_at: Option<i64>,
-}
-
-/// An image that was found in the store and that no row knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundImage {
-    /// Its name.
-    pub path: ImagePath,
-    /// Bytes.
-    pub size: u64,
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Unix seconds.
-    pub uploaded_at: i64,
-    /// Unix seconds; `None` for a lifetime image.
-    pub expires_at: Option<i64>,
-}
-
-/// An image whose life has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expired {
-    /// When it ended, in Unix seconds.
-    pub at: i64,
-    /// Its name.
-    pub path: ImagePath,
-}
-
-/// A client in a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientRow {
-    /// Its id.
-    pub id: String,
-    /// The name of its plan.
-    pub plan: String,
-    /// Unix seconds.
-    pub created_at: i64,
-    /// Unix seconds.
-    pub disabled_at: Option<i64>,
-    /// Tokens that are valid now; 2 while a rotation overlaps.
-    pub tokens: u32,
-    /// Images stored on the UTC day asked for.
-    pub used: u32,
-    /// Images stored since the client was added.
-    pub uploads: u64,
-    /// Bytes stored since the client was added.
-    pub bytes: u64,
-}
-
-/// One client's uploads of one UTC day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageRow {
-    /// The client's id.
-    pub client: String,
-    /// The day.
-    pub day: Date,
-    /// Images stored.
-    pub uploads: u32,
-    /// Bytes stored.
-    pub bytes: u64,
-}
-
-/// Which images a listing shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ImageFilter {
-    /// Only those of this client id.
-    pub client: Option<String>,
-    /// Only those of this client, and of no other that had its id.
-    pub owner: Option<ClientKey>,
-    /// Only those of this class and day, such as `d/ap5`.
-    pub directory: Option<String>,
-    /// Only those after this path, in the order of paths: where the page before ended.
-    pub after: Option<ImagePath>,
-    /// At most so many.
-    pub limit: u32,
-}
+pub use rows::*;
+use sqlite::SqliteLedger;
+pub use sqlite::backup::{Contents, Restored};
+pub use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -169,6 +27,15 @@ pub enum LedgerError {
     /// Another process held the write lock for longer than the busy timeout.
     #[error("the ledger is locked by another process: {0}")]
     Busy(String),
+    /// Another sweep holds the sweep lock.
+    #[error("another sweep runs; this one did nothing")]
+    SweepRuns,
+    /// There is no ledger.
+    #[error(
+        "there is no ledger {0}: on a new site `corenexis-cdn client add` makes it; `corenexis-cdn restore` brings a backup back, \
+         `corenexis-cdn verify --rebuild` makes a ledger from the files of the docroot"
+    )]
+    Missing(String),
     /// Its file system is full.
     #[error("the ledger's file system is full: {0}")]
     Full(String),
@@ -189,23 +56,30 @@ pub enum LedgerError {
     Failed(String),
 }
 
-/// Clients, quotas and images. Every verb is atomic: it happened on disk when it returns `Ok`, or it did not happen.
+impl From<LedgerError> for Fault {
+    fn from(error: LedgerError) -> Self {
+        match error {
+            LedgerError::Full(_) => Self::LedgerFull(error.to_string()),
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// Clients, quotas and images. Every verb is atomic: it is durable when it returns `Ok`, or it did not happen.
 pub trait Ledger: fmt::Debug + Send + Sync {
-    /// The client of that id, with its uploads of the day of `now`; `None` if there is none.
+    /// The client with that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;
 
-    /// Decides the quota for each image in turn and records those that fit, all in one transaction. The verdicts are in the order
-    /// of `batch`.
+    /// Checks the quota for each image in turn and records those that fit, in one transaction. The verdicts are in the order of `batch`.
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError>;
 
-    /// Takes back images that were recorded and never came to be: their rows go, their quota is given back. Returns how many
-    /// rows there were.
-    fn withdraw(&self, paths: &[ImagePath]) -> Result<usize, LedgerError>;
+    /// Deletes the rows of images that have no file, and refunds their quota. Returns how many rows there were.
+    fn refund(&self, paths: &[ImagePath]) -> Result<usize, LedgerError>;
 
-    /// Removes the rows of images that were deleted. Quota is not given back. Returns how many rows there were.
-    fn forget(&self, paths: &[ImagePath]) -> Result<usize, LedgerError>;
+    /// Deletes the rows of images whose files are deleted. Quota is not refunded.
+    fn delete_rows(&self, paths: &[ImagePath]) -> Result<Deleted, LedgerError>;
 
-    /// At most `limit` images whose life has ended at `now`, those that ended first in front, behind `after`.
+    /// At most `limit` images that have expired at `now`, in the order of expiry and path, behind `after`.
     fn expired(
         &self,
         now: UtcDateTime,
@@ -213,17 +87,17 @@ pub trait Ledger: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Vec<Expired>, LedgerError>;
 
-    /// How many images there are whose life has ended at `now`.
+    /// How many images have expired at `now`.
     fn expired_count(&self, now: UtcDateTime) -> Result<u64, LedgerError>;
 
-    /// One image; `None` if it is not in the ledger.
+    /// One image; `None` if it has no row.
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError>;
 
     /// Images in the order of their paths.
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError>;
 
-    /// Records images that are in the store already, as those of the client `id`, and counts none of them against a quota. A client
-    /// that is not there is made: of `plan`, disabled, without a token. What has a row keeps it. Returns how many rows are new.
+    /// Records images that are in the store, as those of the client `id`, without counting them against a quota. A client that does
+    /// not exist is added: of `plan`, disabled, without a token. An image that has a row keeps it. Returns how many rows are new.
     fn adopt(
         &self,
         images: &[FoundImage],
@@ -241,12 +115,15 @@ pub trait Ledger: fmt::Debug + Send + Sync {
         now: UtcDateTime,
     ) -> Result<bool, LedgerError>;
 
-    /// Gives a client a new token. The old ones end at `old_tokens_end`, in Unix seconds. `false` if there is no such client.
+    /// Gives a client another plan; `false` if there is no such client.
+    fn set_plan(&self, id: &str, plan: &str) -> Result<bool, LedgerError>;
+
+    /// Gives a client a new token. The old ones expire at `old_tokens_end`. `false` if there is no such client.
     fn rotate_token(
         &self,
         id: &str,
         token: TokenDigest,
-        old_tokens_end: i64,
+        old_tokens_end: UtcDateTime,
         now: UtcDateTime,
     ) -> Result<bool, LedgerError>;
 
@@ -254,63 +131,103 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime)
     -> Result<bool, LedgerError>;
 
-    /// Removes a client and its tokens; its images live on until they expire. `false` if there is no such client.
+    /// Removes a client and its tokens; its images stay until they expire. `false` if there is no such client.
     fn remove_client(&self, id: &str, now: UtcDateTime) -> Result<bool, LedgerError>;
 
     /// The clients in the order of their ids, with their uploads of the day of `now`.
     fn clients(&self, now: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError>;
 
-    /// Uploads by day and client, since the day `since`, of one client or of all.
+    /// Uploads by day and client since the day `since`.
     fn usage(
         &self,
-        client: Option<&str>,
+        owner: Option<&Owner>,
         since: Option<Date>,
     ) -> Result<Vec<UsageRow>, LedgerError>;
 
-    /// Uploads of one client by day, since the day `since`.
-    fn usage_of(&self, client: ClientKey, since: Date) -> Result<Vec<UsageRow>, LedgerError>;
+    /// When the ledger was made and last swept, and what sweeps deleted.
+    fn status(&self) -> Result<Status, LedgerError>;
 
-    /// Notes when something was done last, in Unix seconds.
-    fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError>;
-
-    /// When it was done last, in Unix seconds; `None` if never.
-    fn noted_time(&self, event: Event) -> Result<Option<i64>, LedgerError>;
-
-    /// Adds to what sweeps have deleted.
-    fn add_swept(&self, swept: Swept) -> Result<(), LedgerError>;
-
-    /// What sweeps have deleted since the ledger was made.
-    fn swept(&self) -> Result<Swept, LedgerError>;
+    /// Adds what a sweep deleted to the totals; `completed_at` is `None` for a sweep that failed.
+    fn finish_sweep(
+        &self,
+        swept: Swept,
+        completed_at: Option<UtcDateTime>,
+    ) -> Result<(), LedgerError>;
 }
 
-/// What sweeps deleted. Each is a process of its own, so the ledger adds up what they did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// Images whose life had ended.
-    pub expired: u64,
-    /// Bytes that they took.
-    pub bytes: u64,
-    /// Uploads that were begun and never finished.
-    pub abandoned: u64,
-    /// Rows that never got their files.
-    pub withdrawn: u64,
-    /// Files that no row knew.
-    pub orphaned: u64,
+/// Opens the ledger for the responder, with the configured durability; makes it if there is none, and migrates an older schema after a
+/// backup. `readers` requests may read at once.
+pub fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerError> {
+    let durability = config.storage.durability;
+    let ledger = SqliteLedger::open(&config.ledger.path, durability, readers, UtcDateTime::now())?;
+    Ok(Box::new(ledger))
 }
 
-/// Something whose last time the ledger keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// The ledger was made. Files that are older may belong to an earlier ledger.
-    Created,
-    /// A sweep ran to its end.
-    Swept,
+/// Opens the ledger for an operator's command, whose changes are durable whatever `[storage] durability` says; makes it if there is
+/// none.
+pub fn open_or_create(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+    Ok(Box::new(open_full(config)?))
 }
 
-/// The number of a UTC day: days since 1 January 1970.
-pub(crate) fn day_number(day: Date) -> i64 {
-    crate::plan::unix_midnight(day) / DAY_SECONDS
+/// Opens a ledger that exists, as [`open_or_create`] does. A lost ledger is not replaced by an empty one.
+pub fn open_existing(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+    require(config)?;
+    open_or_create(config)
+}
+
+/// Opens the ledger for a sweep and holds the sweep lock until it is dropped; fails with [`LedgerError::SweepRuns`] while another sweep
+/// holds it.
+pub fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+    let durability = config.storage.durability;
+    let ledger = SqliteLedger::open_for_sweep(&config.ledger.path, durability, UtcDateTime::now())?;
+    Ok(Box::new(ledger))
+}
+
+/// Writes a copy of the ledger to the file `target` while uploads go on; an existing file is replaced only with `force`. The copy is
+/// checked and durable when this returns.
+pub fn back_up(config: &Config, target: &Path, force: bool) -> Result<Contents, LedgerError> {
+    require(config)?;
+    open_full(config)?.backup(target, force)
+}
+
+/// Checks that `file` is an intact ledger with a schema version that this program knows.
+pub fn check_backup(file: &Path) -> Result<Contents, LedgerError> {
+    sqlite::backup::check(file)
+}
+
+/// Replaces the ledger with the backup `file`; the replaced ledger is kept beside it. Fails with [`LedgerError::Busy`] while another
+/// process has the ledger open.
+pub fn restore(config: &Config, file: &Path, now: UtcDateTime) -> Result<Restored, LedgerError> {
+    sqlite::backup::restore(file, &config.ledger.path, now)
+}
+
+/// Inspects the ledger without changing it; the check of its pages may take `timeout`.
+pub fn inspect(config: &Config, timeout: Duration) -> Result<Inspection, LedgerError> {
+    sqlite::inspection::inspect(&config.ledger.path, timeout)
+}
+
+fn open_full(config: &Config) -> Result<SqliteLedger, LedgerError> {
+    SqliteLedger::open(&config.ledger.path, Durability::Full, 1, UtcDateTime::now())
+}
+
+fn require(config: &Config) -> Result<(), LedgerError> {
+    let path = &config.ledger.path;
+    match path.try_exists() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(LedgerError::Missing(path.display().to_string())),
+        Err(error) => Err(LedgerError::Failed(format!(
+            "the ledger {} cannot be read: {error}",
+            path.display()
+        ))),
+    }
 }
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
+
+/// The implementation, for tests of the modules that use the ledger.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::sqlite::backup::restore;
+    pub(crate) use crate::ledger::sqlite::SqliteLedger;
+}

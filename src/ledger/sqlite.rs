@@ -1,19 +1,22 @@
 //! The ledger in SQLite, in WAL mode with `synchronous=FULL`: a commit is on disk when it returns
 //! (<https://www.sqlite.org/wal.html>, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!
-//! One connection writes. A few others read, opened at the start so that a full descriptor table cannot stop a request later.
+//! One connection writes. A few others read; they are opened at the start, so that a full descriptor table cannot fail a request later.
 
-pub mod backup;
+pub(super) mod backup;
 mod clients;
 mod images;
-pub mod inspection;
-mod migration;
+pub(super) mod inspection;
+mod meta;
+mod readers;
+mod schema;
+mod sweep_lock;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -21,12 +24,14 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientKey, ClientRow, Event, Expired, FoundImage, ImageFilter, ImageRow, Ledger,
-    LedgerError, NewImage, Swept, UsageRow, Verdict, day_number,
+    Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
+    NewImage, Owner, Status, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::image_path::ImagePath;
+use readers::Readers;
+use sweep_lock::SweepLock;
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,18 +52,19 @@ const NETWORK_FILE_SYSTEMS: [(i64, &str); 7] = [
 
 /// A ledger in an SQLite file.
 #[derive(Debug)]
-pub struct SqliteLedger {
+pub(crate) struct SqliteLedger {
     writer: Mutex<Connection>,
     readers: Readers,
-    /// Keeps a restore away; let go of after the connections.
+    /// Excludes a restore; released after the connections are closed.
     _held: File,
+    sweep_lock: Option<SweepLock>,
 }
 
 impl SqliteLedger {
-    /// Opens the ledger at `path`, makes it if there is none, and brings it to this program's schema version after a backup.
+    /// Opens the ledger at `path`, creates it if there is none, and migrates it to this program's schema version after a backup.
     ///
-    /// `readers` is how many requests may read at once; others wait for their turn.
-    pub fn open(
+    /// `readers` requests may read at once; more wait.
+    pub(crate) fn open(
         path: &Path,
         durability: Durability,
         readers: usize,
@@ -71,10 +77,10 @@ impl SqliteLedger {
             )));
         }
         refuse_network_file_system(path)?;
-        let held = backup::hold(path)?;
+        let held = backup::lock_shared(path)?;
         make_file(path)?;
         let mut writer = connect(path, durability)?;
-        migration::migrate(&mut writer, path, now)?;
+        schema::migrate(&mut writer, path, now)?;
         let readers = (0..readers.max(1))
             .map(|_| connect(path, durability))
             .collect::<Result<_, _>>()?;
@@ -82,7 +88,31 @@ impl SqliteLedger {
             writer: Mutex::new(writer),
             readers: Readers::new(readers),
             _held: held,
+            sweep_lock: None,
         })
+    }
+
+    /// Opens the ledger as [`Self::open`] does, with the sweep lock. On a full disk the lock's reserve is given back first.
+    pub(super) fn open_for_sweep(
+        path: &Path,
+        durability: Durability,
+        now: UtcDateTime,
+    ) -> Result<Self, LedgerError> {
+        let lock = SweepLock::take(path)?;
+        let opened = Self::open(path, durability, 1, now);
+        let opened = match opened {
+            Err(_) if lock.release_reserve() => Self::open(path, durability, 1, now),
+            opened => opened,
+        };
+        Ok(Self {
+            sweep_lock: Some(lock),
+            ..opened?
+        })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError> {
+        self.write(|connection| meta::set_time(connection, meta::CREATED_AT, at))
     }
 
     fn read<T>(
@@ -113,12 +143,12 @@ impl Ledger for SqliteLedger {
         self.write(|connection| images::record(connection, batch, now))
     }
 
-    fn withdraw(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
-        self.write(|connection| images::withdraw(connection, paths))
+    fn refund(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
+        self.write(|connection| images::refund(connection, paths))
     }
 
-    fn forget(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
-        self.write(|connection| images::forget(connection, paths))
+    fn delete_rows(&self, paths: &[ImagePath]) -> Result<Deleted, LedgerError> {
+        self.write(|connection| images::delete_rows(connection, paths))
     }
 
     fn expired(
@@ -150,7 +180,7 @@ impl Ledger for SqliteLedger {
         now: UtcDateTime,
     ) -> Result<usize, LedgerError> {
         self.write(|connection| {
-            let client = clients::without_token(connection, id, plan, now)?;
+            let client = clients::get_or_add_disabled(connection, id, plan, now)?;
             images::adopt(connection, images, client)
         })
     }
@@ -165,11 +195,15 @@ impl Ledger for SqliteLedger {
         self.write(|connection| clients::add(connection, id, plan, token, now))
     }
 
+    fn set_plan(&self, id: &str, plan: &str) -> Result<bool, LedgerError> {
+        self.write(|connection| clients::set_plan(connection, id, plan))
+    }
+
     fn rotate_token(
         &self,
         id: &str,
         token: TokenDigest,
-        old_tokens_end: i64,
+        old_tokens_end: UtcDateTime,
         now: UtcDateTime,
     ) -> Result<bool, LedgerError> {
         self.write(|connection| clients::rotate_token(connection, id, token, old_tokens_end, now))
@@ -194,86 +228,33 @@ impl Ledger for SqliteLedger {
 
     fn usage(
         &self,
-        client: Option<&str>,
+        owner: Option<&Owner>,
         since: Option<Date>,
     ) -> Result<Vec<UsageRow>, LedgerError> {
-        self.read(|connection| clients::usage(connection, client, since))
+        self.read(|connection| clients::usage(connection, owner, since))
     }
 
-    fn usage_of(&self, client: ClientKey, since: Date) -> Result<Vec<UsageRow>, LedgerError> {
-        self.read(|connection| clients::usage_of(connection, client, since))
+    fn status(&self) -> Result<Status, LedgerError> {
+        self.read(meta::status)
     }
 
-    fn note_time(&self, event: Event, at: UtcDateTime) -> Result<(), LedgerError> {
-        self.write(|connection| note_time(connection, event, at))
-    }
-
-    fn noted_time(&self, event: Event) -> Result<Option<i64>, LedgerError> {
-        use rusqlite::OptionalExtension;
-        self.read(|connection| {
-            connection
-                .prepare_cached("SELECT value FROM meta WHERE name = ?1")?
-                .query_row([event_name(event)], |row| row.get(0))
-                .optional()
-        })
-    }
-
-    fn add_swept(&self, mut swept: Swept) -> Result<(), LedgerError> {
-        self.write(|connection| {
-            let mut add = connection.prepare_cached(
-                "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            )?;
-            for (name, number) in swept_counters(&mut swept) {
-                add.execute((name, *number))?;
-            }
-            Ok(())
-        })
-    }
-
-    fn swept(&self) -> Result<Swept, LedgerError> {
-        self.read(|connection| {
-            let mut swept = Swept::default();
-            let mut query = connection
-                .prepare_cached("SELECT coalesce(max(value), 0) FROM meta WHERE name = ?1")?;
-            for (name, number) in swept_counters(&mut swept) {
-                *number = query.query_row([name], |row| row.get(0))?;
-            }
-            Ok(swept)
-        })
-    }
-}
-
-/// The counters of [`Swept`] by their names.
-fn swept_counters(swept: &mut Swept) -> [(&'static str, &mut u64); 5] {
-    [
-        ("swept_expired", &mut swept.expired),
-        ("swept_bytes", &mut swept.bytes),
-        ("swept_abandoned", &mut swept.abandoned),
-        ("swept_withdrawn", &mut swept.withdrawn),
-        ("swept_orphaned", &mut swept.orphaned),
-    ]
-}
-
-fn note_time(connection: &Connection, event: Event, at: UtcDateTime) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        )?
-        .execute((event_name(event), at.unix_timestamp()))?;
-    Ok(())
-}
-
-const fn event_name(event: Event) -> &'static str {
-    match event {
-        Event::Created => "created_at",
-        Event::Swept => "swept_at",
+    fn finish_sweep(
+        &self,
+        swept: Swept,
+        completed_at: Option<UtcDateTime>,
+    ) -> Result<(), LedgerError> {
+        self.write(|connection| meta::finish_sweep(connection, swept, completed_at))?;
+        if let (Some(lock), Some(_)) = (&self.sweep_lock, completed_at) {
+            lock.keep_reserve();
+        }
+        Ok(())
     }
 }
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly};
-        // Shared memory is a file as well, made when the ledger is opened.
+        // The shared-memory file is created when the ledger is opened.
         let no_shared_memory = error
             .sqlite_error()
             .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
@@ -289,80 +270,11 @@ impl From<rusqlite::Error> for LedgerError {
     }
 }
 
-/// Connections that only read, taken and given back.
-#[derive(Debug)]
-struct Readers {
-    pool: Mutex<Pool>,
-    given_back: Condvar,
-}
-
-#[derive(Debug)]
-struct Pool {
-    idle: Vec<Connection>,
-    /// How many wait for one. A notification is a system call even where nobody hears it.
-    waiting: usize,
-}
-
-impl Readers {
-    const fn new(connections: Vec<Connection>) -> Self {
-        Self {
-            pool: Mutex::new(Pool {
-                idle: connections,
-                waiting: 0,
-            }),
-            given_back: Condvar::new(),
-        }
-    }
-
-    fn with<T>(&self, read: impl FnOnce(&Connection) -> T) -> T {
-        let mut pool = lock(&self.pool);
-        let connection = loop {
-            if let Some(connection) = pool.idle.pop() {
-                break connection;
-            }
-            pool.waiting += 1;
-            pool = self
-                .given_back
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
-            pool.waiting -= 1;
-        };
-        drop(pool);
-        let lent = Lent {
-            readers: self,
-            connection: Some(connection),
-        };
-        read(
-            lent.connection
-                .as_ref()
-                .expect("it is given back on drop only"),
-        )
-    }
-}
-
-/// Gives its connection back whatever happens while it is lent, a panic included.
-struct Lent<'a> {
-    readers: &'a Readers,
-    connection: Option<Connection>,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        let mut pool = lock(&self.readers.pool);
-        pool.idle.extend(self.connection.take());
-        let is_awaited = pool.waiting > 0;
-        drop(pool);
-        if is_awaited {
-            self.readers.given_back.notify_one();
-        }
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes the file with the mode that SQLite then gives to the WAL and shared-memory files too.
+/// Creates the file with mode 0640, which SQLite also gives to the WAL and shared-memory files.
 fn make_file(path: &Path) -> Result<(), LedgerError> {
     match OpenOptions::new()
         .write(true)
@@ -370,13 +282,22 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
         .mode(0o640)
         .open(path)
     {
-        Ok(_) => backup::take_owner_of_directory(path).map_err(|error| unopened(path, &error)),
+        Ok(_) => take_owner_of_directory(path).map_err(|error| unopened(path, &error)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(LedgerError::Failed(format!(
-            "the ledger {} could not be made: {error}; does the account that runs this own its directory?",
+            "the ledger {} could not be created: {error}; does the account that runs this own its directory?",
             path.display()
         ))),
     }
+}
+
+/// Gives a new file the owner of its directory, so that the responder can open what root's commands create.
+fn take_owner_of_directory(file: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(backup::directory_of(file))?;
+    chown(file, Some(owner.uid()), Some(owner.gid()))
 }
 
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
@@ -391,7 +312,7 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerErro
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // Read back: a journal mode that cannot be set is answered with the old one, not with an error.
+    // A journal mode that cannot be set is not an error: the old one stays. So both are read back.
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
     let level: i64 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
     if mode != "wal" || level != synchronous {
@@ -400,14 +321,14 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerErro
             path.display()
         )));
     }
-    // Without the stability guarantee SQLite compiles a statement again for each new value that its planner might look at: an eighth
-    // of the responder's CPU time went into that.
+    // The query planner stability guarantee: without it SQLite recompiles a statement for each new value that its planner may look at,
+    // which took an eighth of the responder's CPU time.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 
-/// SQLite says no more than that it could not; the kernel says why.
+/// `SQLITE_CANTOPEN` has no cause, so the file is opened again for the errno.
 fn unopened(path: &Path, error: &dyn std::fmt::Display) -> LedgerError {
     let path_text = path.display();
     let cause = OpenOptions::new().read(true).write(true).open(path).err();

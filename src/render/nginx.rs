@@ -1,12 +1,10 @@
 //! The nginx files.
 
-use time::{Date, Month};
-
 use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::image::ImageType;
-use crate::image_path::{DayName, NAME_LENGTHS, class_of, extension_of};
+use crate::image_path::{NAME_LENGTHS, class_of, extension_of, months};
 use crate::plan::StoreDuration;
 use crate::template::{Escaped, Template};
 
@@ -159,20 +157,7 @@ fn image_pattern(wanted: impl Fn(StoreDuration) -> bool, slash: &str) -> Escaped
         .filter(|&duration| wanted(duration))
         .map(class_of)
         .collect();
-    let mut months: Vec<String> = Vec::new();
-    let mut month = Month::January;
-    loop {
-        let first = Date::from_calendar_date(2001, month, 1).unwrap_or(Date::MIN);
-        let name = DayName::of(first).to_string();
-        let letters = name.trim_end_matches(|character: char| character.is_ascii_digit());
-        if !months.iter().any(|known| known == letters) {
-            months.push(letters.to_owned());
-        }
-        month = month.next();
-        if month == Month::January {
-            break;
-        }
-    }
+    let months: Vec<_> = months().collect();
     Escaped::written(format!(
         r"(?:{}){slash}(?:{})(?:[1-9]|[12][0-9]|3[01]){slash}[A-Za-z0-9]{{{},{}}}\.(?:{})",
         classes.join("|"),

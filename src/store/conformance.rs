@@ -1,4 +1,4 @@
-//! What every store must do, whatever is behind it. A back end calls [`check`] with a way to open an empty one.
+//! The conformance suite of [`Store`]. An implementation calls [`check`] with a function that opens an empty store.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,16 +7,17 @@ use std::thread;
 use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
-use super::{Publication, PublishError, Spool, Store};
+use super::{Cleaned, Publication, PublishError, Spool, Store};
 use crate::image::ImageType;
-use crate::image_path::ImagePath;
-use crate::plan::StoreDuration;
+use crate::image_path::{Directory, ImagePath};
+use crate::plan::{Expiry, StoreDuration};
+use crate::timestamp::Timestamp;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
 /// Runs the whole suite, each part over a store of its own.
 pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
-    a_spool_reads_back(&open());
+    a_spool_counts_its_bytes(&open());
     many_are_published_at_once(&open());
     many_are_published_together(&open());
     nothing_is_replaced(&open());
@@ -25,8 +26,8 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     abandoned_uploads_are_deleted(&open());
     empty_directories_are_deleted(&open());
     directories_may_vanish_at_any_time(&open());
-    assert!(open().free_bytes().expect("known") > 0);
-    assert_ne!(open().free_files().expect("known"), Some(0));
+    let space = open().space().expect("writable");
+    assert!(space.free_bytes != Some(0) && space.free_files != Some(0));
 }
 
 fn path(duration: StoreDuration, day: Date) -> ImagePath {
@@ -40,22 +41,32 @@ fn spool(store: &dyn Store, bytes: &[u8]) -> Spool {
 }
 
 fn publish(store: &dyn Store, spool: &mut Spool, path: &ImagePath) -> Result<(), PublishError> {
-    store.publish(spool, path, path.duration().expiry(NOW))
+    publish_with(store, spool, path, path.duration().expiry(NOW))
 }
 
-fn a_spool_reads_back(store: &dyn Store) {
+/// Publishes one upload.
+pub(crate) fn publish_with(
+    store: &dyn Store,
+    spool: &mut Spool,
+    path: &ImagePath,
+    expiry: Option<Expiry>,
+) -> Result<(), PublishError> {
+    let mut publication = [Publication {
+        spool,
+        path,
+        expiry,
+    }];
+    store.publish(&mut publication).remove(0)
+}
+
+fn a_spool_counts_its_bytes(store: &dyn Store) {
     let mut spool = spool(store, b"some ");
     spool.write_all(b"bytes").expect("written");
     assert_eq!(spool.size(), 10);
-    for _ in 0..2 {
-        let mut bytes = Vec::new();
-        spool
-            .rewound()
-            .expect("readable")
-            .read_to_end(&mut bytes)
-            .expect("read");
-        assert_eq!(bytes, b"some bytes");
-    }
+}
+
+fn exists(store: &dyn Store, path: &ImagePath) -> bool {
+    store.stat(path).expect("known").is_some()
 }
 
 fn many_are_published_at_once(store: &dyn Store) {
@@ -75,9 +86,14 @@ fn many_are_published_at_once(store: &dyn Store) {
     });
     for path in &paths {
         assert!(store.list(path.directory()).expect("listed").contains(path));
-        assert!(store.placed_at(path).expect("known").is_some());
+        assert!(exists(store, path));
     }
-    assert_eq!(store.list("d/ap6").expect("listed"), []);
+    assert_eq!(
+        store
+            .list(Directory::of(StoreDuration::Days7, date!(2026 - 04 - 06)))
+            .expect("listed"),
+        []
+    );
 }
 
 fn many_are_published_together(store: &dyn Store) {
@@ -93,9 +109,9 @@ fn many_are_published_together(store: &dyn Store) {
         .map(|path| spool(store, path.as_str().as_bytes()))
         .collect();
     let expiries = paths.iter().map(|path| path.duration().expiry(NOW));
-    let mut sealed: Vec<_> = spools.iter_mut().zip(expiries).collect();
-    store.seal_together(&mut sealed).expect("sealed");
-    let mut publications: Vec<_> = sealed
+    let mut prepared: Vec<_> = spools.iter_mut().zip(expiries).collect();
+    store.prepare(&mut prepared).expect("prepared");
+    let mut publications: Vec<_> = prepared
         .into_iter()
         .zip(&paths)
         .map(|((spool, expiry), path)| Publication {
@@ -104,7 +120,7 @@ fn many_are_published_together(store: &dyn Store) {
             expiry,
         })
         .collect();
-    let outcomes = store.publish_together(&mut publications);
+    let outcomes = store.publish(&mut publications);
     for (path, outcome) in paths.iter().zip(outcomes) {
         let kept = if path == taken {
             assert!(
@@ -126,7 +142,7 @@ fn many_are_published_together(store: &dyn Store) {
         }
     }
     drop(spools);
-    assert_eq!(store.delete_abandoned(i64::MAX, true).expect("counted"), 0);
+    assert_eq!(clean(store, i64::MAX, true).abandoned, 0);
 }
 
 fn nothing_is_replaced(store: &dyn Store) {
@@ -139,24 +155,19 @@ fn nothing_is_replaced(store: &dyn Store) {
     ));
     let another = self::path(StoreDuration::Days7, date!(2026 - 04 - 05));
     publish(store, &mut second, &another).expect("published under another name");
-    assert_eq!(
-        store.delete(&[path]).remove(0).expect("deleted"),
-        5,
-        "the first was kept"
-    );
-    assert_eq!(store.delete(&[another]).remove(0).expect("deleted"), 18);
+    for (path, size) in [(path, 5), (another, 18)] {
+        let stored = store.stat(&path).expect("known").expect("there");
+        assert_eq!(stored.size, size, "the first image is kept");
+        store.delete(&[path]).remove(0).expect("deleted");
+    }
 }
 
 fn deleting_is_idempotent(store: &dyn Store) {
     let path = path(StoreDuration::Lifetime, date!(2026 - 04 - 05));
     publish(store, &mut spool(store, b"12345"), &path).expect("published");
-    let sizes: Vec<_> = store
-        .delete(&[path.clone(), path.clone()])
-        .into_iter()
-        .map(|size| size.expect("deleted"))
-        .collect();
-    assert_eq!(sizes, [5, 0]);
-    assert_eq!(store.placed_at(&path).expect("known"), None);
+    let outcomes = store.delete(&[path.clone(), path.clone()]);
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    assert!(!exists(store, &path));
 }
 
 fn an_image_says_what_it_is(store: &dyn Store) {
@@ -167,10 +178,8 @@ fn an_image_says_what_it_is(store: &dyn Store) {
     let stored = store.stat(&path).expect("known").expect("there");
     let expiry = path.duration().expiry(NOW).expect("expires");
     assert_eq!((stored.size, stored.expires_at), (5, expiry.instant()));
-    assert_eq!(
-        store.placed_at(&path).expect("known"),
-        Some(stored.placed_at)
-    );
+    let age = UtcDateTime::now().unix_timestamp() - stored.published_at.0;
+    assert!((-1..3_600).contains(&age), "{age}");
     let mut bytes = Vec::new();
     store
         .read(&path)
@@ -179,22 +188,23 @@ fn an_image_says_what_it_is(store: &dyn Store) {
         .expect("read");
     assert_eq!(bytes, b"12345");
     let later = StoreDuration::Months3.expiry(NOW).expect("expires");
-    store.mark(&path, later).expect("marked");
+    store.set_expiry(&path, later).expect("marked");
     let stored = store.stat(&path).expect("known").expect("there");
     assert_eq!((stored.size, stored.expires_at), (5, later.instant()));
+}
+
+fn clean(store: &dyn Store, before: i64, dry_run: bool) -> Cleaned {
+    let cleaned = store.clean(Timestamp(before), &[], dry_run);
+    cleaned.expect("cleaned")
 }
 
 fn abandoned_uploads_are_deleted(store: &dyn Store) {
     let abandoned = spool(store, b"half an ima");
     let now = UtcDateTime::now().unix_timestamp();
-    assert_eq!(
-        store.delete_abandoned(now - 3_600, false).expect("swept"),
-        0,
-        "it is young"
-    );
-    assert_eq!(store.delete_abandoned(now + 60, true).expect("counted"), 1);
-    assert_eq!(store.delete_abandoned(now + 60, false).expect("swept"), 1);
-    assert_eq!(store.delete_abandoned(now + 60, false).expect("swept"), 0);
+    assert_eq!(clean(store, now - 3_600, false).abandoned, 0, "it is young");
+    assert_eq!(clean(store, now + 60, true).abandoned, 1);
+    assert_eq!(clean(store, now + 60, false).abandoned, 1);
+    assert_eq!(clean(store, now + 60, false).abandoned, 0);
     drop(abandoned);
 }
 
@@ -209,14 +219,12 @@ fn empty_directories_are_deleted(store: &dyn Store) {
         publish(store, &mut spool(store, b"x"), path).expect("published");
     }
     store.delete(&paths[1..]);
-    assert_eq!(
-        store
-            .delete_empty_directories(&["m/ap7".to_owned()])
-            .expect("swept"),
-        1
-    );
-    assert_eq!(store.delete_empty_directories(&[]).expect("swept"), 1);
-    assert!(store.placed_at(&paths[0]).expect("known").is_some());
+    let kept = [paths[2].directory()];
+    let cleaned = store.clean(Timestamp(0), &kept, false).expect("cleaned");
+    assert_eq!(cleaned.directories, 1);
+    assert_eq!(clean(store, 0, true).directories, 0);
+    assert_eq!(clean(store, 0, false).directories, 1);
+    assert!(exists(store, &paths[0]));
 }
 
 /// An uploader makes a directory again that a sweep removes between its making and its use. One sweep for each upload is more than
@@ -239,7 +247,7 @@ fn directories_may_vanish_at_any_time(store: &dyn Store) {
             let uploading = begun.load(Ordering::SeqCst);
             if uploading > swept {
                 swept = uploading;
-                store.delete_empty_directories(&[]).expect("swept");
+                clean(store, 0, false);
             }
         }
     });

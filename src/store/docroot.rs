@@ -1,11 +1,9 @@
-//! A directory that nginx serves: `<docroot>/p/<class>/<day>/<name>.<ext>`, with `<docroot>/.spool/` for uploads on their way.
+//! A directory that nginx serves: `<docroot>/p/<class>/<day>/<name>.<ext>`, with spool files in `<docroot>/.spool/`.
 //!
-//! The modification time of an image that expires is the last second of its life. nginx derives `Expires` and `max-age` from
-//! it, and it survives the loss of the ledger.
+//! The modification time of an image that expires is the last second before its expiry. nginx derives `Expires` and `max-age` from it,
+//! and it survives the loss of the ledger.
 
-mod group_sync;
-
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -14,21 +12,21 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with,
-    statat, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, StatVfsMountFlags, Timespec, Timestamps, UTIME_OMIT,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::{Publication, PublishError, Spool, Store, Stored, copy_of};
+use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
-use crate::image_path::{DayName, IMAGE_ROOT, ImagePath, class_of};
+use crate::image_path::{Directory, IMAGE_ROOT, ImagePath, class_of};
 use crate::plan::{Expiry, StoreDuration};
-use group_sync::GroupSync;
+use crate::timestamp::Timestamp;
 
-/// The directory of the docroot for uploads on their way. nginx serves nothing below it.
+/// The directory of spool files inside the docroot. nginx serves nothing below it.
 pub const SPOOL: &str = ".spool";
 
-/// How often a day directory is made again when a sweep removes it between its making and its use.
+/// How often a day directory is made again when a sweep removes it before it is used.
 const DIRECTORY_TRIES: u32 = 3;
 
 /// Images in a docroot.
@@ -36,47 +34,31 @@ const DIRECTORY_TRIES: u32 = 3;
 pub struct Docroot {
     root: PathBuf,
     durability: Durability,
-    /// `None` where nothing is synced, or where each file has to be on its own.
-    group_sync: Option<GroupSync>,
     spooled: AtomicU64,
 }
 
 impl Docroot {
     /// The docroot at `root`, which must exist; makes the directories inside it that are missing.
     pub fn open(root: &Path, durability: Durability) -> io::Result<Self> {
-        let docroot = Self::at(root, durability);
-        for directory in [SPOOL, IMAGE_ROOT] {
-            let directory = docroot.root.join(directory);
-            // Only the service itself looks into the spool; nginx needs the images.
-            let mode = if directory.ends_with(SPOOL) {
-                0o700
-            } else {
-                0o755
-            };
+        // nginx reads the images; only the service reads the spool.
+        for (directory, mode) in [(SPOOL, 0o700), (IMAGE_ROOT, 0o755)] {
+            let directory = root.join(directory);
             match DirBuilder::new().mode(mode).create(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(io::Error::new(
-                        error.kind(),
-                        format!("{}: {error}", directory.display()),
-                    ));
+                    return Err(named(&directory, &error, ""));
                 }
                 _ => {}
             }
         }
-        Ok(docroot)
+        Ok(Self::at(root, durability))
     }
 
-    /// The docroot at `root`, as a responder left it. A directory without the ones inside it is rather a disk that is not mounted,
-    /// whose images must not be taken for lost.
+    /// The docroot at `root`. Fails if `.spool` or `p` is missing: the disk is probably not mounted.
     pub fn open_existing(root: &Path, durability: Durability) -> io::Result<Self> {
         for directory in [SPOOL, IMAGE_ROOT] {
             let directory = root.join(directory);
-            fs::metadata(&directory).map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{}: {error}; is the disk mounted?", directory.display()),
-                )
-            })?;
+            fs::metadata(&directory)
+                .map_err(|error| named(&directory, &error, "; is the disk mounted?"))?;
         }
         Ok(Self::at(root, durability))
     }
@@ -85,24 +67,8 @@ impl Docroot {
         Self {
             root: root.to_owned(),
             durability,
-            group_sync: match durability {
-                Durability::Full => GroupSync::of(root),
-                Durability::Relaxed => None,
-            },
             spooled: AtomicU64::new(0),
         }
-    }
-
-    /// The same docroot on a file system that cannot be synced as a whole, though it looked like it.
-    #[cfg(test)]
-    pub(crate) fn whose_group_sync_fails(self) -> Self {
-        let group_sync = Some(GroupSync::that_fails());
-        Self { group_sync, ..self }
-    }
-
-    /// The directory itself.
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
@@ -112,41 +78,39 @@ impl Docroot {
         }
     }
 
-    /// Makes the directory of a class and a day, and the entry of each on disk.
-    fn make_directory(&self, directory: &Path) -> io::Result<()> {
-        let parent = directory.parent().unwrap_or(&self.root);
-        let make = |directory| match DirBuilder::new().mode(0o755).create(directory) {
+    /// Makes a day directory and its class directory, and syncs the parent of each.
+    fn make_directory(&self, directory: Directory) -> io::Result<()> {
+        let day = directory.below(&self.root);
+        let class = day.parent().unwrap_or(&self.root);
+        let make = |directory: &Path| match DirBuilder::new().mode(0o755).create(directory) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other,
         };
-        match make(directory) {
+        match make(&day) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make(parent)?;
-                self.sync_directory(parent.parent().unwrap_or(&self.root))?;
-                make(directory)?;
+                make(class)?;
+                self.sync_directory(class.parent().unwrap_or(&self.root))?;
+                make(&day)?;
             }
             other => other?,
         }
-        self.sync_directory(parent)
+        self.sync_directory(class)
     }
 
-    /// Renames into place, making the directory where it is missing.
-    fn place(
-        &self,
-        spool: &mut Spool,
-        path: &ImagePath,
-        expiry: Option<Expiry>,
-    ) -> Result<(), PublishError> {
-        // Nothing is left to do unless midnight came between.
-        spool.seal(expiry).map_err(PublishError::Image)?;
-        let target = path.below(&self.root);
+    /// Renames into place, making the directory if it is missing.
+    fn rename(&self, upload: &mut Publication<'_>) -> Result<(), PublishError> {
+        upload
+            .spool
+            .prepare(upload.expiry)
+            .map_err(PublishError::Image)?;
+        let target = upload.path.below(&self.root);
         let mut tries = 0;
         loop {
-            match rename_exclusive(spool.path(), &target) {
+            match rename_exclusive(upload.spool.path(), &target) {
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound && tries < DIRECTORY_TRIES =>
                 {
-                    self.make_directory(&self.directory(path.directory()))
+                    self.make_directory(upload.path.directory())
                         .map_err(PublishError::Directory)?;
                     tries += 1;
                 }
@@ -155,29 +119,54 @@ impl Docroot {
                 }
                 Err(error) => return Err(PublishError::Image(error)),
                 Ok(()) => {
-                    spool.published();
+                    upload.spool.set_published();
                     return Ok(());
                 }
             }
         }
     }
 
-    /// After a failed sync nobody knows what is on disk; the upload is refused, so its file must not stay.
-    fn take_back(&self, path: &ImagePath, error: io::Error) -> PublishError {
-        let _ = fs::remove_file(path.below(&self.root));
-        PublishError::Directory(error)
+    fn delete_abandoned(&self, before: Timestamp, dry_run: bool) -> io::Result<u64> {
+        let mut abandoned = 0;
+        for entry in entries(&self.root.join(SPOOL))? {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() && metadata.ctime() < before.0 => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+            if !dry_run {
+                remove_if_exists(&entry.path())?;
+            }
+            abandoned += 1;
+        }
+        Ok(abandoned)
     }
 
-    /// Where the directory `name` is: one of a class, or of a class and a day.
-    fn directory(&self, name: &str) -> PathBuf {
-        self.root.join(IMAGE_ROOT).join(name)
+    fn delete_empty_directories(&self, kept: &[Directory]) -> io::Result<u64> {
+        let mut deleted = 0;
+        for duration in StoreDuration::ALL {
+            for entry in entries(&self.root.join(IMAGE_ROOT).join(class_of(duration)))? {
+                let entry = entry?;
+                let name = entry.file_name();
+                let directory = name
+                    .to_str()
+                    .and_then(|name| Directory::named(duration, name));
+                if directory.is_some_and(|directory| !kept.contains(&directory))
+                    && fs::remove_dir(entry.path()).is_ok()
+                {
+                    deleted += 1;
+                }
+            }
+        }
+        Ok(deleted)
     }
 }
 
 impl Store for Docroot {
     fn spool(&self) -> io::Result<Spool> {
         let number = self.spooled.fetch_add(1, Ordering::Relaxed);
-        // A process id comes back after a restart, so the name of an abandoned file may too: it is passed over.
+        // Process ids are reused after a restart, so an abandoned file may have the name; the next one is tried.
         (0..1_000_u32)
             .find_map(|attempt| {
                 let name = format!("{}-{number}-{attempt}", std::process::id());
@@ -189,114 +178,74 @@ impl Store for Docroot {
             .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn publish(
-        &self,
-        spool: &mut Spool,
-        path: &ImagePath,
-        expiry: Option<Expiry>,
-    ) -> Result<(), PublishError> {
-        self.place(spool, path, expiry)?;
-        self.sync_directory(&self.directory(path.directory()))
-            .map_err(|error| self.take_back(path, error))
+    fn prepare(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()> {
+        uploads
+            .iter_mut()
+            .try_for_each(|(spool, expiry)| spool.prepare(*expiry))
     }
 
-    fn can_seal_together(&self) -> bool {
-        self.group_sync.is_some()
-    }
-
-    fn seals_together(&self) -> bool {
-        self.group_sync.as_ref().is_some_and(GroupSync::is_open)
-    }
-
-    fn seal_together(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()> {
-        let Some(group_sync) = &self.group_sync else {
-            return uploads
-                .iter_mut()
-                .try_for_each(|(spool, expiry)| spool.seal(*expiry));
-        };
-        for (spool, expiry) in &*uploads {
-            spool.mark(*expiry)?;
-        }
-        group_sync.sync()?;
-        for (spool, expiry) in uploads {
-            spool.sealed_with(*expiry);
-        }
-        Ok(())
-    }
-
-    fn publish_together(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
+    fn publish(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
         let mut outcomes: Vec<_> = uploads
             .iter_mut()
-            .map(|upload| self.place(upload.spool, upload.path, upload.expiry))
+            .map(|upload| self.rename(upload))
             .collect();
-        let mut directories: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
+        let renamed = uploads.iter().zip(&outcomes);
+        let mut synced: HashMap<_, _> = renamed
+            .filter(|(_, outcome)| outcome.is_ok())
+            .map(|(upload, _)| (upload.path.directory(), Ok(())))
+            .collect();
+        for (directory, outcome) in &mut synced {
+            *outcome = self.sync_directory(&directory.below(&self.root));
+        }
         for (upload, outcome) in uploads.iter().zip(&mut outcomes) {
-            if outcome.is_err() {
-                continue;
-            }
-            let synced = directories
-                .entry(upload.path.directory())
-                .or_insert_with(|| self.sync_directory(&self.directory(upload.path.directory())));
-            if let Err(error) = synced {
-                *outcome = Err(self.take_back(upload.path, copy_of(error)));
+            if let (Ok(()), Some(Err(error))) = (&*outcome, synced.get(&upload.path.directory())) {
+                // After a failed sync it is unknown what is durable. The upload is refused, so its file must not stay.
+                let _ = fs::remove_file(upload.path.below(&self.root));
+                *outcome = Err(PublishError::Directory(copy_of(error)));
             }
         }
         outcomes
     }
 
-    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>> {
-        let mut directories: BTreeMap<&str, io::Result<()>> = BTreeMap::new();
+    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<()>> {
         let mut outcomes = Vec::with_capacity(paths.len());
-        // Expired images come sorted by directory: each is looked up once, not once for every image.
+        // Expired images come sorted by directory, so each directory is opened and synced once.
         for paths in paths.chunk_by(|one, next| one.directory() == next.directory()) {
-            let name = paths[0].directory();
-            let directory = open_directory(&self.directory(name));
-            for path in paths {
-                let outcome = match &directory {
-                    Ok(directory) => delete_from(directory, path.file_name()),
-                    Err(error) => Err(*error),
-                };
-                outcomes.push(match outcome {
-                    Ok(size) => {
-                        directories.insert(name, Ok(()));
-                        Ok(size)
+            let path = paths[0].directory().below(&self.root);
+            let directory = open_directory(&path);
+            let mut deleted: Vec<io::Result<()>> = paths
+                .iter()
+                .map(|path| match &directory {
+                    Ok(directory) => Ok(unlinkat(directory, path.file_name(), AtFlags::empty())?),
+                    Err(error) => Err((*error).into()),
+                })
+                .collect();
+            let synced = if deleted.iter().any(Result::is_ok) {
+                match self.sync_directory(&path) {
+                    // A sweep removed the directory, which was empty; the entry to be made durable is now its parent's.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        self.sync_directory(path.parent().unwrap_or(&self.root))
                     }
-                    Err(Errno::NOENT) => Ok(0),
-                    Err(error) => Err(error.into()),
-                });
-            }
-        }
-        for (directory, synced) in &mut directories {
-            let directory = self.directory(directory);
-            *synced = match self.sync_directory(&directory) {
-                // A sweep removed it, which it only does when it is empty: now it is the parent that has to be on disk.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.sync_directory(directory.parent().unwrap_or(&self.root))
+                    other => other,
                 }
-                other => other,
+            } else {
+                Ok(())
             };
-        }
-        for (path, outcome) in paths.iter().zip(&mut outcomes) {
-            if let (Ok(_), Some(Err(error))) = (&*outcome, directories.get(path.directory())) {
-                *outcome = Err(copy_of(error));
+            for outcome in &mut deleted {
+                match (&*outcome, &synced) {
+                    (Ok(()), Err(error)) => *outcome = Err(copy_of(error)),
+                    (Err(error), _) if error.kind() == io::ErrorKind::NotFound => *outcome = Ok(()),
+                    _ => {}
+                }
             }
+            outcomes.append(&mut deleted);
         }
         outcomes
     }
 
-    fn free_bytes(&self) -> io::Result<u64> {
-        let usage = rustix::fs::statvfs(&self.root)?;
-        Ok(usage.f_bavail.saturating_mul(usage.f_frsize))
-    }
-
-    fn free_files(&self) -> io::Result<Option<u64>> {
-        let usage = rustix::fs::statvfs(&self.root)?;
-        Ok((usage.f_files > 0).then_some(usage.f_favail))
-    }
-
-    fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>> {
-        let entries = entries(&self.directory(directory))?;
-        // What is not named like an image was not put there by this program, and is left alone.
+    fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>> {
+        let entries = entries(&directory.below(&self.root))?;
+        // Files with other names are not of this program, and are left alone.
         entries
             .map(|entry| {
                 Ok(format!("{directory}/{}", entry?.file_name().display())
@@ -307,15 +256,6 @@ impl Store for Docroot {
             .collect()
     }
 
-    fn placed_at(&self, path: &ImagePath) -> io::Result<Option<i64>> {
-        match fs::symlink_metadata(path.below(&self.root)) {
-            // A rename sets the change time; the modification time says when the image expires.
-            Ok(metadata) => Ok(Some(metadata.ctime())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
         let metadata = match fs::symlink_metadata(path.below(&self.root)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -324,13 +264,14 @@ impl Store for Docroot {
         if !metadata.is_file() {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "it is not a file",
+                "it is not a regular file",
             ));
         }
         Ok(Some(Stored {
             size: metadata.len(),
-            expires_at: metadata.mtime().saturating_add(1),
-            placed_at: metadata.ctime(),
+            expires_at: Timestamp(metadata.mtime().saturating_add(1)),
+            // The rename set the change time; the modification time is the expiry.
+            published_at: Timestamp(metadata.ctime()),
         }))
     }
 
@@ -342,14 +283,14 @@ impl Store for Docroot {
         Ok(Box::new(file))
     }
 
-    fn mark(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
+    fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
         let times = Timestamps {
             last_access: Timespec {
                 tv_sec: 0,
                 tv_nsec: UTIME_OMIT,
             },
             last_modification: Timespec {
-                tv_sec: expiry.instant() - 1,
+                tv_sec: expiry.instant().0 - 1,
                 tv_nsec: 0,
             },
         };
@@ -362,39 +303,26 @@ impl Store for Docroot {
         )?)
     }
 
-    fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64> {
-        let mut abandoned = 0;
-        for entry in entries(&self.root.join(SPOOL))? {
-            let entry = entry?;
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_file() && metadata.ctime() < before => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => continue,
-            }
-            if !dry_run {
-                remove_if_there(&entry.path())?;
-            }
-            abandoned += 1;
+    fn space(&self) -> io::Result<Space> {
+        let file_system = rustix::fs::statvfs(self.root.join(SPOOL))?;
+        if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
-        Ok(abandoned)
+        Ok(Space {
+            free_bytes: Some(file_system.f_bavail.saturating_mul(file_system.f_frsize)),
+            free_files: (file_system.f_files > 0).then_some(file_system.f_favail),
+        })
     }
 
-    fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64> {
-        let mut deleted = 0;
-        for class in StoreDuration::ALL.map(class_of) {
-            for entry in entries(&self.directory(class))? {
-                let entry = entry?;
-                let name = entry.file_name();
-                let Some(day) = name.to_str().filter(|day| DayName::is_valid(day)) else {
-                    continue;
-                };
-                if !kept.contains(&format!("{class}/{day}")) && fs::remove_dir(entry.path()).is_ok()
-                {
-                    deleted += 1;
-                }
-            }
-        }
-        Ok(deleted)
+    fn clean(&self, before: Timestamp, kept: &[Directory], dry_run: bool) -> io::Result<Cleaned> {
+        Ok(Cleaned {
+            abandoned: self.delete_abandoned(before, dry_run)?,
+            directories: if dry_run {
+                0
+            } else {
+                self.delete_empty_directories(kept)?
+            },
+        })
     }
 }
 
@@ -403,14 +331,7 @@ fn open_directory(directory: &Path) -> Result<OwnedFd, Errno> {
     rustix::fs::open(directory, flags, Mode::empty())
 }
 
-/// Deletes a file; gives its size.
-fn delete_from(directory: &OwnedFd, name: &str) -> Result<u64, Errno> {
-    let size = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size;
-    unlinkat(directory, name, AtFlags::empty())?;
-    Ok(u64::try_from(size).unwrap_or(0))
-}
-
-/// The entries of a directory; none if it is not there.
+/// The entries of a directory; none if it does not exist.
 fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>> + use<>> {
     match fs::read_dir(directory) {
         Ok(entries) => Ok(Some(entries).into_iter().flatten()),
@@ -419,15 +340,15 @@ fn entries(directory: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::D
     }
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+fn remove_if_exists(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Renames without replacing. File systems that know no such rename get a link and an unlink.
-pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+/// Renames without replacing (renameat2(2), RENAME_NOREPLACE). File systems without that get a link and an unlink.
+fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             fs::hard_link(from, to)?;
@@ -435,6 +356,15 @@ pub(crate) fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
         }
         other => Ok(other?),
     }
+}
+
+/// The error again, for another image that it affects.
+fn copy_of(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
+}
+
+fn named(path: &Path, error: &io::Error, advice: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}{advice}", path.display()))
 }
 
 #[cfg(test)]

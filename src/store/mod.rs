@@ -1,117 +1,132 @@
-//! Where images lie.
+//! The store: where the bytes of images lie.
 //!
-//! [`Store`] is the second seam of the program: a directory that nginx serves is behind it today. An upload is written to a
-//! [`Spool`], sealed, and published under its name; nothing is ever visible in part.
+//! [`Store`] is the second seam of the program; a directory that nginx serves is behind it. An upload is written to a [`Spool`], then
+//! prepared, then published under its path, so that an image is never visible in part.
 
-pub mod docroot;
+mod docroot;
 mod spool;
 
 use std::fmt;
 use std::io::{self, Read};
 
+use crate::config::Config;
+use crate::error::Fault;
+use crate::image_path::{Directory, ImagePath};
 use crate::plan::Expiry;
-
-use crate::image_path::ImagePath;
+use crate::timestamp::Timestamp;
+pub use docroot::{Docroot, SPOOL};
 pub use spool::Spool;
 
 /// Why an upload was not published.
 #[derive(Debug)]
 pub enum PublishError {
-    /// There is an image of that name.
+    /// An image with that path exists.
     NameTaken,
     /// A directory could not be made or synced.
     Directory(io::Error),
-    /// The image could not be moved.
+    /// The image could not be synced or renamed.
     Image(io::Error),
 }
 
-/// What a store says of an image that lies in its place.
+impl From<PublishError> for Fault {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::NameTaken => Self::Internal("the image's path is taken".to_owned()),
+            PublishError::Directory(error) => Self::directory(error),
+            PublishError::Image(error) => Self::saving(error),
+        }
+    }
+}
+
+/// An image in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// Bytes.
     pub size: u64,
-    /// When its life ends by its own mark, in Unix seconds, whatever its class: a lifetime image carries no mark, so this means
-    /// nothing for it.
-    pub expires_at: i64,
-    /// When it came to its place, in Unix seconds.
-    pub placed_at: i64,
+    /// When it expires by the store's own mark. A lifetime image has no mark, so for one this says nothing.
+    pub expires_at: Timestamp,
+    /// When it was published.
+    pub published_at: Timestamp,
 }
 
-/// An upload and the place that it is to get.
+/// An upload and its path.
 #[derive(Debug)]
 pub struct Publication<'a> {
     /// Its bytes.
     pub spool: &'a mut Spool,
-    /// Its name.
+    /// Its path.
     pub path: &'a ImagePath,
-    /// The end of its life; `None` for a lifetime image.
+    /// When it expires; `None` for a lifetime image.
     pub expiry: Option<Expiry>,
+}
+
+/// What can still be written; `None` where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes.
+    pub free_bytes: Option<u64>,
+    /// Files.
+    pub free_files: Option<u64>,
+}
+
+/// What [`Store::clean`] deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Spool files of uploads that were never published.
+    pub abandoned: u64,
+    /// Empty day directories.
+    pub directories: u64,
 }
 
 /// Images by their paths. Every verb may be called from any thread.
 pub trait Store: fmt::Debug + Send + Sync {
-    /// A new file for the bytes of an upload. It is deleted when it is dropped before it was published.
+    /// A new file for the bytes of an upload. It is deleted when it is dropped without having been published.
     fn spool(&self) -> io::Result<Spool>;
 
-    /// Puts an upload in its place, whole or not at all, never over an image that is there, marked with the end of its life, which is
-    /// `None` for a lifetime image. It is on disk, name included, when this returns.
-    fn publish(
-        &self,
-        spool: &mut Spool,
-        path: &ImagePath,
-        expiry: Option<Expiry>,
-    ) -> Result<(), PublishError>;
+    /// Marks uploads with their expiry, `None` for a lifetime image, and syncs their bytes.
+    fn prepare(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()>;
 
-    /// Whether [`Self::seals_together`] will ever say yes.
-    fn can_seal_together(&self) -> bool;
+    /// Publishes uploads, each whole or not at all, and never over an existing image. Bytes and names are durable when this returns. The
+    /// results are in the order of `uploads`.
+    fn publish(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
 
-    /// Whether many uploads at once are now better put on disk by [`Self::seal_together`] than by a thread for each.
-    fn seals_together(&self) -> bool;
+    /// Deletes images durably; one that does not exist is no error. The results are in the order of `paths`.
+    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<()>>;
 
-    /// Does for many uploads what [`Spool::seal`] does for one. An error is that of all of them: which ones it hit is not known.
-    fn seal_together(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()>;
+    /// The images in a directory, unsorted; none if the directory does not exist.
+    fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>>;
 
-    /// Does for many uploads what [`Self::publish`] does for one; gives what became of each, in their order.
-    fn publish_together(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
-
-    /// Deletes images; one that is gone already is no error. That they are gone is on disk when this returns. Gives the bytes
-    /// that each took, 0 for one that was gone, in the order of `paths`.
-    fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<u64>>;
-
-    /// Bytes that may still be written.
-    fn free_bytes(&self) -> io::Result<u64>;
-
-    /// Files that may still be made; `None` where their number is not limited.
-    fn free_files(&self) -> io::Result<Option<u64>>;
-
-    /// The images that lie in the directory of a class and a day, such as `d/ap5`, in no order; none if there is no such
-    /// directory.
-    fn list(&self, directory: &str) -> io::Result<Vec<ImagePath>>;
-
-    /// When an image came to its place, in Unix seconds; `None` if it is not there.
-    fn placed_at(&self, path: &ImagePath) -> io::Result<Option<i64>>;
-
-    /// What lies at `path`; `None` if nothing does. Anything but a file is an error of kind `InvalidData`.
+    /// The image at `path`; `None` if there is none. Anything but a regular file is an error of kind `InvalidData`.
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>>;
 
     /// The bytes of an image.
     fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>>;
 
-    /// Marks an image again with the end of its life. Not synced: a power cut may undo it, and whoever compares it with the ledger
-    /// finds that.
-    fn mark(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()>;
+    /// Marks an image with another expiry. Not synced: after a power cut, `verify` finds the old mark again.
+    fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()>;
 
-    /// Deletes uploads that were begun before `before`, in Unix seconds, and never published; with `dry_run` only counts them.
-    fn delete_abandoned(&self, before: i64, dry_run: bool) -> io::Result<u64>;
+    /// The space that is left. An error if nothing can be written, for example on a read-only file system.
+    fn space(&self) -> io::Result<Space>;
 
-    /// Deletes the directories that hold no image, except `kept`. Gives how many there were.
-    fn delete_empty_directories(&self, kept: &[String]) -> io::Result<u64>;
+    /// Deletes spool files older than `before`, and empty directories except `kept`; with `dry_run` only counts the spool files.
+    fn clean(&self, before: Timestamp, kept: &[Directory], dry_run: bool) -> io::Result<Cleaned>;
 }
 
-/// The error for another of those that it hit: its kind and its words.
-pub(crate) fn copy_of(error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), error.to_string())
+/// Opens the store for the responder; makes the directories inside the docroot that are missing.
+pub fn open(config: &Config) -> io::Result<Box<dyn Store>> {
+    let storage = &config.storage;
+    Ok(Box::new(Docroot::open(
+        &storage.docroot,
+        storage.durability,
+    )?))
+}
+
+/// Opens the store as the responder left it. An empty directory in its place is an error: the disk is probably not mounted.
+pub fn open_existing(config: &Config) -> io::Result<Box<dyn Store>> {
+    let storage = &config.storage;
+    let docroot = Docroot::open_existing(&storage.docroot, storage.durability)?;
+    Ok(Box::new(docroot))
 }
 
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;

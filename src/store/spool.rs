@@ -1,7 +1,7 @@
-//! The bytes of an upload on their way into a docroot.
+//! The spool file of an upload.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,28 +11,27 @@ use rustix::fs::OFlags;
 use crate::config::Durability;
 use crate::plan::Expiry;
 
-/// Whether a file is on disk, and which expiry its modification time stands for.
+/// Whether the file is synced, and with which expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Seal {
-    Open,
+enum Prepared {
+    No,
     With(Option<Expiry>),
 }
 
-/// The bytes of an upload on their way. Dropped before it was published, it deletes its file.
+/// The bytes of an upload, write-only. Its file is deleted on drop unless it was published.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
     path: PathBuf,
     size: u64,
     durability: Durability,
-    sealed: Seal,
+    prepared: Prepared,
     published: bool,
 }
 
 impl Spool {
     pub(super) fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
         let file = OpenOptions::new()
-            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o644)
@@ -43,7 +42,7 @@ impl Spool {
             path,
             size: 0,
             durability,
-            sealed: Seal::Open,
+            prepared: Prepared::No,
             published: false,
         })
     }
@@ -53,38 +52,19 @@ impl Spool {
         self.size
     }
 
-    /// The file from its beginning.
-    pub fn rewound(&mut self) -> io::Result<impl Read + '_> {
-        self.file.seek(SeekFrom::Start(0))?;
-        Ok(&self.file)
-    }
-
-    /// Sets the modification time that `expiry` stands for, and puts the file on disk. Does nothing when it is sealed so already.
-    ///
-    /// A sync that failed is not tried again, because the kernel may then report a success that it has not achieved.
-    pub fn seal(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
-        if self.sealed == Seal::With(expiry) {
+    /// Sets the modification time that `expiry` stands for, and syncs the file. Does nothing if both are done.
+    pub(super) fn prepare(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
+        if self.prepared == Prepared::With(expiry) {
             return Ok(());
         }
-        self.mark(expiry)?;
+        if let Some(expiry) = expiry {
+            self.file.set_modified(modification_time(expiry))?;
+        }
         if self.durability == Durability::Full {
             self.file.sync_all()?;
         }
-        self.sealed_with(expiry);
+        self.prepared = Prepared::With(expiry);
         Ok(())
-    }
-
-    /// Sets the modification time that `expiry` stands for.
-    pub(super) fn mark(&self, expiry: Option<Expiry>) -> io::Result<()> {
-        match expiry {
-            Some(expiry) => self.file.set_modified(modification_time(expiry)),
-            None => Ok(()),
-        }
-    }
-
-    /// Notes that the file is on disk, with the mark of `expiry`.
-    pub(super) const fn sealed_with(&mut self, expiry: Option<Expiry>) {
-        self.sealed = Seal::With(expiry);
     }
 
     /// Where the file is until it is published.
@@ -92,8 +72,8 @@ impl Spool {
         &self.path
     }
 
-    /// Notes that the file has got its name.
-    pub(super) const fn published(&mut self) {
+    /// Keeps the file on drop: it was renamed to its path.
+    pub(super) const fn set_published(&mut self) {
         self.published = true;
     }
 }
@@ -113,14 +93,14 @@ impl Write for Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         if !self.published {
-            // What cannot be deleted now is deleted by the sweep.
+            // The sweep deletes a file that cannot be deleted now.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The last second of a life that ends with `expiry`.
+/// The last second before `expiry`.
 fn modification_time(expiry: Expiry) -> SystemTime {
-    let seconds = u64::try_from(expiry.instant() - 1).unwrap_or(0);
+    let seconds = u64::try_from(expiry.instant().0 - 1).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

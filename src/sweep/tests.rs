@@ -10,9 +10,11 @@ use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::image::ImageType;
 use crate::ledger::NewImage;
-use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::testing::SqliteLedger;
+use crate::plan::StoreDuration;
+use crate::store::Docroot;
 use crate::store::Store;
-use crate::store::docroot::Docroot;
+use crate::store::conformance::publish_with;
 
 /// A ledger and a docroot, both of which believe in the present: files get their change times from the kernel.
 struct Site {
@@ -68,9 +70,13 @@ impl Site {
     fn place(&self, path: &ImagePath) {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(b"bytes").expect("written");
-        self.store
-            .publish(&mut spool, path, path.duration().expiry(self.now))
-            .expect("published");
+        publish_with(
+            &self.store,
+            &mut spool,
+            path,
+            path.duration().expiry(self.now),
+        )
+        .expect("published");
     }
 
     fn upload(&self, duration: StoreDuration, at: UtcDateTime) -> ImagePath {
@@ -80,7 +86,7 @@ impl Site {
     }
 
     fn file(&self, path: &ImagePath) -> PathBuf {
-        path.below(self.store.root())
+        path.below(&self.directory.path().join("docroot"))
     }
 
     fn sweep_at(&self, now: UtcDateTime, dry_run: bool) -> Report {
@@ -142,8 +148,8 @@ fn images_go_at_the_midnight_that_ends_their_last_day() {
     assert_eq!(site.sweep_at(far, false).expired, 0);
     assert!(site.file(&lifetime).exists());
     assert_eq!(
-        site.ledger.noted_time(Event::Swept),
-        Ok(Some(far.unix_timestamp()))
+        site.ledger.status().expect("readable").last_sweep,
+        Some(far.into())
     );
 }
 
@@ -153,7 +159,7 @@ fn an_image_whose_file_is_gone_is_forgotten_all_the_same() {
     let path = site.upload(StoreDuration::Days7, site.now);
     fs::remove_file(site.file(&path)).expect("removed");
     let report = site.sweep_at(site.now + Duration::days(9), false);
-    assert_eq!((report.expired, report.bytes), (1, 0));
+    assert_eq!((report.expired, report.bytes), (1, 5));
     assert_eq!(site.ledger.image(&path), Ok(None));
 }
 
@@ -186,14 +192,14 @@ fn a_row_that_never_got_its_file_gives_its_quota_back() {
     assert_eq!(site.used(site.now), 2);
     let soon = site.now + Duration::minutes(5);
     assert_eq!(
-        site.sweep_at(soon, false).withdrawn,
+        site.sweep_at(soon, false).refunded,
         0,
         "its file may still come"
     );
     let later = site.now + Duration::minutes(20);
-    assert_eq!(site.sweep_at(later, true).withdrawn, 1);
+    assert_eq!(site.sweep_at(later, true).refunded, 1);
     assert_eq!(site.used(site.now), 2, "a dry run changes nothing");
-    assert_eq!(site.sweep_at(later, false).withdrawn, 1);
+    assert_eq!(site.sweep_at(later, false).refunded, 1);
     assert_eq!(site.used(site.now), 1);
     assert_eq!(site.ledger.image(&lost), Ok(None));
     assert!(site.ledger.image(&kept).expect("readable").is_some());
@@ -215,7 +221,7 @@ fn a_file_that_nothing_knows_goes_unless_it_is_older_than_the_ledger() {
     assert_eq!(site.sweep_at(later, true).orphaned, 1);
     assert!(site.file(&orphan).exists());
     site.ledger
-        .note_time(Event::Created, site.now + Duration::hours(1))
+        .set_created_at(site.now + Duration::hours(1))
         .expect("written");
     assert_eq!(
         site.sweep_at(later, false).orphaned,
@@ -224,7 +230,7 @@ fn a_file_that_nothing_knows_goes_unless_it_is_older_than_the_ledger() {
     );
     assert!(site.file(&orphan).exists());
     site.ledger
-        .note_time(Event::Created, site.now - Duration::hours(1))
+        .set_created_at(site.now - Duration::hours(1))
         .expect("written");
     assert_eq!(site.sweep_at(later, false).orphaned, 1);
     assert!(!site.file(&orphan).exists());

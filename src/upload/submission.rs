@@ -1,18 +1,17 @@
-//! What a client submitted: the known fields of the form, each at most once.
+//! The known fields of an upload form, each at most once.
 
 use std::io::Read;
 
+use super::receive::Received;
 use crate::authentication::Credentials;
 use crate::error::{Error, Fault, Refusal};
 use crate::fetch::url::MAX_URL;
 use crate::form::{Field, Form, FormError};
-use crate::image::Inspected;
-use crate::store::Spool;
 
 /// The longest `client_id`, `client_token` and `store_duration`, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// The fields that are known; others are ignored.
+/// The known fields; others are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     ClientId,
@@ -35,24 +34,19 @@ impl Name {
     }
 }
 
-/// What came as `image`.
+/// The field `image`.
 #[derive(Debug)]
 pub(super) enum Image {
-    /// A field without a file name and without bytes: what a browser sends when no file was chosen.
+    /// Without a file name and without bytes: what a browser sends when no file was chosen.
     Absent,
     /// A file that was read to its end.
-    Received {
-        /// How many bytes it has.
-        size: u64,
-        /// Its bytes and what they are, or why they cannot be stored whatever the plan.
-        content: Result<(Spool, Inspected), Error>,
-    },
+    File(Received),
 }
 
 /// Where the image comes from.
 #[derive(Debug)]
 pub(super) enum Source {
-    File(Image),
+    File(Received),
     Url(Vec<u8>),
 }
 
@@ -88,8 +82,8 @@ impl Submission {
         set_once(&mut self.image, image)
     }
 
-    /// Whether all three fields that say who and what have come.
-    pub(super) const fn names_a_client(&self) -> bool {
+    /// Whether the fields that authorization needs have come.
+    pub(super) const fn can_be_authorized(&self) -> bool {
         self.client_id.is_some() && self.client_token.is_some() && self.store_duration.is_some()
     }
 
@@ -110,13 +104,12 @@ impl Submission {
 
     /// The one source of the image.
     pub(super) fn source(self) -> Result<Source, Refusal> {
-        let image = self.image.filter(|image| !matches!(image, Image::Absent));
         let url = self.image_url.filter(|url| !url.is_empty());
-        match (image, url) {
-            (Some(image), None) => Ok(Source::File(image)),
-            (None, Some(url)) => Ok(Source::Url(url)),
-            (None, None) => Err(Refusal::MissingParameters),
-            (Some(_), Some(_)) => Err(Refusal::BothSources),
+        match (self.image, url) {
+            (Some(Image::File(_)), Some(_)) => Err(Refusal::BothSources),
+            (Some(Image::File(file)), None) => Ok(Source::File(file)),
+            (_, Some(url)) => Ok(Source::Url(url)),
+            (_, None) => Err(Refusal::MissingParameters),
         }
     }
 }
@@ -129,7 +122,7 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Error> {
     Ok(())
 }
 
-/// The first `limit` bytes of a value; the rest is read and dropped. A URL that is too long is refused as a URL, not as a form.
+/// The first `limit` bytes of a value; the rest is read and dropped. A URL that is too long is a failed download, not a malformed form.
 fn beginning<R: Read>(form: &mut Form<R>, limit: usize) -> Result<Vec<u8>, FormError> {
     let mut value = Vec::new();
     while let Some(piece) = form.next_piece()? {

@@ -7,9 +7,10 @@ use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::ledger::NewImage;
-use crate::ledger::sqlite::SqliteLedger;
+use crate::ledger::testing::SqliteLedger;
+use crate::store::Docroot;
 use crate::store::Store;
-use crate::store::docroot::Docroot;
+use crate::store::conformance::publish_with;
 
 const PNG: &[u8] = include_bytes!("../../tests/samples/badge.png");
 
@@ -73,13 +74,11 @@ impl Site {
     fn place(&self, path: &ImagePath, bytes: &[u8], at: UtcDateTime) {
         let mut spool = self.store.spool().expect("a spool");
         spool.write_all(bytes).expect("written");
-        self.store
-            .publish(&mut spool, path, path.duration().expiry(at))
-            .expect("published");
+        publish_with(&self.store, &mut spool, path, path.duration().expiry(at)).expect("published");
     }
 
     fn file(&self, path: &ImagePath) -> PathBuf {
-        path.below(self.store.root())
+        path.below(self.directory.path())
     }
 
     fn verify(&self, repair: bool, rebuild: bool) -> (Report, Vec<Finding>) {
@@ -134,7 +133,7 @@ fn a_site_that_is_whole_has_no_differences() {
     assert_eq!(findings, []);
     assert_eq!((report.images, report.remaining()), (12, 0));
     assert_eq!(report.bytes, 12 * PNG.len() as u64);
-    assert_eq!(report.directories, crate::image_path::DIRECTORIES);
+    assert_eq!(report.directories, Directory::COUNT);
     assert_eq!(site.ledger.account(RECOVERED, site.now), Ok(None));
 }
 
@@ -157,7 +156,7 @@ fn a_row_without_its_file_is_withdrawn_once_it_is_old_enough() {
     let before = site.used();
     let (report, _) = site.verify(true, false);
     assert_eq!(
-        (report.missing, report.mended, report.remaining()),
+        (report.missing, report.repaired, report.remaining()),
         (1, 1, 0)
     );
     assert_eq!(site.ledger.image(&lost), Ok(None));
@@ -177,7 +176,10 @@ fn a_damaged_image_is_reported_and_kept() {
     fs::write(&file, b"half").expect("written");
     set_modified(&file, modified);
     let (report, findings) = site.verify(true, true);
-    assert_eq!((report.sizes, report.mended, report.remaining()), (1, 0, 1));
+    assert_eq!(
+        (report.sizes, report.repaired, report.remaining()),
+        (1, 0, 1)
+    );
     let expected = Difference::Size {
         recorded: PNG.len() as u64,
         found: 4,
@@ -201,12 +203,12 @@ fn times_that_a_copy_lost_come_back_from_the_ledger() {
     }
     let (report, _) = site.verify(false, false);
     assert_eq!(
-        (report.times, report.mended),
+        (report.times, report.repaired),
         (3, 0),
         "lifetime images carry no mark"
     );
     let (report, _) = site.verify(true, false);
-    assert_eq!((report.times, report.mended), (3, 3));
+    assert_eq!((report.times, report.repaired), (3, 3));
     for (path, right) in paths.iter().zip(right).take(3) {
         let stored = site.store.stat(path).expect("known").expect("there");
         assert_eq!(stored.expires_at, right.expect("there").expires_at);
@@ -239,7 +241,7 @@ fn what_is_no_file_is_reported_and_does_not_stop_the_rest() {
     assert!(
         findings
             .iter()
-            .all(|finding| finding.cause.as_deref() == Some("it is not a file"))
+            .all(|finding| finding.cause.as_deref() == Some("it is not a regular file"))
     );
     assert!(site.file(&link).is_file());
 }
@@ -256,7 +258,7 @@ fn files_without_rows_are_left_alone() {
     .expect("random");
     site.place(&path, PNG, site.now);
     let (report, findings) = site.verify(true, false);
-    assert_eq!((report.unknown, report.mended), (1, 0));
+    assert_eq!((report.unknown, report.repaired), (1, 0));
     assert_eq!(
         (&findings[0].path, &findings[0].difference),
         (&path, &Difference::Unknown)
@@ -275,7 +277,7 @@ fn a_lost_ledger_comes_back_from_the_docroot() {
     assert_eq!(site.verify_with(&fresh, false, false).0.unknown, 12);
     let (report, _) = site.verify_with(&fresh, false, true);
     assert_eq!(
-        (report.unknown, report.mended, report.remaining()),
+        (report.unknown, report.repaired, report.remaining()),
         (12, 12, 0)
     );
     for path in &paths {
@@ -283,7 +285,7 @@ fn a_lost_ledger_comes_back_from_the_docroot() {
         let new = fresh.image(path).expect("readable").expect("there");
         assert_eq!((new.size, new.expires_at), (old.size, old.expires_at));
         assert_eq!(new.client, RECOVERED);
-        assert!(new.width > 1 && new.height > 1 && new.uploaded_at <= site.now.unix_timestamp());
+        assert!(new.width > 1 && new.height > 1 && new.uploaded_at <= site.now.into());
     }
     let account = fresh
         .account(RECOVERED, site.now)
@@ -315,7 +317,7 @@ fn what_says_no_expiry_or_is_no_image_gets_no_row() {
     let noon = SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 20_000 + 12);
     set_modified(&site.file(&timeless), noon);
     let (report, findings) = site.verify(true, true);
-    assert_eq!((report.unknown, report.mended), (3, 0));
+    assert_eq!((report.unknown, report.repaired), (3, 0));
     let cause = |path: &ImagePath| {
         let finding = findings.iter().find(|finding| finding.path == *path);
         finding
@@ -404,7 +406,7 @@ fn a_backup_and_a_copy_of_the_docroot_make_the_site_again() {
         set_modified(&to, modified.expect("a time"));
     }
     let path = fresh.path().join("ledger.db");
-    let restored = crate::ledger::sqlite::backup::restore(&backup, &path, site.now);
+    let restored = crate::ledger::testing::restore(&backup, &path, site.now);
     assert_eq!(restored.expect("restored").contents.images, 4);
     let copy = Site {
         directory: fresh,

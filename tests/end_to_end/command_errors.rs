@@ -123,7 +123,7 @@ fn backups_go_to_files_and_come_from_files() {
     for target in [root.as_str(), &device.display().to_string()] {
         for force in [&[][..], &["--force"]] {
             let output = site.output(&[&["backup", target][..], force].concat());
-            says(&output, 4, &[target, "no file"]);
+            says(&output, 4, &[target, "not a regular file"]);
         }
     }
     assert!(device.is_symlink(), "what was there is still there");

@@ -188,7 +188,7 @@ fn a_request_is_one_line_with_all_there_is_to_know() {
             "{line}"
         );
     }
-    for key in ["form_ms", "auth_ms", "sync_ms", "commit_ms", "ms"] {
+    for key in ["form_ms", "auth_ms", "commit_ms", "ms"] {
         let value = fields.get(key).unwrap_or_else(|| panic!("{key} in {line}"));
         value.parse::<f64>().expect("milliseconds");
     }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::failing_calls::attach_strace;
-use crate::uploads::{CROWD, Uploads, unlimited};
-use support::machine::{end, until};
+use crate::uploads::{Uploads, unlimited};
+use support::machine::end;
 use support::site::Site;
 use support::skip;
 
@@ -79,79 +79,6 @@ fn the_reply_follows_the_syncs_of_bytes_row_and_name() {
         name.ended < directory.began,
         "the directory came before the name:\n{trace}"
     );
-}
-
-#[test]
-fn the_replies_of_a_group_follow_its_syncs() {
-    let uploads = Uploads::default();
-    let docroot = std::env::temp_dir();
-    if rustix::fs::statfs(&docroot).expect("known").f_type != 0xEF53 {
-        skip("uploads are committed in groups on ext4 only");
-        return;
-    }
-    let Some(trace) = trace(&uploads, |site, log| {
-        assert!(site.responder_log().contains("group_commit=yes"));
-        uploads.during(site, CROWD, 9_000, || {
-            until("groups", || {
-                // Group commit needs a host with little to write back.
-                rustix::fs::sync();
-                let trace = fs::read_to_string(log).expect("a trace");
-                (trace.matches("syncfs(").count() > 8).then_some(())
-            });
-        });
-    }) else {
-        return;
-    };
-    let calls = calls(&trace);
-    let group = calls
-        .iter()
-        .find(|call| call.text.starts_with("syncfs("))
-        .expect("a group");
-    // One letter for each step of the committing thread; the first and last group may be incomplete.
-    let steps: String = calls
-        .iter()
-        .filter(|call| call.thread == group.thread)
-        .filter_map(|call| step(&call.text))
-        .collect();
-    let groups: Vec<_> = steps.split('B').collect();
-    assert!(groups.len() > 3, "hardly a group: {steps}");
-    let mut named = 0;
-    for group in &groups[1..groups.len() - 1] {
-        let rows = group.trim_start_matches('R');
-        let names = rows.trim_start_matches('N');
-        let directories = names.trim_start_matches('D');
-        assert!(
-            rows.len() < group.len() && names.len() < rows.len() && directories.is_empty(),
-            "not bytes, rows, names, directories, but B{group}: {steps}"
-        );
-        // Four classes, a directory of the day for each.
-        assert!(
-            (1..=4).contains(&names.len()),
-            "not a sync for each directory: B{group}"
-        );
-        named += rows.len() - names.len();
-    }
-    eprintln!(
-        "{} groups of {} uploads on average",
-        groups.len() - 2,
-        named / (groups.len() - 2)
-    );
-}
-
-/// The step of a group commit: B(ytes), R(ows), N(ames), D(irectories). `None` for other calls and SQLite's checkpoints.
-fn step(call: &str) -> Option<char> {
-    let syncs = call.starts_with("fsync(") || call.starts_with("fdatasync(");
-    if call.starts_with("syncfs(") {
-        Some('B')
-    } else if syncs && call.contains("ledger.db-wal") {
-        Some('R')
-    } else if call.starts_with("rename") && call.contains("/.spool/") {
-        Some('N')
-    } else if syncs && call.contains("/docroot/p/") {
-        Some('D')
-    } else {
-        None
-    }
 }
 
 /// The system calls of a responder during `event`; `None` after a skip where strace is not available.

@@ -13,7 +13,7 @@ use support::site::Site;
 /// The uploaders of a busy site.
 pub(crate) const UPLOADERS: usize = 16;
 
-/// Enough uploaders for group commit.
+/// The uploaders of a crowded site.
 pub(crate) const CROWD: usize = 64;
 
 const DURATIONS: [&str; 4] = ["7D", "1M", "3M", "LTF"];

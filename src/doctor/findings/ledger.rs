@@ -9,7 +9,7 @@ use super::super::access::Want;
 use super::super::facts::Facts;
 use super::{age, is_denied};
 use crate::config::Durability;
-use crate::ledger::sqlite::inspection::{Inspection, QuickCheck, newest_schema};
+use crate::ledger::{Inspection, QuickCheck, newest_schema};
 use crate::plan::DAY_SECONDS;
 
 /// This program is younger than that.
@@ -190,8 +190,8 @@ fn clock(facts: &Facts, ledger: Option<&Inspection>) -> Finding {
     let known = ledger.into_iter().flat_map(|ledger| {
         let newest_day = ledger.newest_day.map(|day| day * DAY_SECONDS);
         [
-            ("the ledger was made", ledger.created),
-            ("a sweep ended", ledger.swept),
+            ("the ledger was made", ledger.created.map(|at| at.0)),
+            ("a sweep ended", ledger.swept.map(|at| at.0)),
             ("an upload was recorded", newest_day),
         ]
     });
@@ -220,7 +220,7 @@ fn sweep(facts: &Facts, ledger: Option<&Inspection>) -> Finding {
     let now = facts.now.unix_timestamp();
     let advice = "run `corenexis-cdn sweep` as the account of the responder and read what it says; `corenexis-cdn render DIR` writes the \
                   cron line that runs it every ten minutes";
-    match (ledger.swept, ledger.created) {
+    match (ledger.swept.map(|at| at.0), ledger.created.map(|at| at.0)) {
         (Some(swept), _) => {
             let since = now - swept;
             let ago = format!("{} ago", age(since.max(0)));

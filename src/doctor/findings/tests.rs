@@ -18,9 +18,10 @@ use super::super::web::Web;
 use super::super::{Verdict, worst};
 use super::*;
 use crate::config::Config;
-use crate::ledger::sqlite::inspection::{Inspection, QuickCheck, newest_schema};
+use crate::ledger::{Inspection, QuickCheck, newest_schema};
 use crate::plan::DAY_SECONDS;
 use crate::render::nginx_files;
+use crate::timestamp::Timestamp;
 
 const NOW: time::UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
@@ -152,8 +153,8 @@ fn healthy() -> Facts {
             journal: "wal".to_owned(),
             check: QuickCheck::Sound,
             clients: vec![("shop".to_owned(), "3m".to_owned())],
-            created: Some(now - 30 * DAY_SECONDS),
-            swept: Some(now - 300),
+            created: Some(Timestamp(now - 30 * DAY_SECONDS)),
+            swept: Some(Timestamp(now - 300)),
             newest_day: Some(now / DAY_SECONDS),
         }),
         schedules: vec!["/etc/cron.d/corenexis-cdn".to_owned()],

@@ -12,7 +12,7 @@ use crate::doctor::facts::{Place, Places, Room, Seen};
 use crate::doctor::mounts::mount_of;
 use crate::image_path::{IMAGE_ROOT, class_of};
 use crate::plan::StoreDuration;
-use crate::store::docroot::SPOOL;
+use crate::store::SPOOL;
 
 pub(super) fn look(config: &Config) -> Places {
     let docroot = &config.storage.docroot;

@@ -1,8 +1,8 @@
-//! Ids can be given again after a client was removed; what belonged to the first never becomes the second's.
+//! An id can be given again after its client was removed: images and usage stay those of the first client.
 
 use super::{NOW, add, day_image};
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageFilter, Ledger};
+use crate::ledger::{ImageFilter, Ledger, Owner};
 
 pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     let first = add(ledger, "shop");
@@ -20,9 +20,8 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
 
     let owned = |owner, limit| -> Vec<ImagePath> {
         let filter = ImageFilter {
-            owner: Some(owner),
-            limit,
-            ..ImageFilter::default()
+            owner: Some(Owner::Key(owner)),
+            ..ImageFilter::all(limit)
         };
         let rows = ledger.images(&filter).expect("readable");
         assert!(rows.iter().all(|row| row.owner == owner));
@@ -35,7 +34,9 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     assert_eq!(row.owner, second);
 
     let uploads = |key, since| -> Vec<(u32, u64)> {
-        let rows = ledger.usage_of(key, since).expect("readable");
+        let rows = ledger
+            .usage(Some(&Owner::Key(key)), Some(since))
+            .expect("readable");
         rows.iter().map(|row| (row.uploads, row.bytes)).collect()
     };
     assert_eq!(uploads(first, NOW.date()), [(1, 100)]);

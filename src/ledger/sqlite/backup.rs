@@ -1,23 +1,24 @@
-//! Backups of a ledger, and putting one in the ledger's place.
+//! Backup and restore of a ledger.
 //!
-//! A backup is one file, written while uploads go on (<https://www.sqlite.org/lang_vacuum.html#vacuuminto>). Whoever has a ledger open
-//! holds a shared lock on its directory (flock(2)), which the kernel lets go of when the process ends, however it ends; a restore
-//! takes that lock alone. So it cannot pull the file away under a responder, and it works for a ledger that is broken or lost too.
+//! A backup is one file, written while uploads go on (<https://www.sqlite.org/lang_vacuum.html#vacuuminto>). Each process that has a
+//! ledger open holds a shared flock(2) on its directory, which the kernel releases when the process ends; a restore takes the exclusive
+//! lock. So a restore cannot replace the file while a responder uses it, and it also works for a damaged or missing ledger.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, fcntl_lock};
+use tempfile::TempPath;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use super::{SqliteLedger, migration, note_time};
-use crate::ledger::{Event, LedgerError};
-use crate::store::docroot::rename_exclusive;
+use super::{SqliteLedger, meta, schema};
+use crate::ledger::LedgerError;
+use crate::timestamp::Timestamp;
 
 /// What a ledger file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,61 +27,61 @@ pub struct Contents {
     pub clients: u64,
     /// Images.
     pub images: u64,
-    /// When the newest of the images was uploaded, in Unix seconds.
-    pub newest: Option<i64>,
+    /// When the newest of the images was uploaded.
+    pub newest: Option<Timestamp>,
 }
 
-/// What became of the ledger that a restore replaced.
+/// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {
-    /// What the ledger holds now.
+    /// What the restored ledger holds.
     pub contents: Contents,
-    /// Where the replaced ledger lies; `None` if there was none.
+    /// Where the replaced ledger is kept; `None` if there was none.
     pub replaced: Option<PathBuf>,
 }
 
 impl SqliteLedger {
-    /// Writes the ledger as it is now to `target`, checks the copy, and only then gives it its name: `target` is whole or not there.
-    /// An existing file is replaced only with `force`. It is on disk when this returns.
-    pub fn backup(&self, target: &Path, force: bool) -> Result<Contents, LedgerError> {
+    /// Writes a copy of the ledger to `target` under a temporary name, checks it, and renames it. An existing file is replaced only with
+    /// `force`. The copy is durable when this returns.
+    pub(crate) fn backup(&self, target: &Path, force: bool) -> Result<Contents, LedgerError> {
         let failed = |error: &dyn std::fmt::Display| {
             LedgerError::Failed(format!("no backup at {}: {error}", target.display()))
         };
         match target.symlink_metadata() {
             Ok(found) if !found.is_file() => {
                 return Err(failed(
-                    &"there is something of that name that is no file: name a file, which may be new",
+                    &"the path exists and is not a regular file: name a file, which may be new",
                 ));
             }
             Ok(_) if !force => {
-                return Err(failed(
-                    &"there is a file of that name, which --force replaces",
-                ));
+                return Err(failed(&"the file exists: --force replaces it"));
             }
             _ => {}
         }
-        let mut partial = Partial::create(target).map_err(|error| failed(&error))?;
+        let partial = create_beside(target).map_err(|error| failed(&error))?;
         self.readers
             .with(|connection| copy_into(connection, &partial))?;
-        let contents = check(&partial.path)?;
-        partial
-            .place(target, force)
-            .map_err(|error| failed(&error))?;
+        let contents = check(&partial)?;
+        persist(partial, target, force).map_err(|error| failed(&error))?;
         Ok(contents)
     }
 }
 
-/// Checks that the file at `path` is a whole ledger of a version that is known here.
-pub fn check(path: &Path) -> Result<Contents, LedgerError> {
+/// Checks that the file at `path` is an intact ledger of a known schema version.
+pub(crate) fn check(path: &Path) -> Result<Contents, LedgerError> {
     let connection = open_for_reading(path)?;
     check_connection(&connection, path)
 }
 
-/// Puts the backup at `backup` in the place of the ledger at `path`, where there may be none or a broken one.
+/// Replaces the ledger at `path`, which may be missing or damaged, with the backup at `backup`.
 ///
-/// The ledger that is replaced is kept beside it. The restored one counts as made `now`, so that no sweep takes images that were
-/// uploaded after the backup for orphans.
-pub fn restore(backup: &Path, path: &Path, now: UtcDateTime) -> Result<Restored, LedgerError> {
+/// The replaced ledger is kept beside it. The restored one counts as made `now`, so that no sweep deletes images that were uploaded
+/// after the backup as orphans.
+pub(crate) fn restore(
+    backup: &Path,
+    path: &Path,
+    now: UtcDateTime,
+) -> Result<Restored, LedgerError> {
     super::refuse_network_file_system(path)?;
     let failed = |error: io::Error| {
         LedgerError::Failed(format!(
@@ -88,31 +89,31 @@ pub fn restore(backup: &Path, path: &Path, now: UtcDateTime) -> Result<Restored,
             path.display()
         ))
     };
-    let _alone = hold_alone(path)?;
+    let _exclusive = lock_exclusively(path)?;
     let source = open_for_reading(backup)?;
     let contents = check_connection(&source, backup)?;
-    let mut partial = Partial::create(path).map_err(failed)?;
+    let partial = create_beside(path).map_err(failed)?;
     copy_into(&source, &partial)?;
     drop(source);
-    // In a scope of its own: the file must be closed before it gets its place.
+    // The scope closes the connection before the file is renamed.
     {
-        let connection = Connection::open(&partial.path)?;
-        note_time(&connection, Event::Created, now)?;
+        let connection = Connection::open(&partial)?;
+        meta::set_time(&connection, meta::CREATED_AT, now)?;
     }
-    take_owner(&partial.path, path).map_err(failed)?;
+    take_owner(&partial, path).map_err(failed)?;
     let mut replaced = None;
     let mut _others = None;
     if path.try_exists().map_err(failed)? {
-        fold_wal(path);
+        checkpoint_wal(path);
         _others = Some(refuse_other_programs(path)?);
         replaced = Some(set_aside(path, now).map_err(failed)?);
     }
-    partial.place(path, true).map_err(failed)?;
+    persist(partial, path, true).map_err(failed)?;
     Ok(Restored { contents, replaced })
 }
 
-/// The shared lock of everybody who has the ledger at `path` open.
-pub(super) fn hold(path: &Path) -> Result<File, LedgerError> {
+/// Takes the shared lock that every process holds while it has the ledger at `path` open.
+pub(super) fn lock_shared(path: &Path) -> Result<File, LedgerError> {
     let directory = open_directory(path)?;
     match directory.try_lock_shared() {
         Ok(()) => Ok(directory),
@@ -123,7 +124,7 @@ pub(super) fn hold(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
-fn hold_alone(path: &Path) -> Result<File, LedgerError> {
+fn lock_exclusively(path: &Path) -> Result<File, LedgerError> {
     let directory = open_directory(path)?;
     match directory.try_lock() {
         Ok(()) => Ok(directory),
@@ -134,7 +135,7 @@ fn hold_alone(path: &Path) -> Result<File, LedgerError> {
 
 fn in_use() -> LedgerError {
     LedgerError::Busy(
-        "a responder, a sweep or another command has it open; stop the responder, then restore"
+        "a responder, a sweep or another command has the ledger open; stop the responder, then restore"
             .to_owned(),
     )
 }
@@ -150,8 +151,8 @@ fn open_directory(path: &Path) -> Result<File, LedgerError> {
     File::open(directory_of(path)).map_err(|error| unlockable(path, &error))
 }
 
-/// A shell such as sqlite3 knows nothing of the lock on the directory, but holds SQLite's own on the file as long as it has a ledger in
-/// WAL mode open (<https://www.sqlite.org/lockingv3.html>): a lock on the whole file meets it.
+/// Fails while another program, such as the sqlite3 shell, has the ledger open. Such a program does not lock the directory, but holds
+/// SQLite's lock on the file (<https://www.sqlite.org/lockingv3.html>), which conflicts with a lock on the whole file.
 fn refuse_other_programs(path: &Path) -> Result<File, LedgerError> {
     let file = OpenOptions::new()
         .read(true)
@@ -170,7 +171,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let failed = |error: &dyn std::fmt::Display| {
         LedgerError::Failed(format!("{} could not be opened: {error}", path.display()))
     };
-    // SQLite says no more than that it could not; the kernel says why.
+    // SQLITE_CANTOPEN has no cause, so the file is opened first for the errno.
     File::open(path).map_err(|error| failed(&error))?;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
     connection.busy_timeout(super::BUSY_TIMEOUT)?;
@@ -179,7 +180,10 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
 
 fn check_connection(connection: &Connection, path: &Path) -> Result<Contents, LedgerError> {
     let no_ledger = |cause: &dyn std::fmt::Display| {
-        LedgerError::Failed(format!("{} is no whole ledger: {cause}", path.display()))
+        LedgerError::Failed(format!(
+            "{} is not an intact ledger: {cause}",
+            path.display()
+        ))
     };
     let sound: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -187,8 +191,8 @@ fn check_connection(connection: &Connection, path: &Path) -> Result<Contents, Le
     if sound != "ok" {
         return Err(no_ledger(&sound));
     }
-    let found = migration::version(connection)?;
-    let known = migration::newest();
+    let found = schema::version(connection)?;
+    let known = schema::newest();
     if found > known {
         let path = path.display().to_string();
         return Err(LedgerError::TooNew { path, found, known });
@@ -197,7 +201,7 @@ fn check_connection(connection: &Connection, path: &Path) -> Result<Contents, Le
         return Err(no_ledger(&"it is a database of something else"));
     }
     if connection.prepare("PRAGMA foreign_key_check")?.exists([])? {
-        return Err(no_ledger(&"it has rows of clients that it does not know"));
+        return Err(no_ledger(&"it has rows of clients that are missing"));
     }
     let contents = connection.query_row(
         "SELECT (SELECT count(*) FROM client WHERE removed_at IS NULL), count(*), max(uploaded_at) FROM image",
@@ -206,27 +210,26 @@ fn check_connection(connection: &Connection, path: &Path) -> Result<Contents, Le
             Ok(Contents {
                 clients: row.get(0)?,
                 images: row.get(1)?,
-                newest: row.get(2)?,
+                newest: row.get::<_, Option<i64>>(2)?.map(Timestamp),
             })
         },
     );
     contents.map_err(|error| no_ledger(&error))
 }
 
-fn copy_into(connection: &Connection, partial: &Partial) -> Result<(), LedgerError> {
-    let target = partial
-        .path
+fn copy_into(connection: &Connection, file: &Path) -> Result<(), LedgerError> {
+    let target = file
         .to_str()
-        .ok_or_else(|| LedgerError::Failed(format!("{} is not UTF-8", partial.path.display())))?;
+        .ok_or_else(|| LedgerError::Failed(format!("{} is not UTF-8", file.display())))?;
     connection
         .execute("VACUUM INTO ?1", [target])
         .map_err(|error| LedgerError::Failed(format!("{target} could not be written: {error}")))?;
     Ok(())
 }
 
-/// Brings what a crash left in the write-ahead log into the file, so that one file is the whole ledger. A broken ledger cannot do that;
-/// its log is kept beside it.
-fn fold_wal(path: &Path) {
+/// Checkpoints what a crash left in SQLite's WAL, so that the file alone is the whole ledger. If that fails on a damaged ledger, its WAL
+/// is kept beside it.
+fn checkpoint_wal(path: &Path) {
     if let Ok(connection) = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -235,7 +238,7 @@ fn fold_wal(path: &Path) {
     }
 }
 
-/// Gives the ledger at `path` a second name, and its write-ahead log, which must not meet another ledger, the name that goes with it.
+/// Gives the ledger at `path` a second name, and renames its WAL along with it, because SQLite must not apply it to another ledger.
 fn set_aside(path: &Path, now: UtcDateTime) -> io::Result<PathBuf> {
     let time = now
         .format(format_description!(
@@ -253,7 +256,7 @@ fn set_aside(path: &Path, now: UtcDateTime) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Gives `file` the owner of the ledger at `path`, or of its directory: a restore is run by root, the responder is not.
+/// Gives `file` the owner of the ledger at `path`, or else of its directory: root may run the restore, but never runs the responder.
 fn take_owner(file: &Path, path: &Path) -> io::Result<()> {
     let wanted = fs::metadata(path).or_else(|_| fs::metadata(directory_of(path)))?;
     let found = fs::metadata(file)?;
@@ -263,16 +266,7 @@ fn take_owner(file: &Path, path: &Path) -> io::Result<()> {
     chown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
-/// Gives a file that was just made to the owner of its directory: what root's commands make must not shut the responder out.
-pub(crate) fn take_owner_of_directory(file: &Path) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let owner = fs::metadata(directory_of(file))?;
-    chown(file, Some(owner.uid()), Some(owner.gid()))
-}
-
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -280,56 +274,35 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     name.into()
 }
 
-/// A file on its way to its name. Dropped before, it is deleted.
-struct Partial {
-    path: PathBuf,
-    placed: bool,
+/// A new file beside `target` with the mode of a ledger, to be filled by VACUUM INTO and then persisted under that name.
+fn create_beside(target: &Path) -> io::Result<TempPath> {
+    let mut prefix = target
+        .file_name()
+        .ok_or(io::ErrorKind::InvalidInput)?
+        .to_owned();
+    prefix.push(".partial-");
+    let file = tempfile::Builder::new()
+        .prefix(&prefix)
+        .permissions(Permissions::from_mode(0o640))
+        .tempfile_in(directory_of(target))?;
+    Ok(file.into_temp_path())
 }
 
-impl Partial {
-    /// An empty file beside `target`, with the mode of a ledger, which VACUUM INTO fills.
-    fn create(target: &Path) -> io::Result<Self> {
-        if target.file_name().is_none() {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let path = with_suffix(target, &format!(".partial-{}", std::process::id()));
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(&path)?;
-        Ok(Self {
-            path,
-            placed: false,
-        })
+/// Gives a finished file its name, and syncs file and directory.
+fn persist(file: TempPath, target: &Path, replace: bool) -> io::Result<()> {
+    File::open(&file)?.sync_all()?;
+    if replace {
+        file.persist(target)?;
+    } else {
+        file.persist_noclobber(target)?;
     }
-
-    fn place(&mut self, target: &Path, replace: bool) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()?;
-        if replace {
-            fs::rename(&self.path, target)?;
-        } else {
-            rename_exclusive(&self.path, target)?;
-        }
-        self.placed = true;
-        File::open(directory_of(target))?.sync_all()
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.placed {
-            for suffix in ["", "-journal", "-wal", "-shm"] {
-                let _ = fs::remove_file(with_suffix(&self.path, suffix));
-            }
-        }
-    }
+    File::open(directory_of(target))?.sync_all()
 }
 
 #[cfg(test)]

@@ -1,15 +1,17 @@
 //! Statements about clients, tokens and usage.
 
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 use time::{Date, UtcDateTime};
 
-use super::day_number;
 use crate::auth::TokenDigest;
-use crate::ledger::{Account, ClientKey, ClientRow, UsageRow};
+use crate::ledger::rows::day_number;
+use crate::ledger::{Account, ClientKey, ClientRow, Owner, UsageRow};
 use crate::plan::DAY_SECONDS;
+use crate::timestamp::Timestamp;
 
-/// One row for each valid token, so that one statement sees one state. An id that nobody has gives one row without a client, and
-/// is looked up in the same tables: what a wrong id costs is what a wrong token costs.
+/// One row for each valid token, so that one statement reads one snapshot. An unknown id is looked up in the same tables and gives one
+/// row without a client, so that a wrong id takes as long as a wrong token.
 const ACCOUNT: &str = "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
      FROM (SELECT ?1 AS id) AS asked
      LEFT JOIN client ON client.id = asked.id AND client.removed_at IS NULL
@@ -69,8 +71,8 @@ pub(super) fn add(
     Ok(added == 1)
 }
 
-/// The client of that id. Where there is none, one is made that nobody can use.
-pub(super) fn without_token(
+/// The client with that id; a missing one is added disabled and without a token.
+pub(super) fn get_or_add_disabled(
     connection: &Connection,
     id: &str,
     plan: &str,
@@ -92,7 +94,7 @@ fn insert_token(
     token: TokenDigest,
     now: UtcDateTime,
 ) -> rusqlite::Result<()> {
-    // A token that is imported again, while it still overlaps, becomes the present one.
+    // A token that is imported again while it still overlaps stays valid.
     connection.execute(
         "INSERT INTO token (client, sha256, created_at) VALUES (?1, ?2, ?3)
          ON CONFLICT (client, sha256) DO UPDATE SET expires_at = NULL",
@@ -101,11 +103,19 @@ fn insert_token(
     Ok(())
 }
 
+pub(super) fn set_plan(connection: &Connection, id: &str, plan: &str) -> rusqlite::Result<bool> {
+    let changed = connection.execute(
+        "UPDATE client SET plan = ?2 WHERE id = ?1 AND removed_at IS NULL",
+        (id, plan),
+    )?;
+    Ok(changed == 1)
+}
+
 pub(super) fn rotate_token(
     connection: &Connection,
     id: &str,
     token: TokenDigest,
-    old_tokens_end: i64,
+    old_tokens_end: UtcDateTime,
     now: UtcDateTime,
 ) -> rusqlite::Result<bool> {
     let Some(client) = key_of(connection, id)? else {
@@ -113,7 +123,7 @@ pub(super) fn rotate_token(
     };
     connection.execute(
         "UPDATE token SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE client = ?1",
-        (client, old_tokens_end),
+        (client, old_tokens_end.unix_timestamp()),
     )?;
     connection.execute(
         "DELETE FROM token WHERE client = ?1 AND expires_at <= ?2",
@@ -176,8 +186,8 @@ pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Resul
             Ok(ClientRow {
                 id: row.get(0)?,
                 plan: row.get(1)?,
-                created_at: row.get(2)?,
-                disabled_at: row.get(3)?,
+                created_at: Timestamp(row.get(2)?),
+                disabled_at: row.get::<_, Option<i64>>(3)?.map(Timestamp),
                 tokens: row.get(4)?,
                 used: row.get(5)?,
                 uploads: row.get(6)?,
@@ -189,32 +199,23 @@ pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Resul
 
 pub(super) fn usage(
     connection: &Connection,
-    client: Option<&str>,
+    owner: Option<&Owner>,
     since: Option<Date>,
 ) -> rusqlite::Result<Vec<UsageRow>> {
+    // A condition for each kind, because `OR` would keep the query planner from using the key of the table.
+    let (condition, client) = match owner {
+        None => ("?1 IS NULL", Value::Null),
+        Some(Owner::Id(id)) => ("client.id = ?1", Value::Text(id.clone())),
+        Some(Owner::Key(key)) => ("usage.client = ?1", Value::Integer(key.0)),
+    };
     connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "SELECT client.id, usage.day, sum(usage.uploads), sum(usage.bytes)
              FROM usage JOIN client ON client.key = usage.client
-             WHERE (?1 IS NULL OR client.id = ?1) AND usage.day >= ?2
-             GROUP BY usage.day, client.id ORDER BY usage.day, client.id",
-        )?
+             WHERE {condition} AND usage.day >= ?2
+             GROUP BY usage.day, client.id ORDER BY usage.day, client.id"
+        ))?
         .query_map((client, since.map_or(i64::MIN, day_number)), usage_row)?
-        .collect()
-}
-
-pub(super) fn usage_of(
-    connection: &Connection,
-    client: ClientKey,
-    since: Date,
-) -> rusqlite::Result<Vec<UsageRow>> {
-    connection
-        .prepare_cached(
-            "SELECT client.id, usage.day, usage.uploads, usage.bytes
-             FROM usage JOIN client ON client.key = usage.client
-             WHERE usage.client = ?1 AND usage.day >= ?2 ORDER BY usage.day",
-        )?
-        .query_map((client.0, day_number(since)), usage_row)?
         .collect()
 }
 
@@ -254,7 +255,7 @@ mod tests {
     fn an_unknown_id_costs_what_a_known_one_costs() {
         let connection = Connection::open_in_memory().expect("a database");
         connection
-            .execute_batch(include_str!("../schema.sql"))
+            .execute_batch(include_str!("schema.sql"))
             .expect("the schema");
         for number in 0..1_000_u16 {
             let token = TokenDigest::of(&number.to_be_bytes());

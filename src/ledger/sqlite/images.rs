@@ -7,10 +7,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use time::UtcDateTime;
 
-use super::day_number;
-use crate::image_path::ImagePath;
-use crate::ledger::{ClientKey, Expired, FoundImage, ImageFilter, ImageRow, NewImage, Verdict};
-use crate::plan::{DAY_SECONDS, Expiry};
+use crate::image_path::{Directory, ImagePath};
+use crate::ledger::rows::{day_number, instants_of};
+use crate::ledger::{
+    ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, NewImage, Owner, Verdict,
+};
+use crate::plan::DAY_SECONDS;
+use crate::timestamp::Timestamp;
 
 /// What a batch adds to one client's day.
 struct Added {
@@ -45,9 +48,13 @@ pub(super) fn record(
         };
         let used = added.used_before + added.uploads;
         verdicts.push(if used >= image.daily_limit {
-            Verdict::Exhausted { used }
+            Verdict::QuotaExceeded { used }
         } else {
-            let expires_at = image.path.duration().expiry(now).map(Expiry::instant);
+            let expires_at = image
+                .path
+                .duration()
+                .expiry(now)
+                .map(|expiry| expiry.instant().0);
             let inserted = insert.execute((
                 image.path.as_str(),
                 image.client.0,
@@ -84,13 +91,13 @@ fn used(connection: &Connection, client: ClientKey, day: i64) -> rusqlite::Resul
     Ok(used.unwrap_or(0))
 }
 
-pub(super) fn withdraw(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {
+pub(super) fn refund(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {
     let mut delete = connection
         .prepare_cached("DELETE FROM image WHERE path = ?1 RETURNING client, uploaded_at, size")?;
-    let mut give_back = connection.prepare_cached(
+    let mut refund_usage = connection.prepare_cached(
         "UPDATE usage SET uploads = max(uploads - 1, 0), bytes = max(bytes - ?3, 0) WHERE client = ?1 AND day = ?2",
     )?;
-    let mut withdrawn = 0;
+    let mut refunded = 0;
     for path in paths {
         let row: Option<(i64, i64, u64)> = delete
             .query_row([path.as_str()], |row| {
@@ -98,11 +105,11 @@ pub(super) fn withdraw(connection: &Connection, paths: &[ImagePath]) -> rusqlite
             })
             .optional()?;
         if let Some((client, uploaded_at, size)) = row {
-            give_back.execute((client, uploaded_at.div_euclid(DAY_SECONDS), size))?;
-            withdrawn += 1;
+            refund_usage.execute((client, uploaded_at.div_euclid(DAY_SECONDS), size))?;
+            refunded += 1;
         }
     }
-    Ok(withdrawn)
+    Ok(refunded)
 }
 
 pub(super) fn adopt(
@@ -121,18 +128,30 @@ pub(super) fn adopt(
             image.size,
             image.width,
             image.height,
-            image.uploaded_at,
-            image.expires_at,
+            image.uploaded_at.0,
+            image.expires_at.map(|at| at.0),
         ))?;
         Ok(adopted + inserted)
     })
 }
 
-pub(super) fn forget(connection: &Connection, paths: &[ImagePath]) -> rusqlite::Result<usize> {
-    let mut delete = connection.prepare_cached("DELETE FROM image WHERE path = ?1")?;
-    paths.iter().try_fold(0, |forgotten, path| {
-        Ok(forgotten + delete.execute([path.as_str()])?)
-    })
+pub(super) fn delete_rows(
+    connection: &Connection,
+    paths: &[ImagePath],
+) -> rusqlite::Result<Deleted> {
+    let mut delete =
+        connection.prepare_cached("DELETE FROM image WHERE path = ?1 RETURNING size")?;
+    let mut deleted = Deleted::default();
+    for path in paths {
+        let size: Option<u64> = delete
+            .query_row([path.as_str()], |row| row.get(0))
+            .optional()?;
+        if let Some(size) = size {
+            deleted.rows += 1;
+            deleted.bytes += size;
+        }
+    }
+    Ok(deleted)
 }
 
 pub(super) fn expired(
@@ -141,13 +160,13 @@ pub(super) fn expired(
     after: Option<&Expired>,
     limit: u32,
 ) -> rusqlite::Result<Vec<Expired>> {
-    let (at, path) = after.map_or((i64::MIN, ""), |after| (after.at, after.path.as_str()));
+    let (at, path) = after.map_or((i64::MIN, ""), |after| (after.at.0, after.path.as_str()));
     connection
         .prepare_cached(
             "SELECT expires_at, path FROM image
              WHERE expires_at <= ?1 AND (expires_at, path) > (?2, ?3) ORDER BY expires_at, path LIMIT ?4",
         )?
-        .query_map((now.unix_timestamp(), at, path, limit), |row| Ok(Expired { at: row.get(0)?, path: path_of(row, 1)? }))?
+        .query_map((now.unix_timestamp(), at, path, limit), |row| Ok(Expired { at: Timestamp(row.get(0)?), path: path_of(row, 1)? }))?
         .collect()
 }
 
@@ -176,31 +195,59 @@ pub(super) fn images(
     connection: &Connection,
     filter: &ImageFilter,
 ) -> rusqlite::Result<Vec<ImageRow>> {
-    // The paths of a directory are those between `d/ap5/` and `d/ap50`, because 0 follows the slash.
-    let (first, end) = match &filter.directory {
-        Some(directory) => (format!("{directory}/"), format!("{directory}0")),
-        None => (String::new(), "~".to_owned()),
-    };
-    let first = filter
-        .after
-        .as_ref()
-        .map_or(first.as_str(), |after| first.as_str().max(after.as_str()));
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND (?3 IS NULL OR client.id = ?3)
-                AND (?4 IS NULL OR image.client = ?4)
-             ORDER BY image.path LIMIT ?5"
-        ))?
-        .query_map(
-            (
-                first,
-                end,
-                &filter.client,
-                filter.owner.map(|owner| owner.0),
-                filter.limit,
-            ),
+    let mut rows = Vec::new();
+    for (first, end) in path_ranges(filter) {
+        let wanted = filter.limit as usize - rows.len();
+        if wanted == 0 {
+            break;
+        }
+        let after = filter.after.as_ref().map_or("", ImagePath::as_str);
+        let (from, to) = filter.days.map_or((i64::MIN, i64::MAX), |(first, last)| {
+            (instants_of(first).0, instants_of(last).1)
+        });
+        let (id, key) = match &filter.owner {
+            None => (None, None),
+            Some(Owner::Id(id)) => (Some(id.as_str()), None),
+            Some(Owner::Key(key)) => (None, Some(key.0)),
+        };
+        let mut query = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND image.uploaded_at BETWEEN ?3 AND ?4
+                AND (?5 IS NULL OR client.id = ?5) AND (?6 IS NULL OR image.client = ?6)
+             ORDER BY image.path LIMIT ?7"
+        ))?;
+        let page = query.query_map(
+            (first.as_str().max(after), end, from, to, id, key, wanted),
             image_row,
-        )?
+        )?;
+        for row in page {
+            rows.push(row?);
+        }
+    }
+    Ok(rows)
+}
+
+/// The ranges of paths that can hold images of the filter, in their order. The days of a filter name directories, which are ranges of
+/// the table's key, so that a listing of a few days does not read the others.
+fn path_ranges(filter: &ImageFilter) -> Vec<(String, String)> {
+    let all = || vec![(String::new(), "~".to_owned())];
+    let Some((first, last)) = filter.days else {
+        return all();
+    };
+    if (last - first).whole_days() >= 31 {
+        return all();
+    }
+    let days = std::iter::successors(Some(first), |day| day.next_day().filter(|day| *day <= last));
+    let mut prefixes: Vec<_> = days
+        .flat_map(Directory::all_of)
+        .map(|directory| directory.prefix())
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    // The paths of a directory are those between `d/ap5/` and `d/ap50`: the character 0 follows the slash.
+    let end = |prefix: &str| format!("{}0", prefix.trim_end_matches('/'));
+    prefixes
+        .into_iter()
+        .map(|prefix| (prefix.clone(), end(&prefix)))
         .collect()
 }
 
@@ -211,13 +258,13 @@ fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
         size: row.get(2)?,
         width: row.get(3)?,
         height: row.get(4)?,
-        uploaded_at: row.get(5)?,
-        expires_at: row.get(6)?,
+        uploaded_at: Timestamp(row.get(5)?),
+        expires_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
         owner: ClientKey(row.get(7)?),
     })
 }
 
-/// A path from the ledger is checked like any other before it reaches the file system.
+/// Paths from the ledger are checked before they reach the file system.
 fn path_of(row: &Row<'_>, column: usize) -> rusqlite::Result<ImagePath> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| {

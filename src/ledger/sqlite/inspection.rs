@@ -1,4 +1,4 @@
-//! A look at a ledger that changes nothing: no migration, no new file, no lock that an upload would wait for.
+//! Read-only inspection of a ledger: no migration, no new file, no lock that blocks uploads.
 
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -8,24 +8,25 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::backup::open_for_reading;
-use super::{event_name, migration};
-use crate::ledger::{Event, LedgerError};
+use super::{meta, schema};
+use crate::ledger::LedgerError;
+use crate::timestamp::Timestamp;
 
-/// What a look at a ledger found.
+/// The result of an inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Its schema version; 0 for a database of something else.
     pub schema: i64,
-    /// How it keeps its transactions: `wal`.
+    /// Its journal mode: `wal`.
     pub journal: String,
     /// What SQLite's quick check found.
     pub check: QuickCheck,
     /// The clients that were not removed, with the names of their plans.
     pub clients: Vec<(String, String)>,
-    /// When it was made, in Unix seconds.
-    pub created: Option<i64>,
-    /// When a sweep ran to its end, in Unix seconds.
-    pub swept: Option<i64>,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// When a sweep last ran to its end.
+    pub swept: Option<Timestamp>,
     /// The newest UTC day with an upload, in days since 1 January 1970.
     pub newest_day: Option<i64>,
 }
@@ -35,58 +36,51 @@ pub struct Inspection {
 pub enum QuickCheck {
     /// Nothing is wrong.
     Sound,
-    /// The first damage, in SQLite's words.
+    /// The first damage, as SQLite describes it.
     Damaged(String),
-    /// It was given up after the time it was given.
+    /// It did not end within the timeout.
     Unfinished,
 }
 
 /// The schema version that this program writes.
 pub fn newest_schema() -> i64 {
-    migration::newest()
+    schema::newest()
 }
 
-/// Looks at the ledger at `path`; its quick check may take `patience`.
-pub fn inspect(path: &Path, patience: Duration) -> Result<Inspection, LedgerError> {
+/// Inspects the ledger at `path`; its quick check may take `timeout`.
+pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, LedgerError> {
     let connection = open_for_reading(path)?;
-    let schema = migration::version(&connection)?;
+    let schema = schema::version(&connection)?;
     let mut inspection = Inspection {
         schema,
         journal: connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
-        check: quick_check(&connection, patience)?,
+        check: quick_check(&connection, timeout)?,
         clients: Vec::new(),
         created: None,
         swept: None,
         newest_day: None,
     };
     // Of another version only the number is known, and a damaged one has told enough.
-    if schema == migration::newest() && !matches!(inspection.check, QuickCheck::Damaged(_)) {
+    if schema == schema::newest() && !matches!(inspection.check, QuickCheck::Damaged(_)) {
         let mut clients = connection
             .prepare("SELECT id, plan FROM client WHERE removed_at IS NULL ORDER BY id")?;
         let rows = clients.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         inspection.clients = rows.collect::<Result<_, _>>()?;
-        inspection.created = noted(&connection, Event::Created)?;
-        inspection.swept = noted(&connection, Event::Swept)?;
+        let status = meta::status(&connection)?;
+        inspection.created = Some(status.created_at);
+        inspection.swept = status.last_sweep;
         inspection.newest_day =
             connection.query_row("SELECT max(day) FROM usage", [], |row| row.get(0))?;
     }
     Ok(inspection)
 }
 
-fn noted(connection: &Connection, event: Event) -> rusqlite::Result<Option<i64>> {
-    connection.query_row(
-        "SELECT max(value) FROM meta WHERE name = ?1",
-        [event_name(event)],
-        |row| row.get(0),
-    )
-}
-
-/// Interrupted from a thread of its own when it takes too long.
-fn quick_check(connection: &Connection, patience: Duration) -> rusqlite::Result<QuickCheck> {
+/// A second thread interrupts the check at the timeout.
+fn quick_check(connection: &Connection, timeout: Duration) -> rusqlite::Result<QuickCheck> {
     let interrupt = connection.get_interrupt_handle();
     let (finished, waiting) = channel::<()>();
     let watch = thread::spawn(move || {
-        if waiting.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+        if waiting.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
             interrupt.interrupt();
         }
     });
@@ -111,17 +105,17 @@ mod tests {
     use super::*;
     use crate::auth::Token;
     use crate::config::Durability;
-    use crate::ledger::Ledger;
     use crate::ledger::sqlite::SqliteLedger;
+    use crate::ledger::{Ledger, Swept};
     use time::macros::utc_datetime;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     #[test]
-    fn a_look_tells_what_is_there_and_makes_nothing() {
+    fn an_inspection_creates_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("ledger.db");
-        inspect(&path, PATIENCE).expect_err("no ledger");
+        inspect(&path, TIMEOUT).expect_err("no ledger");
         assert!(!path.exists());
 
         let now = utc_datetime!(2026-04-05 12:00);
@@ -133,9 +127,11 @@ mod tests {
                 .expect("added");
         }
         ledger.remove_client("gone", now).expect("removed");
-        ledger.note_time(Event::Swept, now).expect("noted");
-        let found = inspect(&path, PATIENCE).expect("a look");
-        let seconds = now.unix_timestamp();
+        ledger
+            .finish_sweep(Swept::default(), Some(now))
+            .expect("noted");
+        let found = inspect(&path, TIMEOUT).expect("a look");
+        let seconds = Timestamp::from(now);
         assert_eq!(
             found,
             Inspection {
@@ -156,8 +152,8 @@ mod tests {
         let path = directory.path().join("other.db");
         let other = Connection::open(&path).expect("open");
         other.execute_batch("CREATE TABLE x (y)").expect("a table");
-        assert_eq!(inspect(&path, PATIENCE).expect("a look").schema, 0);
+        assert_eq!(inspect(&path, TIMEOUT).expect("a look").schema, 0);
         std::fs::write(&path, [b'x'; 4096]).expect("written");
-        inspect(&path, PATIENCE).expect_err("no database");
+        inspect(&path, TIMEOUT).expect_err("no database");
     }
 }

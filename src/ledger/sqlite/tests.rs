@@ -127,7 +127,7 @@ fn with_one_reader() -> (tempfile::TempDir, SqliteLedger) {
 #[test]
 fn whoever_waits_for_a_reader_gets_the_one_that_is_given_back() {
     let (_directory, ledger) = with_one_reader();
-    let waiting = || lock(&ledger.readers.pool).waiting;
+    let waiting = || ledger.readers.waiting();
     std::thread::scope(|scope| {
         let readers = ledger.readers.with(|_| {
             let readers = [(); 3].map(|()| scope.spawn(|| ledger.account("a", NOW)));

@@ -195,7 +195,8 @@ fn faults_of_the_ledger() {
 fn the_clock_and_the_sweep() {
     let at = |seconds: i64| {
         move |facts: &mut Facts| {
-            facts.ledger.as_mut().expect("seen").swept = Some(NOW.unix_timestamp() - seconds);
+            facts.ledger.as_mut().expect("seen").swept =
+                Some(Timestamp(NOW.unix_timestamp() - seconds));
         }
     };
     is_told(at(2 * 3_600), "last sweep", Warn, "2 hours ago");
@@ -223,7 +224,7 @@ fn the_clock_and_the_sweep() {
     );
     let new = |facts: &mut Facts| {
         let ledger = facts.ledger.as_mut().expect("seen");
-        (ledger.swept, ledger.created) = (None, Some(NOW.unix_timestamp() - 60));
+        (ledger.swept, ledger.created) = (None, Some(Timestamp(NOW.unix_timestamp() - 60)));
     };
     assert_eq!(with(new), []);
     let past = with(|facts| facts.now = utc_datetime!(1970-01-01 0:10));

@@ -73,10 +73,7 @@ fn upload(ledger: &SqliteLedger) {
 }
 
 fn images(ledger: &SqliteLedger) -> usize {
-    let filter = ImageFilter {
-        limit: 1_000_000,
-        ..ImageFilter::default()
-    };
+    let filter = ImageFilter::all(1_000_000);
     ledger.images(&filter).expect("readable").len()
 }
 
@@ -159,8 +156,8 @@ fn a_restore_brings_the_backup_back_and_keeps_what_it_replaced() {
     let ledger = place.open();
     assert_eq!(images(&ledger), 1);
     assert_eq!(
-        ledger.noted_time(Event::Created),
-        Ok(Some(later.unix_timestamp())),
+        ledger.status().expect("readable").created_at,
+        later.into(),
         "what was uploaded after the backup is no orphan"
     );
     upload(&ledger);
@@ -181,7 +178,7 @@ fn a_restore_waits_for_nobody_who_has_the_ledger_open() {
     let refused = restore(&backup, &path, NOW).expect_err("it is open");
     assert!(matches!(refused, LedgerError::Busy(_)), "{refused}");
     drop(ledger);
-    let alone = hold_alone(&path).expect("nobody has it open");
+    let alone = lock_exclusively(&path).expect("nobody has it open");
     let refused = SqliteLedger::open(&path, Durability::Full, 1, NOW).expect_err("a restore runs");
     assert!(matches!(refused, LedgerError::Busy(_)), "{refused}");
     drop(alone);
@@ -239,7 +236,7 @@ fn what_is_no_whole_ledger_is_not_restored() {
     fs::copy(&backup, &cases[5]).expect("copied");
     let newer = Connection::open(&cases[5]).expect("open");
     newer
-        .pragma_update(None, "user_version", migration::newest() + 1)
+        .pragma_update(None, "user_version", schema::newest() + 1)
         .expect("set");
     drop((other, newer));
     let path = place.path("ledger.db");

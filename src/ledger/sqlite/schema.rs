@@ -1,15 +1,15 @@
-//! Schema versions, kept in `PRAGMA user_version` (<https://www.sqlite.org/pragma.html#pragma_user_version>).
+//! The schema and its migrations. The version is kept in `PRAGMA user_version` (<https://www.sqlite.org/pragma.html#pragma_user_version>).
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
 use time::UtcDateTime;
 
-use super::note_time;
-use crate::ledger::{Event, LedgerError};
+use super::meta;
+use crate::ledger::LedgerError;
 
 /// The statements that lead from version n to n + 1, by n.
-const STEPS: [&str; 1] = [include_str!("../schema.sql")];
+const STEPS: [&str; 1] = [include_str!("schema.sql")];
 
 /// The version that this program writes.
 pub(super) fn newest() -> i64 {
@@ -60,7 +60,7 @@ fn apply(
         transaction.execute_batch(step)?;
     }
     if found == 0 {
-        note_time(&transaction, Event::Created, now)?;
+        meta::set_time(&transaction, meta::CREATED_AT, now)?;
     }
     transaction.pragma_update(None, "user_version", newest)?;
     transaction.commit()?;

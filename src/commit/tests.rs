@@ -8,9 +8,10 @@ use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::image::ImageType;
+use crate::image_path::Directory;
 use crate::ledger::ImageFilter;
-use crate::ledger::sqlite::SqliteLedger;
-use crate::store::docroot::Docroot;
+use crate::ledger::testing::SqliteLedger;
+use crate::store::Docroot;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
@@ -23,10 +24,6 @@ struct Site {
 }
 
 fn site() -> Site {
-    site_with(|docroot| docroot)
-}
-
-fn site_with(change: impl FnOnce(Docroot) -> Docroot) -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().join("docroot");
     std::fs::create_dir(&root).expect("made");
@@ -40,9 +37,7 @@ fn site_with(change: impl FnOnce(Docroot) -> Docroot) -> Site {
         .expect("readable")
         .expect("there")
         .key;
-    let store = Arc::new(change(
-        Docroot::open(&root, Durability::Full).expect("open"),
-    ));
+    let store = Arc::new(Docroot::open(&root, Durability::Full).expect("open"));
     let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW, Box::new(|_| {}))
         .expect("started");
     Site {
@@ -72,25 +67,15 @@ impl Site {
     }
 
     fn upload(&self, daily_limit: u32) -> Result<Outcome, Fault> {
-        let mut begun = self.committer.begin(self.received(daily_limit))?;
-        begun.seal();
-        begun.finish()
+        self.committer.commit(self.received(daily_limit))
     }
 
-    /// Outcomes of as many uploads as a group commits.
-    fn upload_in_groups(&self, uploads: usize, daily_limit: u32) -> Vec<Result<Outcome, Fault>> {
-        let seats: Vec<_> = (0..uploads)
-            .map(|_| self.committer.group.join(self.received(daily_limit)))
-            .collect();
-        seats.into_iter().map(|seat| seat?.wait()).collect()
-    }
-
-    /// One to the same ledger, to do to it what the program never does.
+    /// Another connection to the ledger, for changes that the program never makes.
     fn other_connection(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.directory.path().join("ledger.db")).expect("open")
     }
 
-    /// From now on the ledger takes the names of so many rows for taken, whatever they are.
+    /// Makes the ledger treat the next `count` names as taken.
     fn take_names(&self, count: usize) {
         self.other_connection()
             .execute_batch(&format!(
@@ -105,10 +90,7 @@ impl Site {
 
     fn rows(&self) -> usize {
         self.ledger
-            .images(&ImageFilter {
-                limit: 10_000,
-                ..ImageFilter::default()
-            })
+            .images(&ImageFilter::all(10_000))
             .expect("readable")
             .len()
     }
@@ -122,7 +104,7 @@ impl Site {
     }
 
     fn files(&self) -> usize {
-        self.store.list("d/ap5").expect("listed").len()
+        images_in(&*self.store)
     }
 
     fn spooled(&self) -> usize {
@@ -138,7 +120,7 @@ fn assert_fifty(site: &Site, outcomes: &[Outcome]) {
         .iter()
         .filter_map(|outcome| match outcome {
             Outcome::Stored { path, used, .. } => Some((path, *used)),
-            Outcome::Exhausted { .. } => None,
+            Outcome::QuotaExceeded { .. } => None,
         })
         .collect();
     let mut used: Vec<_> = stored.iter().map(|(_, used)| *used).collect();
@@ -147,7 +129,7 @@ fn assert_fifty(site: &Site, outcomes: &[Outcome]) {
     assert!(
         stored
             .iter()
-            .all(|(path, _)| site.store.placed_at(path).expect("known").is_some())
+            .all(|(path, _)| site.store.stat(path).expect("known").is_some())
     );
     assert_eq!(
         (site.rows(), site.used(), site.files(), site.spooled()),
@@ -155,16 +137,9 @@ fn assert_fifty(site: &Site, outcomes: &[Outcome]) {
     );
 }
 
-fn assert_fifty_in_groups(site: &Site) {
-    let outcomes = site.upload_in_groups(64, 50);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|o| o.expect("no fault")).collect();
-    assert_fifty(site, &outcomes);
-}
-
-#[test]
-fn a_group_is_stored_up_to_the_limit() {
-    let site = site();
-    assert_fifty_in_groups(&site);
+fn images_in(store: &dyn Store) -> usize {
+    let directory = Directory::of(StoreDuration::Days7, NOW.date());
+    store.list(directory).expect("listed").len()
 }
 
 #[test]
@@ -182,76 +157,16 @@ fn an_upload_whose_name_is_taken_gets_another() {
 }
 
 #[test]
-fn a_group_some_of_whose_names_are_taken_is_stored_whole() {
-    let site = site();
-    site.take_names(2);
-    assert_fifty_in_groups(&site);
-}
-
-#[test]
 fn an_upload_all_of_whose_names_are_taken_is_refused() {
     let site = site();
-    site.take_names(2 * NAME_TRIES as usize);
-    let grouped = site.upload_in_groups(1, 50).remove(0);
-    for outcome in [site.upload(50), grouped] {
-        let fault = outcome.expect_err("no name").to_string();
-        assert!(fault.contains("3 random names were taken"), "{fault}");
-    }
+    site.take_names(NAME_TRIES as usize);
+    let fault = site.upload(50).expect_err("no name").to_string();
+    assert!(fault.contains("3 random names were taken"), "{fault}");
     assert_eq!(
         (site.rows(), site.used(), site.files(), site.spooled()),
         (0, 0, 0, 0)
     );
     assert!(site.upload(50).is_ok(), "others are free");
-}
-
-#[test]
-fn a_group_that_cannot_be_placed_is_not_counted() {
-    let site = site();
-    let class = site.directory.path().join("docroot/p/d");
-    std::fs::write(&class, "in the way").expect("written");
-    for outcome in site.upload_in_groups(8, 50) {
-        let fault = outcome.expect_err("no directory");
-        assert!(
-            matches!(fault, Fault::SaveImage(_) | Fault::CreateDirectory(_)),
-            "{fault}"
-        );
-    }
-    assert_eq!((site.rows(), site.used(), site.spooled()), (0, 0, 0));
-    std::fs::remove_file(&class).expect("removed");
-    for outcome in site.upload_in_groups(8, 50) {
-        assert!(matches!(outcome, Ok(Outcome::Stored { .. })));
-    }
-    assert_eq!((site.rows(), site.used(), site.files()), (8, 8, 8));
-}
-
-#[test]
-fn a_group_whose_sync_fails_is_refused_whole() {
-    let site = site_with(Docroot::whose_group_sync_fails);
-    for outcome in site.upload_in_groups(8, 50) {
-        let fault = outcome.expect_err("not on disk");
-        assert!(matches!(fault, Fault::SaveImage(_)), "{fault}");
-    }
-    assert_eq!((site.rows(), site.used(), site.spooled()), (0, 0, 0));
-    assert!(!site.store.seals_together(), "another may lie");
-    assert!(matches!(site.upload(50), Ok(Outcome::Stored { .. })));
-}
-
-#[test]
-fn a_few_uploads_at_once_are_no_group() {
-    let site = site();
-    let begun: Vec<_> = (1..GROUP_FROM)
-        .map(|_| site.committer.begin(site.received(50)).expect("begun"))
-        .collect();
-    for mut begun in begun {
-        assert!(matches!(begun.way, Way::Alone(_)));
-        begun.seal();
-        begun.finish().expect("no fault");
-    }
-    assert_eq!(site.committer.under_way.load(Ordering::Relaxed), 0);
-    assert_eq!(
-        (site.rows(), site.files()),
-        (GROUP_FROM - 1, GROUP_FROM - 1)
-    );
 }
 
 #[test]
@@ -276,7 +191,7 @@ fn concurrent_uploads_are_stored_up_to_the_limit() {
 }
 
 #[test]
-fn an_upload_that_cannot_be_placed_is_not_counted() {
+fn an_upload_that_cannot_be_published_is_not_counted() {
     let site = site();
     let class = site.directory.path().join("docroot/p/d");
     std::fs::write(&class, "in the way").expect("written");
@@ -313,7 +228,7 @@ fn an_upload_is_refused_when_the_ledger_fails() {
 }
 
 #[test]
-fn what_was_given_to_a_committer_is_finished_when_it_is_dropped() {
+fn uploads_are_durable_before_the_committer_is_dropped() {
     let site = site();
     thread::scope(|scope| {
         for _ in 0..8 {
@@ -327,6 +242,6 @@ fn what_was_given_to_a_committer_is_finished_when_it_is_dropped() {
         ..
     } = site;
     drop(committer);
-    assert_eq!(store.list("d/ap5").expect("listed").len(), 8);
+    assert_eq!(images_in(&*store), 8);
     drop(directory);
 }

@@ -1,0 +1,221 @@
+//! What a ledger holds: clients, images and their usage, without a driver's types.
+
+use time::Date;
+
+use crate::auth::TokenDigest;
+use crate::image_path::ImagePath;
+use crate::timestamp::Timestamp;
+
+/// A client inside the ledger. An id can be given again after its client was removed; a key never is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientKey(pub i64);
+
+/// A client, as a request needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// Its key.
+    pub key: ClientKey,
+    /// The name of its plan.
+    pub plan: String,
+    /// Whether it is disabled.
+    pub disabled: bool,
+    /// The digests of its valid tokens.
+    pub tokens: Vec<TokenDigest>,
+    /// Images stored on the UTC day asked for.
+    pub used: u32,
+}
+
+/// An image to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    /// Its path, with the class and day of now.
+    pub path: ImagePath,
+    /// The client that uploads it.
+    pub client: ClientKey,
+    /// Uploads a UTC day that the client's plan allows.
+    pub daily_limit: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+/// The result of recording a [`NewImage`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its row is durable.
+    Recorded {
+        /// Images that the client stored on the day, this one included.
+        used: u32,
+    },
+    /// The client's quota is used up; nothing is recorded.
+    QuotaExceeded {
+        /// Images that the client stored on the day.
+        used: u32,
+    },
+    /// Another image has that path; nothing is recorded.
+    NameTaken,
+}
+
+/// An image in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRow {
+    /// Its path.
+    pub path: ImagePath,
+    /// The id of the client that uploaded it.
+    pub client: String,
+    /// The key of that client, which tells it from a later client of the same id.
+    pub owner: ClientKey,
+    /// Bytes.
+    pub size: u64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+    /// When it expires; `None` for a lifetime image.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An image in the store that has no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundImage {
+    /// Its path.
+    pub path: ImagePath,
+    /// Bytes.
+    pub size: u64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+    /// When it expires; `None` for a lifetime image.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An expired image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// When it expired.
+    pub at: Timestamp,
+    /// Its path.
+    pub path: ImagePath,
+}
+
+/// Rows that were deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Deleted {
+    /// How many.
+    pub rows: usize,
+    /// Bytes of their images.
+    pub bytes: u64,
+}
+
+/// A client in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRow {
+    /// Its id.
+    pub id: String,
+    /// The name of its plan.
+    pub plan: String,
+    /// When it was added.
+    pub created_at: Timestamp,
+    /// When it was disabled; `None` if it is not.
+    pub disabled_at: Option<Timestamp>,
+    /// Valid tokens; 2 while a rotation overlaps.
+    pub tokens: u32,
+    /// Images stored on the UTC day asked for.
+    pub used: u32,
+    /// Images stored since the client was added.
+    pub uploads: u64,
+    /// Bytes stored since the client was added.
+    pub bytes: u64,
+}
+
+/// One client's uploads of one UTC day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageRow {
+    /// The client's id.
+    pub client: String,
+    /// The day.
+    pub day: Date,
+    /// Images stored.
+    pub uploads: u32,
+    /// Bytes stored.
+    pub bytes: u64,
+}
+
+/// Whose images or uploads are listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// Those of every client, present or removed, that has or had this id.
+    Id(String),
+    /// Those of one client.
+    Key(ClientKey),
+}
+
+/// Which images are listed, in the order of their paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFilter {
+    /// Whose; everybody's if `None`.
+    pub owner: Option<Owner>,
+    /// Only images uploaded from the first day to the last, UTC; of all days if `None`.
+    pub days: Option<(Date, Date)>,
+    /// Only images behind this path: where the page before ended.
+    pub after: Option<ImagePath>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl ImageFilter {
+    /// The first `limit` images of all.
+    pub const fn all(limit: u32) -> Self {
+        Self {
+            owner: None,
+            days: None,
+            after: None,
+            limit,
+        }
+    }
+}
+
+/// What a ledger says of itself and of the sweeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// When the ledger was made or restored. Files that are older may belong to an earlier ledger.
+    pub created_at: Timestamp,
+    /// When a sweep last ran to its end; `None` if none did.
+    pub last_sweep: Option<Timestamp>,
+    /// What sweeps deleted since the ledger was made.
+    pub swept: Swept,
+}
+
+/// What sweeps deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Expired images.
+    pub expired: u64,
+    /// Bytes of the expired images.
+    pub bytes: u64,
+    /// Spool files of uploads that were never committed.
+    pub abandoned: u64,
+    /// Rows without files, whose quota was refunded.
+    pub refunded: u64,
+    /// Files without rows.
+    pub orphaned: u64,
+}
+
+/// The number of a UTC day: days since 1 January 1970.
+pub(crate) fn day_number(day: Date) -> i64 {
+    crate::plan::unix_midnight(day) / crate::plan::DAY_SECONDS
+}
+
+/// The first and the last instant of a day, in Unix seconds.
+pub(crate) fn instants_of(day: Date) -> (i64, i64) {
+    let midnight = crate::plan::unix_midnight(day);
+    (midnight, midnight + crate::plan::DAY_SECONDS - 1)
+}

@@ -1,0 +1,65 @@
+//! The table `meta`: when the ledger was made and swept, and what sweeps deleted.
+
+use rusqlite::Connection;
+use time::UtcDateTime;
+
+use crate::ledger::{Status, Swept};
+use crate::timestamp::Timestamp;
+
+pub(super) const CREATED_AT: &str = "created_at";
+const SWEPT_AT: &str = "swept_at";
+
+pub(super) fn status(connection: &Connection) -> rusqlite::Result<Status> {
+    let mut query = connection.prepare_cached("SELECT max(value) FROM meta WHERE name = ?1")?;
+    let mut value = |name| query.query_row([name], |row| row.get::<_, Option<i64>>(0));
+    let mut swept = Swept::default();
+    for (name, total) in totals(&mut swept) {
+        *total = u64::try_from(value(name)?.unwrap_or(0)).unwrap_or(0);
+    }
+    Ok(Status {
+        created_at: Timestamp(value(CREATED_AT)?.unwrap_or(i64::MAX)),
+        last_sweep: value(SWEPT_AT)?.map(Timestamp),
+        swept,
+    })
+}
+
+pub(super) fn set_time(
+    connection: &Connection,
+    name: &str,
+    at: UtcDateTime,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )?
+        .execute((name, at.unix_timestamp()))?;
+    Ok(())
+}
+
+pub(super) fn finish_sweep(
+    connection: &Connection,
+    mut swept: Swept,
+    completed_at: Option<UtcDateTime>,
+) -> rusqlite::Result<()> {
+    let mut add = connection.prepare_cached(
+        "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+    )?;
+    for (name, number) in totals(&mut swept) {
+        add.execute((name, *number))?;
+    }
+    match completed_at {
+        Some(now) => set_time(connection, SWEPT_AT, now),
+        None => Ok(()),
+    }
+}
+
+/// The totals by the names of their rows.
+fn totals(swept: &mut Swept) -> [(&'static str, &mut u64); 5] {
+    [
+        ("swept_expired", &mut swept.expired),
+        ("swept_bytes", &mut swept.bytes),
+        ("swept_abandoned", &mut swept.abandoned),
+        ("swept_withdrawn", &mut swept.refunded),
+        ("swept_orphaned", &mut swept.orphaned),
+    ]
+}
