@@ -93,7 +93,7 @@ pub enum Command {
     #[command(
         after_help = "Example, in this order (-a and -t keep the modification times, which say when images expire):
   corenexis-cdn backup /backup/ledger.db --force
-  rsync -at --exclude=/.spool /var/www/corenexis-cdn/ /backup/docroot/"
+  rsync -at --exclude='/.spool/*' /var/www/corenexis-cdn/ /backup/docroot/"
     )]
     Backup {
         /// The file to write

@@ -21,7 +21,7 @@ install_tools() {
     rust)
       need cc gcc libc6-dev && need nginx nginx && need curl curl
       need faketime faketime && need python3 python3 && need fcgiwrap fcgiwrap
-      need script bsdutils && need setpriv util-linux
+      need script bsdutils && need setpriv util-linux && need rsync rsync
       # Names and networks of a test's own.
       need unshare util-linux && need mount mount && need ip iproute2
       ;;

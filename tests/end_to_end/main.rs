@@ -12,6 +12,7 @@ mod delivery;
 mod doctor;
 mod expiry;
 mod fetching;
+mod handbook;
 mod management;
 mod metrics_and_log;
 mod quota;
