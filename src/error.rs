@@ -92,11 +92,17 @@ pub enum Refusal {
         /// Seconds until the address may try again.
         retry_after: u64,
     },
-    /// More connections than the responder takes.
-    ServerBusy,
+    /// Over the connection cap, or no slot for another download.
+    ServerBusy {
+        /// Seconds until another attempt makes sense.
+        retry_after: u64,
+    },
 }
 
 impl Refusal {
+    /// The reply to a connection over the cap, which may find a place at the next attempt.
+    pub const BUSY: Self = Self::ServerBusy { retry_after: 1 };
+
     /// The HTTP status of the reply.
     pub const fn status(&self) -> u16 {
         match self {
@@ -113,7 +119,7 @@ impl Refusal {
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::QuotaExhausted { .. } | Self::TooManyFailedAttempts { .. } => 429,
-            Self::ServerBusy => 503,
+            Self::ServerBusy { .. } => 503,
         }
     }
 
@@ -136,7 +142,7 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::QuotaExhausted { .. } => "Daily upload limit reached",
             Self::TooManyFailedAttempts { .. } => "Too many failed attempts",
-            Self::ServerBusy => "Server busy",
+            Self::ServerBusy { .. } => "Server busy",
         }
     }
 
@@ -166,10 +172,9 @@ impl Refusal {
     /// Seconds for the `Retry-After` header, where the reply has one.
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::QuotaExhausted { retry_after } | Self::TooManyFailedAttempts { retry_after } => {
-                Some(*retry_after)
-            }
-            Self::ServerBusy => Some(1),
+            Self::QuotaExhausted { retry_after }
+            | Self::TooManyFailedAttempts { retry_after }
+            | Self::ServerBusy { retry_after } => Some(*retry_after),
             _ => None,
         }
     }

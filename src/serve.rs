@@ -257,7 +257,7 @@ fn refuse_connection(stream: Stream) {
         let mut connection = Connection::new(stream, 0);
         if let Some(request) = connection.next_request()? {
             let id = id.insert(request_id(&request.params));
-            let response = Response::refusal(&Refusal::ServerBusy).with("X-Request-Id", &**id);
+            let response = Response::refusal(&Refusal::BUSY).with("X-Request-Id", &**id);
             connection.reply(&request, &response.to_cgi())?;
         }
         Ok(())
@@ -265,7 +265,7 @@ fn refuse_connection(stream: Stream) {
     let outcome = refuse();
     event("connection_refused")
         .optional("request", id)
-        .field("cause", Refusal::ServerBusy.message())
+        .field("cause", Refusal::BUSY.message())
         .optional("error", outcome.err())
         .write();
 }

@@ -77,7 +77,7 @@ pub(crate) fn upload(
     let (submission, authorized) = read_form(app, form, params, trace)?;
     let received = match submission.source()? {
         Source::File(file) => file,
-        Source::Url(url) => download(app, &url, authorized.plan, trace)?,
+        Source::Url(url) => download(app, &url, &authorized, trace)?,
     };
     let (spool, inspected) = check(received, authorized.plan)?;
     commit(app, &authorized, spool, inspected, trace)
@@ -160,17 +160,28 @@ fn quota_exceeded(quota: Quota, now: UtcDateTime) -> Refusal {
 }
 
 /// Downloads `image_url`.
-fn download(app: &App, url: &[u8], plan: &Plan, trace: &mut Trace) -> Result<Received, Error> {
+fn download(
+    app: &App,
+    url: &[u8],
+    authorized: &Authorized<'_>,
+    trace: &mut Trace,
+) -> Result<Received, Error> {
     trace.stages.enter(Stage::Fetch);
     app.check_free_space()?;
-    let max_size = plan.max_file_size;
-    let downloaded = app.fetcher.open(url, max_size).and_then(|download| {
-        let reader = BufReader::with_capacity(DOWNLOAD_BUFFER, download);
-        receive(app, reader, max_size).map_err(FetchError::from_read)
-    });
+    let (client, max_size) = (authorized.client.0, authorized.plan.max_file_size);
+    let downloaded = app
+        .fetcher
+        .open(client, url, max_size)
+        .and_then(|download| {
+            let reader = BufReader::with_capacity(DOWNLOAD_BUFFER, download);
+            receive(app, reader, max_size).map_err(FetchError::from_read)
+        });
     downloaded.map_err(|error| match error {
         FetchError::TooLarge => Refusal::FileTooLarge { max_size }.into(),
-        FetchError::Busy => Refusal::ServerBusy.into(),
+        FetchError::Busy { cause, retry_after } => {
+            trace.cause = Some(cause.to_owned());
+            Refusal::ServerBusy { retry_after }.into()
+        }
         FetchError::Failed(cause) => {
             trace.cause = Some(cause);
             Refusal::DownloadFailed.into()

@@ -217,7 +217,7 @@ fn of_the_server() -> [Documented; 5] {
         Documented::failed(Scope::Every, &Fault::Internal(String::new()), tell),
         Documented::refused(
             Scope::Busy,
-            &Refusal::ServerBusy,
+            &Refusal::BUSY,
             "More requests than can be taken at the moment",
             "Try again after <code>Retry-After</code> seconds",
         ),

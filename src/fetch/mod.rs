@@ -1,23 +1,27 @@
 //! Downloads `image_url`, with SSRF protection.
 //!
 //! `url.rs` holds the rules for a URL's text and `ssrf.rs` those for addresses, both pure; `agent.rs` builds an HTTP client that
-//! enforces them on every connection; [`Fetcher`] follows redirects, and [`Download`] enforces size and time.
+//! enforces them on every connection; `admission.rs` limits the downloads of a client; [`Fetcher`] follows redirects, and [`Download`]
+//! enforces size and time.
 
+mod admission;
 mod agent;
+mod body;
 mod semaphore;
 pub mod ssrf;
 pub mod url;
 
-use std::fmt;
-use std::io::{self, ErrorKind, Read};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, Body};
 
 use crate::config;
-use semaphore::{Permit, Semaphore};
+
+use admission::Admission;
+pub use body::Download;
 use ssrf::Rules;
 use url::{RefusedUrl, Target};
 
@@ -33,9 +37,14 @@ pub enum FetchError {
     /// The server announced or sent more bytes than the limit.
     #[error("larger than the limit")]
     TooLarge,
-    /// As many downloads run and wait as may. Nothing was connected to.
-    #[error("too many downloads at once")]
-    Busy,
+    /// No slot for another download, of all clients or of this one. Nothing was connected to.
+    #[error("{cause}")]
+    Busy {
+        /// For the log.
+        cause: &'static str,
+        /// Seconds until another attempt makes sense.
+        retry_after: u64,
+    },
     /// Any other failure. The text is for the log only: told to a client it would map the network.
     #[error("{0}")]
     Failed(String),
@@ -80,11 +89,7 @@ impl From<ureq::Error> for FetchError {
 pub struct Fetcher {
     agent: Agent,
     rules: Arc<Rules>,
-    /// One permit for each download that runs.
-    running: Semaphore,
-    /// One permit for each download that runs or waits. Each holds a connection of the responder, and a few slow servers could
-    /// occupy them all: half of the connections are left to uploads of files.
-    admitted: Semaphore,
+    admission: Admission,
     timeout: Duration,
 }
 
@@ -100,35 +105,25 @@ impl Fetcher {
         Ok(Self {
             agent: agent::new(Arc::clone(&rules), settings.max_concurrent),
             rules,
-            running: Semaphore::new(settings.max_concurrent),
-            admitted: Semaphore::new(settings.max_concurrent.max(max_connections / 2)),
+            admission: Admission::new(settings.max_concurrent, max_connections),
             timeout: settings.timeout(),
         })
     }
 
     /// Requests `url`, follows redirects, and returns the body of the reply as a reader of at most `max_bytes` bytes.
     ///
-    /// A URL refused by its text is refused at once. Otherwise this waits until fewer than `max_concurrent` downloads run. The
-    /// wait, the requests and the reading of the body share one deadline, `timeout` after the call.
-    pub fn open(&self, url: &[u8], max_bytes: u64) -> Result<Download, FetchError> {
+    /// `client` is the client that asked, whose share of the downloads this is. A URL refused by its text is refused at once.
+    /// Otherwise this waits until fewer than `max_concurrent` downloads run, a quarter of them for one client. The wait, the requests
+    /// and the reading of the body share one deadline, `timeout` after the call.
+    pub fn open(&self, client: i64, url: &[u8], max_bytes: u64) -> Result<Download, FetchError> {
         let deadline = Instant::now() + self.timeout;
         let mut target = self.with_open_port(Target::parse(url)?)?;
-        let admitted = self.admitted.try_acquire().ok_or(FetchError::Busy)?;
-        let running = self
-            .running
-            .acquire(deadline)
-            .ok_or_else(|| FetchError::failed(&"waited too long for other downloads to end"))?;
+        let slot = self.admission.admit(client, deadline)?;
         for _ in 0..=MAX_REDIRECTS {
             let response = self.request(&target, deadline)?;
             match response.status() {
-                StatusCode::OK => {
-                    return Ok(Download {
-                        body: Some(open_body(response, max_bytes)?),
-                        received: 0,
-                        max_bytes,
-                        deadline,
-                        _permits: [admitted, running],
-                    });
+                StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => {
+                    return Download::new(response, max_bytes, deadline, slot);
                 }
                 StatusCode::MOVED_PERMANENTLY
                 | StatusCode::FOUND
@@ -170,90 +165,6 @@ impl Fetcher {
             .call()?;
         Ok(response)
     }
-}
-
-/// The body of a reply, read as it arrives. Counts as a running download until it is dropped.
-///
-/// Fails if the body exceeds the limit, ends before its announced length, or is not read to its end by the deadline;
-/// [`FetchError::from_read`] gives the cause. A body delimited only by the end of the connection (RFC 9112 section 6.3) may be
-/// truncated unnoticed.
-pub struct Download {
-    /// `None` after a failure.
-    body: Option<BodyReader<'static>>,
-    received: u64,
-    max_bytes: u64,
-    deadline: Instant,
-    _permits: [Permit; 2],
-}
-
-impl Download {
-    fn try_read(&mut self, out: &mut [u8]) -> Result<usize, FetchError> {
-        let body = self
-            .body
-            .as_mut()
-            .ok_or_else(|| FetchError::failed(&"the download failed before"))?;
-        let amount = loop {
-            match body.read(out) {
-                Ok(0) => return Ok(0),
-                Ok(amount) => break amount,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(FetchError::failed(&error)),
-            }
-        };
-        self.received = self.received.saturating_add(amount as u64);
-        if self.received > self.max_bytes {
-            return Err(FetchError::TooLarge);
-        }
-        // The socket's timeout does not count the time between two reads.
-        if Instant::now() >= self.deadline {
-            return Err(ureq::Error::Timeout(ureq::Timeout::Global).into());
-        }
-        Ok(amount)
-    }
-}
-
-impl Read for Download {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        self.try_read(out).map_err(|error| {
-            // The HTTP client reports the end of a truncated body as an error once, then as an end.
-            self.body = None;
-            io::Error::other(error)
-        })
-    }
-}
-
-impl fmt::Debug for Download {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Download")
-            .field("received", &self.received)
-            .field("max_bytes", &self.max_bytes)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A reader of a reply's body, unless its header announces a coding or a length that is refused.
-fn open_body(response: Response<Body>, max_bytes: u64) -> Result<BodyReader<'static>, FetchError> {
-    let headers = response.headers();
-    // Both may be lists; anything but these two texts is a coding that was not asked for and would have to be undone.
-    for (name, understood) in [
-        (header::CONTENT_ENCODING, "identity"),
-        (header::TRANSFER_ENCODING, "chunked"),
-    ] {
-        if let Some(coding) = only_value(headers, &name)?
-            && !coding.eq_ignore_ascii_case(understood.as_bytes())
-        {
-            let coding = String::from_utf8_lossy(coding);
-            return Err(FetchError::failed(&format!("{name}: {coding:?}")));
-        }
-    }
-    let body = response.into_body();
-    if body
-        .content_length()
-        .is_some_and(|length| length > max_bytes)
-    {
-        return Err(FetchError::TooLarge);
-    }
-    Ok(body.into_reader())
 }
 
 /// The value of a header field. Rejects a repeated field, which proxies may read differently.

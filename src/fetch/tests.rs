@@ -4,10 +4,14 @@ mod limits;
 mod reach;
 
 use super::*;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use crate::config::Config;
 
@@ -87,11 +91,22 @@ fn allowing(servers: &[&Server], settings: &str) -> Fetcher {
     fetcher(&format!("allow = {allow:?}\n{settings}"))
 }
 
-/// The body, or the error together with the bytes that were read before it.
+/// The body, or the error together with the bytes that were read before it. Every call is another client's.
 fn get(fetcher: &Fetcher, url: &str, max_size: u64) -> Result<Vec<u8>, (FetchError, Vec<u8>)> {
+    static CLIENTS: AtomicI64 = AtomicI64::new(0);
+    let client = CLIENTS.fetch_add(1, Ordering::Relaxed);
+    get_as(client, fetcher, url, max_size)
+}
+
+fn get_as(
+    client: i64,
+    fetcher: &Fetcher,
+    url: &str,
+    max_size: u64,
+) -> Result<Vec<u8>, (FetchError, Vec<u8>)> {
     let mut read = Vec::new();
     let mut download = fetcher
-        .open(url.as_bytes(), max_size)
+        .open(client, url.as_bytes(), max_size)
         .map_err(|error| (error, Vec::new()))?;
     match download.read_to_end(&mut read) {
         Ok(_) => Ok(read),
@@ -234,38 +249,124 @@ fn what_is_no_http_reply_is_a_failure() {
 }
 
 #[test]
-fn only_status_200_is_an_image() {
-    for status in [201, 204, 206, 300, 304, 305, 400, 403, 404, 416, 500, 503] {
+fn statuses_200_and_203_are_an_image() {
+    for status in [
+        201, 202, 204, 205, 206, 300, 304, 305, 400, 403, 404, 416, 500, 503,
+    ] {
         let server = Server::sending(format!("HTTP/1.1 {status} X\r\nContent-Length: 1\r\n\r\nx"));
         let cause = cause(get_from(&server, PLENTY));
         assert_eq!(cause, format!("status {status}"));
     }
+    for status in [200, 203] {
+        let server = Server::sending(format!("HTTP/1.1 {status} X\r\nContent-Length: 1\r\n\r\nx"));
+        assert_eq!(get_from(&server, PLENTY).expect("a body"), b"x");
+    }
+}
+
+/// A reply with this header field.
+fn with_field(field: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: {length}\r\n\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 #[test]
-fn a_coding_is_a_failure_and_identity_is_none() {
-    for (field, taken) in [
-        ("Content-Encoding: identity", true),
-        ("Content-Encoding: Identity", true),
-        ("Content-Encoding: gzip", false),
-        ("Content-Encoding: br", false),
-        ("Content-Encoding: identity, gzip", false),
-        (
-            "Content-Encoding: identity\r\nContent-Encoding: gzip",
-            false,
-        ),
-        ("Transfer-Encoding: gzip, chunked", false),
-        ("Transfer-Encoding: gzip", false),
+fn a_content_encoding_that_says_nothing_is_ignored_and_a_compression_refused() {
+    for (coding, taken) in [
+        ("", true),
+        ("identity", true),
+        ("Identity , ", true),
+        ("none", true),
+        ("binary", true),
+        ("utf-8", true),
+        ("UTF8", true),
+        ("iso-8859-1", true),
+        ("base64", true),
+        ("aws-chunked", true),
+        ("aws-chunked, ", true),
+        ("8bit", true),
+        ("identity\r\nContent-Encoding: utf-8", true),
+        ("br", false),
+        ("BR", false),
+        ("deflate", false),
+        ("zstd", false),
+        ("compress", false),
+        ("identity, br", false),
+        ("gzip, br", false),
+        ("gzip, gzip", false),
+        ("gzip", false),
+        ("identity\r\nContent-Encoding: br", false),
     ] {
-        let server = Server::sending(format!(
-            "HTTP/1.1 200 OK\r\n{field}\r\nContent-Length: 4\r\n\r\nbody"
-        ));
-        match get_from(&server, PLENTY) {
-            Ok(body) => assert!(taken && body == b"body", "{field}"),
-            Err((FetchError::Failed(_), read)) => assert!(!taken && read.is_empty(), "{field}"),
-            other => panic!("{field}: {other:?}"),
+        let field = format!("Content-Encoding: {coding}");
+        match get_from(&Server::sending(with_field(&field, b"body")), PLENTY) {
+            Ok(body) => assert!(taken && body == b"body", "{coding}"),
+            Err((FetchError::Failed(_), read)) => assert!(!taken && read.is_empty(), "{coding}"),
+            other => panic!("{coding}: {other:?}"),
         }
     }
+    for coding in ["gzip, chunked", "gzip", "identity"] {
+        let field = format!("Transfer-Encoding: {coding}");
+        cause(get_from(
+            &Server::sending(with_field(&field, b"body")),
+            PLENTY,
+        ));
+    }
+}
+
+fn gzipped(body: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body).expect("into memory");
+    encoder.finish().expect("into memory")
+}
+
+#[test]
+fn gzip_that_nobody_asked_for_is_decoded_under_the_same_limit() {
+    let body = pattern(50_000);
+    let noise: Vec<u8> = body
+        .chunks(7)
+        .scan(1_u64, |state, chunk| {
+            *state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            Some(state.to_le_bytes()[1..=chunk.len()].to_vec())
+        })
+        .flatten()
+        .collect();
+    for body in [&body[..], &noise, b""] {
+        for field in [
+            "Content-Encoding: gzip",
+            "Content-Encoding: X-GZIP",
+            "Content-Encoding: aws-chunked, gzip",
+            "Content-Encoding: utf-8\r\nContent-Encoding: gzip",
+        ] {
+            let server = Server::sending(with_field(field, &gzipped(body)));
+            let read = get_from(&server, body.len() as u64).expect("a body");
+            assert!(read == body, "{field}");
+        }
+    }
+    let server = Server::sending(with_field("Content-Encoding: gzip", &gzipped(&body)));
+    assert_too_large(&get_from(&server, 49_999), 49_999);
+    // A few kilobytes that become 100 MiB.
+    let bomb = gzipped(&vec![0; 100 << 20]);
+    let server = Server::sending(with_field("Content-Encoding: gzip", &bomb));
+    assert_too_large(&get_from(&server, PLENTY), 1 << 20);
+}
+
+#[test]
+fn gzip_that_is_cut_or_damaged_is_a_failure() {
+    let whole = gzipped(&pattern(50_000));
+    let mut wrong_checksum = whole.clone();
+    let at = wrong_checksum.len() - 6;
+    wrong_checksum[at] ^= 1;
+    for damaged in [&whole[..whole.len() - 9], &whole[..5], &wrong_checksum, b""] {
+        let server = Server::sending(with_field("Content-Encoding: gzip", damaged));
+        cause(get_from(&server, PLENTY));
+    }
+    // Empty deflate blocks without an end give no byte of output.
+    let server = Server::new(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n")?;
+        stream.write_all(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")?;
+        for_ever(stream, &[0, 0, 0, 0xff, 0xff].repeat(1_000), Duration::ZERO)
+    });
+    cause(get_from(&server, PLENTY));
 }
 
 #[test]
@@ -329,7 +430,7 @@ fn a_failed_read_stays_failed() {
         let server = Server::sending(reply);
         let fetcher = allowing(&[&server], "");
         let url = server.url("/");
-        let mut download = fetcher.open(url.as_bytes(), max_bytes).expect("a reply");
+        let mut download = fetcher.open(1, url.as_bytes(), max_bytes).expect("a reply");
         assert!(download.read_to_end(&mut Vec::new()).is_err());
         assert!(download.read(&mut [0; 100]).is_err());
     }
@@ -340,16 +441,17 @@ fn a_download_counts_as_running_until_it_is_dropped() {
     let server = Server::sending(with_length(b"image"));
     let fetcher = allowing(&[&server], "max_concurrent = 1");
     let url = server.url("/");
-    let download = fetcher.open(url.as_bytes(), PLENTY).expect("a reply");
-    assert!(fetcher.running.try_acquire().is_none());
+    let download = fetcher.open(1, url.as_bytes(), PLENTY).expect("a reply");
+    let now = Instant::now();
+    assert!(fetcher.admission.admit(2, now).is_err());
     drop(download);
-    assert!(fetcher.running.try_acquire().is_some());
+    assert!(fetcher.admission.admit(2, now).is_ok());
 }
 
 #[test]
 fn a_cause_is_one_short_line() {
     let server = Server::sending(format!(
-        "HTTP/1.1 200 OK\r\nContent-Encoding: \t{:x<9000}\u{9b}31m\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: \t{:x<9000}\u{9b}31m\r\n\r\n",
         "a"
     ));
     let cause = cause(get_from(&server, PLENTY));

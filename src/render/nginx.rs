@@ -55,7 +55,7 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
                     max_size: config.largest_file(),
                 }),
             ),
-            ("ERROR_BUSY", error(&Refusal::ServerBusy)),
+            ("ERROR_BUSY", error(&Refusal::BUSY)),
             ("ERROR_INTERNAL", Escaped::nginx(internal)),
         ],
         sections: &[

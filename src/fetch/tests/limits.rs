@@ -96,14 +96,19 @@ fn no_more_downloads_run_at_once_than_configured() {
 }
 
 #[test]
-fn waiting_for_a_permit_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
+fn waiting_for_a_slot_ends_at_the_deadline_and_a_refused_url_does_not_wait() {
     let server = Server::sending(with_length(b"image"));
     let fetcher = allowing(&[&server], "timeout = \"1s\"\nmax_concurrent = 1");
-    let permit = fetcher.running.try_acquire().expect("the only permit");
-    assert!(cause(get(&fetcher, &server.url("/"), PLENTY)).contains("waited too long"));
+    let slot = fetcher.admission.admit(-1, Instant::now());
+    let slot = slot.expect("the only slot");
+    let busy = get(&fetcher, &server.url("/"), PLENTY);
+    assert!(
+        matches!(&busy, Err((FetchError::Busy { cause, .. }, _)) if cause.contains("in time")),
+        "{busy:?}"
+    );
     assert!(cause(get(&fetcher, "ftp://x/", PLENTY)).contains("URL refused"));
     assert!(server.paths().is_empty());
-    drop(permit);
+    drop(slot);
 }
 
 #[test]
@@ -124,12 +129,66 @@ fn downloads_that_wait_leave_half_of_the_connections() {
     });
     let busy = outcomes
         .iter()
-        .filter(|outcome| matches!(outcome, Err((FetchError::Busy, _))))
+        .filter(|outcome| matches!(outcome, Err((FetchError::Busy { .. }, _))))
         .count();
-    // One ran and two waited.
-    assert_eq!(busy, 5, "{outcomes:?}");
+    // One ran to the deadline and two waited for it.
+    assert_eq!(busy, 7, "{outcomes:?}");
     // Their permits are released, and every configuration has one.
     assert!(cause(get(&fetcher, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
     let smallest = fetcher_of("", 1);
     assert!(cause(get(&smallest, "http://127.0.0.1/", PLENTY)).contains("not permitted"));
+}
+
+#[test]
+fn a_client_whose_downloads_hang_leaves_the_others_their_slots() {
+    let server = Server::new(|path, stream| match path {
+        "/silent" => silence(stream),
+        _ => stream.write_all(&with_length(b"image")),
+    });
+    let fetcher = allowing(&[&server], "timeout = \"3s\"");
+    let silent = server.url("/silent");
+    thread::scope(|scope| {
+        let hostile: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| get_as(-1, &fetcher, &silent, PLENTY)))
+            .collect();
+        while server.paths().len() < 2 {
+            thread::yield_now();
+        }
+        for _ in 0..20 {
+            let body = get(&fetcher, &server.url("/image"), PLENTY);
+            assert_eq!(body.expect("a body"), b"image");
+        }
+        for download in hostile {
+            assert!(download.join().expect("no panic").is_err());
+        }
+    });
+    let silent = server
+        .paths()
+        .iter()
+        .filter(|path| *path == "/silent")
+        .count();
+    assert_eq!(silent, 2, "a quarter of eight");
+}
+
+#[test]
+fn a_client_whose_downloads_failed_for_a_minute_has_to_wait() {
+    let server = Server::new(|path, stream| match path {
+        "/missing" => stream.write_all(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n"),
+        _ => stream.write_all(&with_length(b"image")),
+    });
+    let fetcher = allowing(&[&server], "");
+    let missing = server.url("/missing");
+    let mut failed = 0;
+    let retry_after = loop {
+        match get_as(-1, &fetcher, &missing, PLENTY) {
+            Err((FetchError::Failed(_), _)) => failed += 1,
+            Err((FetchError::Busy { retry_after, .. }, _)) => break retry_after,
+            other => panic!("{other:?}"),
+        }
+        assert!(failed < 2_000);
+    };
+    assert!(failed >= 600 && (1..=60).contains(&retry_after));
+    let image = server.url("/image");
+    assert!(get_as(-1, &fetcher, &image, PLENTY).is_err());
+    assert!(get_as(-2, &fetcher, &image, PLENTY).is_ok());
 }
