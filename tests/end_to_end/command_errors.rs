@@ -1,4 +1,4 @@
-//! Commands that are given something wrong: what they say, what they leave alone, and how they exit.
+//! Commands with wrong input: their messages and exit codes, and that they change nothing.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -22,7 +22,7 @@ fn site() -> Site {
 }
 
 #[test]
-fn a_client_that_does_not_exist_is_no_empty_list() {
+fn an_unknown_client_is_an_error_not_an_empty_list() {
     let site = site();
     for arguments in [
         &["image", "list", "--client", "nobody"][..],
@@ -38,9 +38,9 @@ fn a_client_that_does_not_exist_is_no_empty_list() {
 }
 
 #[test]
-fn looking_makes_no_ledger() {
+fn commands_that_read_make_no_ledger() {
     let plan = Site::builder().launch(Launch::Absent);
-    // doctor asks the public URL, and there is no responder.
+    // doctor fails here: no responder answers at the public URL.
     let site = plan.expect("connect() to unix:").start();
     site.edit_config(|text| text.replace("ledger/ledger.db", "ledger/other.db"));
     for arguments in [
@@ -62,7 +62,7 @@ fn looking_makes_no_ledger() {
 }
 
 #[test]
-fn a_full_disk_behind_standard_output_is_told() {
+fn a_failed_write_to_standard_output_is_an_error() {
     let site = Site::start();
     for arguments in [
         &["client", "list"][..],
@@ -90,7 +90,7 @@ fn a_full_disk_behind_standard_output_is_told() {
 }
 
 #[test]
-fn a_token_that_nobody_could_read_is_not_given_out_in_silence() {
+fn a_token_that_could_not_be_printed_is_an_error() {
     let site = site();
     let full = File::options()
         .write(true)
@@ -115,7 +115,7 @@ fn a_token_that_nobody_could_read_is_not_given_out_in_silence() {
 }
 
 #[test]
-fn backups_go_to_files_and_come_from_files() {
+fn backup_refuses_a_target_that_is_not_a_regular_file() {
     let site = site();
     let root = site.root.display().to_string();
     let device = site.root.join("device");
@@ -133,7 +133,7 @@ fn backups_go_to_files_and_come_from_files() {
 }
 
 #[test]
-fn what_root_makes_belongs_to_the_account_of_the_responder() {
+fn files_made_by_root_belong_to_the_account_of_the_responder() {
     if !rustix::process::geteuid().is_root() {
         skip("only root can give files to others");
         return;
@@ -146,7 +146,7 @@ fn what_root_makes_belongs_to_the_account_of_the_responder() {
     }
     chown(&directory, Some(nobody), Some(nobody)).expect("given away");
     site.run(&["client", "add", "shop", "--plan", "3m"]);
-    // A responder makes these; here there was none.
+    // A responder would make these directories.
     for place in [".spool", "p"] {
         fs::create_dir_all(site.docroot().join(place)).expect("made");
     }
@@ -158,7 +158,7 @@ fn what_root_makes_belongs_to_the_account_of_the_responder() {
 }
 
 #[test]
-fn files_of_another_account_are_told_from_broken_ones() {
+fn a_ledger_without_read_permission_is_not_called_damaged() {
     if !rustix::process::geteuid().is_root() {
         skip("root alone can become somebody else");
         return;

@@ -1,4 +1,4 @@
-//! The operator's commands beside a running site: what they print, what they change, and how they exit.
+//! The commands of the operator on a running site: their output, their effect, their exit codes.
 
 use std::fs;
 use std::io::Write;
@@ -86,7 +86,7 @@ fn a_client_is_added_listed_and_shown() {
     let text = site.run(&["client", "show", "shop.example"]);
     assert!(text.contains("plan: 3m\n"), "{text}");
 
-    // The token is kept nowhere.
+    // The ledger has no token.
     for file in ["ledger/ledger.db", "ledger/ledger.db-wal", "responder.log"] {
         let bytes = fs::read(site.root.join(file)).unwrap_or_default();
         let token = shop.token.as_bytes();
@@ -95,7 +95,7 @@ fn a_client_is_added_listed_and_shown() {
 }
 
 #[test]
-fn clients_that_cannot_be_added() {
+fn a_client_with_a_wrong_id_or_plan_is_not_added() {
     let site = Site::start();
     let message = failed(
         &site.output(&["client", "add", "client-3m", "--plan", "3m"]),
@@ -202,7 +202,7 @@ fn a_token_is_rotated() {
     );
     let shown = parsed(&site.run(&["client", "show", &old.id, "--json"]));
     assert_eq!(shown["valid_tokens"], 2);
-    // Turned again without an overlap, all older ones end.
+    // A rotation without an overlap ends all older tokens.
     let newest = Client::printed(&site.run(&["client", "rotate", &old.id]));
     assert_eq!(
         [&new, &newer, &newest].map(|client| status(&site, client)),
@@ -230,7 +230,7 @@ fn a_client_is_disabled_enabled_and_removed() {
     site.run(&["client", "enable", &client.id]);
     assert_eq!(status(&site, &client), 200);
 
-    // Without a terminal there is nobody to ask.
+    // Without a terminal no question can be answered.
     let output = site.output(&["client", "remove", &client.id]);
     assert_ne!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(status(&site, &client), 200);
@@ -238,13 +238,13 @@ fn a_client_is_disabled_enabled_and_removed() {
     assert_eq!(status(&site, &client), 403);
     failed(&site.output(&["client", "show", &client.id]), 1);
     assert_eq!(site.get(&format!("/p/{path}")).status, 200);
-    // What it used stays in the books.
+    // Its usage is kept.
     let usage = parsed(&site.run(&["usage", "--json"]));
     assert_eq!(usage[0]["uploads"], 3, "{usage}");
 }
 
 #[test]
-fn usage_is_told_by_day_and_client() {
+fn usage_is_counted_by_day_and_client() {
     let site = Site::start();
     let before = UtcDateTime::now().date();
     for _ in 0..2 {
@@ -340,7 +340,7 @@ fn images_are_shown_listed_and_deleted_by_path_and_url() {
 }
 
 #[test]
-fn a_ledger_that_cannot_be_used_is_told_from_other_failures() {
+fn an_unusable_ledger_exits_with_4() {
     let site = Site::builder()
         .launch(support::builder::Launch::Absent)
         .start();
@@ -373,7 +373,7 @@ fn a_ledger_that_cannot_be_used_is_told_from_other_failures() {
 }
 
 #[test]
-fn help_version_and_completions() {
+fn help_version_and_completions_are_printed() {
     let site = Site::builder()
         .launch(support::builder::Launch::Absent)
         .start();
@@ -392,7 +392,7 @@ fn help_version_and_completions() {
 }
 
 #[test]
-fn regression_completions_panicked_when_their_reader_had_left() {
+fn regression_completions_into_a_closed_pipe_panicked() {
     let output = std::process::Command::new("sh")
         .args(["-c", "\"$0\" completions bash | :"])
         .arg(program())

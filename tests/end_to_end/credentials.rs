@@ -1,4 +1,4 @@
-//! Tokens: that none is ever written down, that guessing them is limited, and that turning them takes effect at once.
+//! Tokens: none is written anywhere, failed attempts are limited, and rotation takes effect at once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use support::{fastcgi, http};
 
 const LIMITED: &str = r#"{"error":"Too many failed attempts"}"#;
 
-/// The forms in which a token might have been kept: as it is, in capitals, and as the bytes that its digits stand for.
+/// Encodings in which a token could be stored: as it is, in upper case, and decoded from hexadecimal.
 fn spellings(token: &str) -> Vec<Vec<u8>> {
     let digits: Option<Vec<u8>> = (0..token.len() / 2)
         .map(|at| u8::from_str_radix(&token[2 * at..2 * at + 2], 16).ok())
@@ -33,7 +33,7 @@ fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     memchr::memmem::find(haystack, needle).is_some()
 }
 
-/// Every file below a directory, with its content.
+/// Every file below a directory with its content.
 fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut names = Vec::new();
     list_files(root, root, &mut names);
@@ -43,7 +43,7 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// The command lines and environments of all processes that can be looked at, but for this one's own.
+/// The command lines and environments of all other processes that can be read.
 fn processes() -> Vec<(String, Vec<u8>)> {
     let own = std::process::id().to_string();
     let entries = fs::read_dir("/proc").expect("the processes").flatten();
@@ -55,11 +55,11 @@ fn processes() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Sends these credentials in every way in which a client may, and in some in which it should not.
+/// Sends these credentials in every valid way, and in some invalid ones.
 fn send(site: &Site, client: &Client) {
     let form = Form::upload(client, "7D", PNG);
     site.post(&form);
-    // Through a temporary file of nginx.
+    // Large enough for a temporary file of nginx.
     site.post(&Form::upload(client, "7D", &png_of(3 << 20, 1)));
     let fields = [
         ("client_id", client.id.as_str()),
@@ -68,7 +68,7 @@ fn send(site: &Site, client: &Client) {
         ("image_url", "http://127.0.0.1/x.png"),
     ];
     site.post_as(URLENCODED, &urlencoded(&fields));
-    // Where a client went wrong: fields mixed up, a body that is cut off, one of another type.
+    // Client errors: swapped fields, a truncated body, a wrong content type.
     let swapped = Client {
         id: client.token.clone(),
         token: client.id.clone(),
@@ -91,7 +91,7 @@ fn send(site: &Site, client: &Client) {
 }
 
 #[test]
-fn no_token_is_found_anywhere() {
+fn no_token_is_written_to_ledger_logs_or_command_lines() {
     let site = Site::start();
     let first = site.client("3m").clone();
     let second = Client::printed(&site.run(&["client", "rotate", &first.id, "--overlap", "1h"]));
@@ -156,7 +156,7 @@ fn no_token_is_found_anywhere() {
     for (path, bytes) in &files {
         found(&path.display(), bytes);
     }
-    // What is kept instead, which shows that the search sees what is there.
+    // The digest is found, so the search does read the ledger.
     for client in [&first, &second, &imported] {
         let digest = Sha256::digest(client.token.as_bytes());
         let kept: Vec<_> = files
@@ -184,7 +184,7 @@ fn status(site: &Site, client: &Client) -> u16 {
 }
 
 #[test]
-fn a_turned_token_is_valid_within_a_second_and_the_old_one_for_its_overlap() {
+fn a_rotated_token_is_valid_at_once_and_the_old_one_for_its_overlap() {
     let mut site = Site::start();
     let responder = site.pid();
     let old = site.client("3m").clone();
@@ -192,7 +192,7 @@ fn a_turned_token_is_valid_within_a_second_and_the_old_one_for_its_overlap() {
     let turned = Instant::now();
     let new = Client::printed(&site.run(&["client", "rotate", &old.id, "--overlap", "3s"]));
     let known = Instant::now();
-    // Nothing has to be waited for.
+    // Without waiting.
     assert_eq!([&new, &old].map(|client| status(&site, client)), [200, 200]);
     let mut accepted = known;
     let refused = until("the old token's end", || {
@@ -203,7 +203,7 @@ fn a_turned_token_is_valid_within_a_second_and_the_old_one_for_its_overlap() {
         }
         Some(Instant::now())
     });
-    // Ends are kept in whole seconds.
+    // The end of an overlap is stored in whole seconds.
     assert!(
         refused - turned >= Duration::from_secs(2),
         "{:?}",
@@ -215,14 +215,14 @@ fn a_turned_token_is_valid_within_a_second_and_the_old_one_for_its_overlap() {
         accepted - known
     );
     assert_eq!(status(&site, &new), 200);
-    // Without an overlap the old one ends at once.
+    // Without an overlap the old token ends at once.
     let newest = Client::printed(&site.run(&["client", "rotate", &old.id]));
     let all = [&old, &new, &newest].map(|client| status(&site, client));
     assert_eq!(all, [403, 403, 200]);
     assert_eq!(site.pid(), responder, "it was started anew");
 }
 
-/// Uploads as though nginx had seen this address; gives the reply.
+/// Uploads with this REMOTE_ADDR; returns the reply.
 fn from(site: &Site, address: &str, client: &Client) -> String {
     let body = Form::upload(client, "7D", &PNG[..100]).body();
     let mut stream = site.connect_responder();
@@ -234,7 +234,7 @@ fn from(site: &Site, address: &str, client: &Client) -> String {
 }
 
 #[test]
-fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
+fn failed_attempts_are_limited_per_ipv4_address_and_ipv6_network() {
     let site = Site::builder()
         .set("limits", "failed_attempts_per_minute = 3")
         .start();
@@ -247,7 +247,7 @@ fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
         id: "nobody".to_owned(),
         ..right.clone()
     };
-    // Ids count like tokens; the three come from one customer's network, and IPv4 in IPv6 clothes is IPv4.
+    // Unknown ids count like wrong tokens. The three IPv6 addresses are in one /64; an IPv4-mapped IPv6 address counts as IPv4.
     for [first, second, third, fourth, other] in [
         [
             "192.0.2.1",
@@ -278,7 +278,7 @@ fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
             from(&site, other, &wrong_token).contains(INVALID_TOKEN),
             "{other}"
         );
-        // The image is none; who gets so far was let in.
+        // Not an image: an authenticated request is refused for that.
         assert!(
             from(&site, other, &right).contains("Invalid file type"),
             "{other}"
@@ -287,7 +287,7 @@ fn guesses_are_limited_for_each_address_and_each_ipv6_customer() {
 }
 
 #[test]
-fn regression_guesses_at_the_same_time_were_all_answered() {
+fn regression_concurrent_failed_attempts_were_not_limited() {
     let site = Site::builder()
         .set(
             "limits",

@@ -1,4 +1,4 @@
-//! The end of an image's life: what caches are told of it, and the sweep, run at instants of the test's choosing.
+//! Expiry: cache headers, and the sweep, run at chosen times.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ fn now() -> i64 {
     UtcDateTime::now().unix_timestamp()
 }
 
-/// The instant at which an image expires, from the ledger.
+/// The expiry of an image in the ledger, in Unix seconds.
 fn expires_at(site: &Site, path: &str) -> i64 {
     let query = "SELECT expires_at FROM image WHERE path = ?1";
     site.ledger()
@@ -30,7 +30,7 @@ fn expires_at(site: &Site, path: &str) -> i64 {
         .expect("a row that expires")
 }
 
-/// Runs a sweep at an instant, in Unix seconds.
+/// Runs a sweep with its clock at this instant, in Unix seconds.
 fn sweep_at(site: &Site, library: &Path, instant: i64, arguments: &[&str]) -> Output {
     let mut command = site.command(&["sweep", "--json"]);
     let at = UtcDateTime::from_unix_timestamp(instant).expect("an instant");
@@ -39,7 +39,7 @@ fn sweep_at(site: &Site, library: &Path, instant: i64, arguments: &[&str]) -> Ou
     command.args(arguments).output().expect("the sweep runs")
 }
 
-/// What a sweep that succeeded reports.
+/// The report of a successful sweep.
 #[track_caller]
 fn report(output: &Output) -> Value {
     assert!(output.status.success(), "{output:?}");
@@ -47,7 +47,7 @@ fn report(output: &Output) -> Value {
 }
 
 #[test]
-fn caches_are_told_the_exact_expiry() {
+fn cache_headers_have_the_exact_expiry() {
     let site = Site::start();
     for duration in ["7D", "1M", "3M"] {
         let path = site.store("3m", duration, PNG);
@@ -73,13 +73,13 @@ fn caches_are_told_the_exact_expiry() {
             expiry - after
         );
         assert_eq!(reply.header("Last-Modified"), None, "it lies in the future");
-        // It lives through the whole of its last day, UTC.
+        // It expires at the end of its last day, UTC.
         assert_eq!(expiry % DAY, 0, "{expiry}");
     }
 }
 
 #[test]
-fn lifetime_images_are_kept_for_ever() {
+fn lifetime_images_do_not_expire() {
     let site = Site::start();
     let path = site.store("lifetime", "LTF", PNG);
     let reply = site.get(&format!("/p/{path}"));
@@ -91,7 +91,7 @@ fn lifetime_images_are_kept_for_ever() {
 }
 
 #[test]
-fn an_image_past_its_life_is_not_cached_before_the_sweep_comes() {
+fn an_expired_image_is_not_cached_before_the_sweep() {
     let site = Site::start();
     let path = site.store("3m", "7D", PNG);
     let file = fs::File::options()
@@ -105,7 +105,7 @@ fn an_image_past_its_life_is_not_cached_before_the_sweep_comes() {
 }
 
 #[test]
-fn the_sweep_comes_one_minute_after_the_expiry_and_not_one_minute_before() {
+fn the_sweep_deletes_an_image_after_its_expiry_and_not_before() {
     let Some(library) = faketime() else { return };
     let site = Site::start();
     let week = site.store("lifetime", "7D", &png_of(3_000, 1));
@@ -168,12 +168,12 @@ fn the_sweep_comes_one_minute_after_the_expiry_and_not_one_minute_before() {
     let holdings = site.holdings();
     assert_eq!(holdings.files.len(), 1, "lifetime images stay");
     assert!(kept.contains(&holdings.files[0]));
-    // The day's directory is made again for the next upload.
+    // The next upload makes the day directory again.
     assert_eq!(site.upload("3m", "7D", PNG).status, 200);
 }
 
 #[test]
-fn a_second_sweep_at_the_same_time_is_told_to_come_later() {
+fn a_second_sweep_at_the_same_time_exits_with_75() {
     let site = Site::start();
     let path = site.root.join("ledger/ledger.db.sweep-lock");
     let held = hold_lock(&path);
@@ -185,12 +185,12 @@ fn a_second_sweep_at_the_same_time_is_told_to_come_later() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
-/// What a command of the program shows on a terminal.
+/// The output of a command on a terminal.
 fn on_a_terminal(site: &Site, command: &str) -> String {
     let quoted = |text: &str| format!("'{text}'");
     let config = site.config().display().to_string();
     let line = [program(), "--config", &config, command].map(quoted);
-    // script(1) runs a command on a terminal of its own.
+    // script(1) runs a command on a pseudoterminal.
     let output = Command::new("script")
         .args(["-qec", &line.join(" "), "/dev/null"])
         .env("TERM", "xterm")
@@ -203,7 +203,7 @@ fn on_a_terminal(site: &Site, command: &str) -> String {
 }
 
 #[test]
-fn sweep_and_verify_show_on_a_terminal_how_far_they_are() {
+fn sweep_and_verify_show_progress_on_a_terminal() {
     let site = Site::start();
     for _ in 0..3 {
         site.store("lifetime", "7D", PNG);
@@ -217,7 +217,7 @@ fn sweep_and_verify_show_on_a_terminal_how_far_they_are() {
     let shown = on_a_terminal(&site, "sweep");
     assert!(shown.contains("/3 expired images"), "{shown:?}");
     assert!(shown.contains("deleted 3 expired images"), "{shown:?}");
-    // What is no terminal gets the summary alone.
+    // Without a terminal only the summary is printed.
     for command in ["verify", "sweep"] {
         let output = site.output(&[command]);
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -232,7 +232,7 @@ fn abandoned_uploads_are_deleted_after_an_hour() {
     let site = Site::start();
     let abandoned = site.docroot().join(".spool/999-0-0");
     fs::write(&abandoned, b"half an image").expect("a file");
-    // An hour by the change time, which nobody can set: the modification time may be years away.
+    // The age is that of the change time, which cannot be set; the modification time is the expiry.
     let began = fs::metadata(&abandoned).expect("a file").ctime();
     let young = report(&sweep_at(&site, &library, began + 3_600 - MINUTE, &[]));
     assert_eq!(young["abandoned"], 0, "{young}");
@@ -251,7 +251,7 @@ fn abandoned_uploads_are_deleted_after_an_hour() {
 }
 
 #[test]
-fn a_row_without_a_file_is_withdrawn_and_its_quota_given_back() {
+fn a_row_without_a_file_is_deleted_and_its_quota_refunded() {
     let Some(library) = faketime() else { return };
     let site = Site::start();
     let lost = site.store("free", "7D", PNG);
@@ -272,10 +272,10 @@ fn a_row_without_a_file_is_withdrawn_and_its_quota_given_back() {
 }
 
 #[test]
-fn a_file_without_a_row_is_deleted_but_nobody_elses() {
+fn a_file_without_a_row_is_deleted_and_foreign_files_are_kept() {
     let Some(library) = faketime() else { return };
     let site = Site::start();
-    // The ledger's age is known in seconds; a file of its first second counts as older than the ledger.
+    // The ledger's creation time is in seconds; a file of its first second counts as older than the ledger.
     let made: i64 = site
         .ledger()
         .query_row(
@@ -300,7 +300,7 @@ fn a_file_without_a_row_is_deleted_but_nobody_elses() {
 }
 
 #[test]
-fn a_docroot_that_is_gone_is_not_taken_for_lost_images() {
+fn a_missing_docroot_deletes_no_rows() {
     let site = Site::start();
     site.store("free", "7D", PNG);
     let images = site.docroot().join("p");

@@ -1,4 +1,4 @@
-//! The calls by which a client sees and deletes what is its own: with headers alone, and nothing of anybody else's.
+//! The calls of a client for its own usage and images, authenticated by headers.
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
@@ -39,7 +39,7 @@ fn paths(listing: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn a_client_sees_what_it_has_used_and_may_use() {
+fn usage_shows_quota_and_plan_of_the_client() {
     let site = Site::start();
     site.store("3m", "7D", PNG);
     site.store("3m", "3M", &png_of(5_000, 1));
@@ -108,7 +108,7 @@ fn a_client_lists_its_own_images_of_a_day_in_pages() {
     }
     assert_eq!(paged, own);
 
-    // The directory of this day last year has the same name; nothing in it is of that day.
+    // The same day of last year has the same directory, but other images.
     let year: i32 = today()[..4].parse().expect("a year");
     let last_year = format!("images?day={}-01-01", year - 1);
     assert_eq!(
@@ -176,7 +176,7 @@ fn a_client_deletes_its_own_images_and_no_other() {
 }
 
 #[test]
-fn an_id_that_was_given_again_brings_no_images_with_it() {
+fn a_new_client_with_the_id_of_a_removed_one_has_no_images() {
     let site = Site::start();
     let old = site.store("3m", "7D", PNG);
     let id = site.client("3m").id.clone();
@@ -191,7 +191,7 @@ fn an_id_that_was_given_again_brings_no_images_with_it() {
 }
 
 #[test]
-fn credentials_come_in_headers_and_are_judged_like_those_of_an_upload() {
+fn header_credentials_are_checked_like_those_of_an_upload() {
     let site = Site::builder()
         .set(
             "limits",
@@ -240,7 +240,7 @@ fn credentials_come_in_headers_and_are_judged_like_those_of_an_upload() {
         "token",
     );
     assert!(site.file(&path).exists());
-    // Guesses count together, whichever call they go to.
+    // Failed attempts count together over all calls.
     for _ in 0..2 {
         assert_eq!(
             site.post(&Form::upload(&wrong(&right.id, "x"), "7D", PNG))
@@ -263,7 +263,7 @@ fn credentials_come_in_headers_and_are_judged_like_those_of_an_upload() {
 }
 
 #[test]
-fn each_call_says_which_methods_it_has() {
+fn each_call_lists_its_methods_in_allow() {
     let site = Site::start();
     let client = site.client("free");
     let image = "GET, HEAD, DELETE, OPTIONS";
@@ -277,7 +277,7 @@ fn each_call_says_which_methods_it_has() {
             is_error(&reply, 405, r#"{"error":"Method not allowed"}"#, call);
             assert_eq!(reply.header("Allow"), Some(methods), "{method} {call}");
         }
-        // A preflight never carries credentials.
+        // A CORS preflight has no credentials.
         let preflight = http::request(site.port, "OPTIONS", &format!("/image/v2/{call}"), &[], b"");
         assert_eq!(preflight.status, 204);
         assert_eq!(

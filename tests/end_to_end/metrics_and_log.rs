@@ -1,4 +1,4 @@
-//! What an operator watches: metrics and the log.
+//! Metrics and log.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use support::machine::until;
 use support::pictures::{PNG, png_of};
 use support::site::Site;
 
-/// Samples by name and labels. Anything that is neither a sample nor a comment fails.
+/// The samples by name and labels; panics on a line that is neither a sample nor a comment.
 fn metrics(site: &Site) -> BTreeMap<String, f64> {
     let reply = site.get("/image/v2/metrics");
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -34,7 +34,7 @@ fn metrics(site: &Site) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn metrics_say_what_happened() {
+fn metrics_count_uploads_bytes_and_sweeps() {
     let site = Site::start();
     let sample = |name: &str| {
         let samples = metrics(&site);
@@ -94,7 +94,7 @@ fn metrics_say_what_happened() {
     assert!(sample("process_resident_memory_bytes") > 1e6);
     assert!(sample("process_open_fds") < sample("process_max_fds"));
 
-    // The sweep is another process.
+    // The sweep is a separate process.
     let expired = format!("UPDATE image SET expires_at = 1 WHERE path = '{path}'");
     assert_eq!(site.ledger().execute(&expired, []), Ok(1));
     site.run(&["sweep", "--dry-run"]);
@@ -106,14 +106,14 @@ fn metrics_say_what_happened() {
     assert!(sample("last_sweep_timestamp_seconds") > 1.7e9);
 }
 
-/// Counts are whole numbers, which are equal or at least one apart.
+/// Compares counts, which are whole numbers.
 #[track_caller]
 fn assert_close(found: f64, expected: f64) {
     assert!((found - expected).abs() < 0.5, "{found} is not {expected}");
 }
 
 #[test]
-fn metrics_are_for_allowed_addresses_alone() {
+fn metrics_are_served_to_allowed_addresses_only() {
     let site = Site::start();
     let status = |site: &Site, method, headers: &[(&str, &str)]| {
         http::request(site.port, method, "/image/v2/metrics", headers, b"").status
@@ -124,7 +124,7 @@ fn metrics_are_for_allowed_addresses_alone() {
     let others = Site::builder()
         .set("server", "metrics_allow = [\"192.0.2.1\"]")
         .start();
-    // What a client says of its address counts for nothing.
+    // X-Forwarded-For of a client is ignored.
     let forged = [("X-Forwarded-For", "192.0.2.1"), ("X-Real-IP", "192.0.2.1")];
     for method in ["GET", "HEAD", "POST"] {
         assert_eq!(status(&others, method, &forged), 404, "{method}");
@@ -133,7 +133,7 @@ fn metrics_are_for_allowed_addresses_alone() {
     assert_eq!(status(&nobody, "GET", &[]), 404);
 }
 
-/// The fields of a logfmt line.
+/// Parses a logfmt line.
 fn fields(line: &str) -> BTreeMap<String, String> {
     let mut fields = BTreeMap::new();
     let mut rest = line;
@@ -160,7 +160,7 @@ fn fields(line: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_request_is_one_line_with_all_there_is_to_know() {
+fn each_request_is_one_log_line_with_its_fields() {
     let site = Site::start();
     let reply = site.upload("3m", "7D", PNG);
     let id = reply.header("X-Request-Id").expect("an id").to_owned();
@@ -201,7 +201,7 @@ fn a_request_is_one_line_with_all_there_is_to_know() {
 }
 
 #[test]
-fn nothing_that_a_client_sends_is_in_the_log() {
+fn credentials_urls_and_headers_of_clients_are_not_logged() {
     let site = Site::start();
     let secret = "5ecret\nevent=forged";
     let client = Client {
@@ -289,7 +289,7 @@ fn no_line_is_lost_or_cut_while_the_log_is_rotated_under_load() {
 }
 
 #[test]
-fn a_log_on_standard_error_takes_no_harm_from_the_signal() {
+fn sigusr1_does_not_end_a_responder_that_logs_to_standard_error() {
     let mut site = Site::start();
     let pid = site.pid();
     for _ in 0..3 {

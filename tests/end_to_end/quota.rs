@@ -1,4 +1,4 @@
-//! The daily quota: exact under concurrency, and counting stored images alone.
+//! The daily quota: exact under concurrency, counting stored images only.
 
 use std::collections::BTreeMap;
 use std::thread::{self, ScopedJoinHandle};
@@ -16,7 +16,7 @@ fn to_midnight() -> i64 {
 }
 
 #[test]
-fn of_200_uploads_at_once_a_free_client_has_exactly_50() {
+fn of_200_concurrent_uploads_a_free_client_stores_exactly_50() {
     let site = Site::start();
     let before = to_midnight();
     let replies: Vec<_> = thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn only_stored_images_count() {
     let second = site.upload("free", "7D", PNG);
     assert_eq!(second.header("X-RateLimit-Remaining"), Some("0"));
     assert_eq!(site.upload("free", "7D", PNG).status, 429);
-    // Neither deleting nor a new token gives any of it back.
+    // Deleting images or rotating the token refunds nothing.
     site.run(&["image", "delete", &first.url(), &second.url()]);
     let holdings = site.holdings();
     assert_eq!(
@@ -101,7 +101,7 @@ fn only_stored_images_count() {
 }
 
 #[test]
-fn a_client_that_was_removed_and_added_again_begins_anew() {
+fn a_client_removed_and_added_again_has_its_whole_quota() {
     let site = Site::builder()
         .set("plans.free", "daily_uploads = 1")
         .start();
@@ -123,7 +123,7 @@ fn a_client_that_was_removed_and_added_again_begins_anew() {
 }
 
 #[test]
-fn a_failed_save_gives_its_quota_back() {
+fn a_failed_save_is_refunded() {
     let site = Site::builder()
         .set("plans.free", "daily_uploads = 1")
         .start();

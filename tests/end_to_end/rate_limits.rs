@@ -1,4 +1,4 @@
-//! What does not exist below the API's path, and what comes too often.
+//! Unknown paths and methods, failed attempts and request rates.
 
 use crate::refusals::{INVALID_TOKEN, is_error, refused};
 use support::builder::Client;
@@ -8,7 +8,7 @@ use support::pictures::PNG;
 use support::site::Site;
 
 #[test]
-fn paths_and_methods_that_do_not_exist() {
+fn unknown_paths_are_404_and_other_methods_405() {
     let site = Site::start();
     let not_found = r#"{"error":"Not found"}"#;
     let not_allowed = r#"{"error":"Method not allowed"}"#;
@@ -54,7 +54,7 @@ fn paths_and_methods_that_do_not_exist() {
 }
 
 #[test]
-fn too_many_failed_attempts() {
+fn failed_attempts_over_the_limit_are_refused() {
     let site = Site::builder()
         .set(
             "limits",
@@ -75,7 +75,7 @@ fn too_many_failed_attempts() {
         let reply = site.post(&Form::upload(&wrong, "7D", PNG));
         is_error(&reply, 403, INVALID_TOKEN, "an attempt");
     }
-    // From then on the address is not listened to, so that the right token cannot be found either.
+    // The right token of a limited address is refused too, so guessing finds nothing.
     for client in [&wrong, &client] {
         let reply = site.post(&Form::upload(client, "7D", PNG));
         is_error(
@@ -91,14 +91,14 @@ fn too_many_failed_attempts() {
 }
 
 #[test]
-fn too_many_requests() {
+fn requests_over_the_rate_are_refused() {
     let site = Site::builder()
         .set(
             "limits",
             "requests_per_second = 1\nburst = 2\nfailed_attempts_per_minute = 0",
         )
         .start();
-    // The first takes the rate's place, two the burst's; the rest of those within a second are refused.
+    // One request within the rate and two in the burst pass; the others of that second are refused.
     let replies: Vec<_> = (0..8).map(|_| site.upload("3m", "7D", PNG)).collect();
     let refused: Vec<_> = replies.iter().filter(|reply| reply.status != 200).collect();
     assert!(!refused.is_empty(), "nothing was limited");
@@ -108,7 +108,7 @@ fn too_many_requests() {
     }
     let holdings = site.holdings();
     assert_eq!(holdings.rows, 8 - refused.len());
-    // Images are not limited.
+    // Requests for images are not limited.
     for path in holdings.files.iter().cycle().take(20) {
         assert_eq!(site.get(&format!("/p/{path}")).status, 200);
     }

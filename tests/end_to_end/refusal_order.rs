@@ -1,4 +1,4 @@
-//! Which refusal is answered where several are due.
+//! The order of refusals for a request with several errors.
 
 use time::UtcDateTime;
 
@@ -13,7 +13,7 @@ use support::site::Site;
     clippy::too_many_lines,
     reason = "one table, a row for each pair of refusals"
 )]
-fn the_order_of_refusals() {
+fn the_first_refusal_in_the_documented_order_is_answered() {
     let site = Site::builder()
         .set("plans.free", "daily_uploads = 0")
         .set("plans.3m", "")

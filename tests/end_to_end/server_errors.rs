@@ -1,4 +1,4 @@
-//! What the host makes impossible: a documented error, nothing half-written, nothing counted, and no restart needed.
+//! Errors of the host: the documented reply, no partial file, no counted upload, no restart needed.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use support::pictures::{PNG, png_of};
 use support::site::{NOTHING, Site};
 
 #[test]
-fn faults_of_the_docroot() {
+fn a_broken_docroot_is_a_documented_error() {
     let site = Site::start();
     let images = site.docroot().join("p");
     let replace = |class: &str| {
@@ -59,7 +59,7 @@ fn faults_of_the_docroot() {
     );
     fs::create_dir(&spool).expect("the spool is back");
     assert_eq!(site.holdings(), NOTHING, "no spool");
-    // The cause is for the log alone.
+    // The log has the cause, the reply does not.
     assert!(
         site.responder_log().contains("cause="),
         "no cause in the log"
@@ -71,7 +71,7 @@ fn faults_of_the_docroot() {
 }
 
 #[test]
-fn too_little_free_space() {
+fn uploads_are_refused_below_min_free() {
     let site = Site::builder()
         .set("storage", "min_free = \"1000000GiB\"")
         .start();
@@ -93,7 +93,7 @@ fn too_little_free_space() {
 }
 
 #[test]
-fn a_ledger_that_is_locked() {
+fn a_locked_ledger_is_a_documented_error() {
     let site = Site::start();
     let ledger = site.ledger();
     ledger.execute_batch("BEGIN IMMEDIATE").expect("the lock");
@@ -111,7 +111,7 @@ fn a_ledger_that_is_locked() {
 }
 
 #[test]
-fn no_responder() {
+fn without_a_responder_nginx_answers_502_as_json() {
     let site = Site::builder()
         .launch(Launch::Absent)
         .expect("connect() to unix:")
@@ -129,25 +129,25 @@ fn no_responder() {
 }
 
 #[test]
-fn more_connections_than_are_served() {
-    // A connection that is refused has a second for its request, which a busy machine may miss.
+fn connections_over_the_limit_get_503() {
+    // nginx has a second to send its request to a refused connection, which a busy machine may exceed.
     let site = Site::builder()
         .set("server", "max_connections = 1")
         .expect("Connection reset by peer")
         .start();
-    // It has sent nothing yet, so it is served, and takes the only place.
+    // An idle connection takes the only permit.
     let held = site.connect_responder();
     let reply = site.upload("3m", "7D", PNG);
     refused(&site, &reply, 503, r#"{"error":"Server busy"}"#, "busy");
     assert_eq!(reply.header("Retry-After"), Some("1"));
     drop(held);
-    support::machine::until("a place", || {
+    support::machine::until("a permit", || {
         (site.upload("3m", "7D", PNG).status == 200).then_some(())
     });
 }
 
 #[test]
-fn requests_that_nginx_refuses_itself() {
+fn errors_made_by_nginx_are_json() {
     let site = Site::start();
     let long = format!("/image/v2/{}", "x".repeat(40_000));
     let reply = site.get(&long);
@@ -184,7 +184,7 @@ fn requests_that_nginx_refuses_itself() {
 }
 
 #[test]
-fn a_body_that_stops_coming() {
+fn a_body_that_stops_arriving_times_out() {
     let site = Site::builder().nginx("client_body_timeout 1s;").start();
     let body = Form::upload(site.client("3m"), "7D", PNG).body();
     let head = format!(
@@ -194,7 +194,7 @@ fn a_body_that_stops_coming() {
     let mut stream = http::connect(site.port).expect("a connection");
     stream.write_all(head.as_bytes()).expect("the head is sent");
     stream.write_all(&body[..100]).expect("a piece is sent");
-    // nginx closes such a connection with or without a reply.
+    // nginx may close such a connection without a reply.
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).expect("the end");
     let reply = String::from_utf8_lossy(&reply);

@@ -1,4 +1,4 @@
-//! The ways the responder is started: by itself, by whoever opened its socket, by a CGI host; and configurations it refuses.
+//! Starting the responder: on its own socket, on an inherited one, as CGI; and configurations it refuses.
 
 use std::fs;
 use std::io::Write;
@@ -19,31 +19,31 @@ fn works(site: &Site) {
 }
 
 #[test]
-fn over_tcp() {
+fn it_listens_on_tcp() {
     let site = Site::builder().tcp().start();
     assert!(site.responder_log().contains("address=tcp:127.0.0.1:"));
     works(&site);
 }
 
 #[test]
-fn on_a_socket_of_its_own_that_only_its_group_may_use() {
+fn its_socket_is_open_to_its_group_only() {
     let site = Site::start();
     let metadata = fs::metadata(site.socket()).expect("a socket");
     assert_eq!(metadata.permissions().mode() & 0o777, 0o660);
     works(&site);
-    // A second responder does not take the socket of one that runs.
+    // A second responder does not replace the socket of a running one.
     let output = site.output(&["serve"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     works(&site);
 }
 
 #[test]
-fn on_descriptor_0() {
+fn it_takes_a_socket_on_descriptor_0() {
     works(&Site::builder().launch(Launch::StandardInput).start());
 }
 
 #[test]
-fn by_socket_activation() {
+fn it_takes_a_socket_from_systemd() {
     works(&Site::builder().launch(Launch::SocketActivation).start());
 }
 
@@ -70,7 +70,7 @@ fn cgi(site: &Site, arguments: &[&str], variables: &[(&str, &str)], body: &[u8])
         .spawn()
         .expect("the program starts");
     let mut input = child.stdin.take().expect("its input");
-    // It may have answered and ended before it read everything.
+    // It may reply and exit before it has read everything.
     let _ = input.write_all(body);
     drop(input);
     child.wait_with_output().expect("its end")
@@ -81,7 +81,7 @@ fn post() -> [(&'static str, &'static str); 2] {
 }
 
 #[test]
-fn as_plain_cgi() {
+fn it_answers_one_request_as_cgi() {
     let site = cgi_site();
     let body = Form::upload(site.client("3m"), "7D", PNG).body();
     let output = cgi(&site, &[], &post(), &body);
@@ -119,7 +119,7 @@ fn as_plain_cgi() {
 }
 
 #[test]
-fn arguments_of_a_request_are_no_command() {
+fn a_query_string_passed_as_arguments_is_not_a_command() {
     let site = cgi_site();
     let path = site.root.join("elsewhere");
     let elsewhere = path.display().to_string();
@@ -148,7 +148,7 @@ fn arguments_of_a_request_are_no_command() {
     assert_eq!(site.holdings(), NOTHING);
 }
 
-/// A process that ends with the test.
+/// A child process that Drop kills.
 struct Ended(Child);
 
 impl Drop for Ended {
@@ -159,7 +159,7 @@ impl Drop for Ended {
 }
 
 #[test]
-fn behind_fcgiwrap() {
+fn it_answers_behind_fcgiwrap() {
     let Some(fcgiwrap) = ["/usr/sbin/fcgiwrap", "/usr/bin/fcgiwrap"]
         .map(Path::new)
         .into_iter()
@@ -170,7 +170,7 @@ fn behind_fcgiwrap() {
     };
     let wrapped = tempfile::tempdir().expect("a directory");
     let socket = wrapped.path().join("wrap.sock");
-    // nginx as Debian configures it for fcgiwrap, beside the location of the site's own.
+    // The fastcgi_params of Debian's fcgiwrap package.
     let server = format!(
         "server {{
             listen unix:{directory}/http.sock;
@@ -196,7 +196,7 @@ fn behind_fcgiwrap() {
     let site = Site::builder()
         .launch(Launch::Absent)
         .nginx(&server)
-        // What a CGI program says on its standard error, its log, ends up in nginx's.
+        // nginx logs the standard error of a CGI program, here its log.
         .expect("FastCGI sent in stderr")
         .start();
     let _wrapper = Ended(
@@ -237,7 +237,7 @@ fn a_configuration_that_drops_a_plan_in_use_is_refused() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(message.contains("client-3m"), "{message}");
     assert!(!message.contains("client-free"), "{message}");
-    // Removed, the client is nobody's trouble.
+    // Without the client the configuration is valid.
     site.run(&["client", "remove", "client-3m", "--yes"]);
     site.edit_config(|text| text.replace("[plans.lifetime]", "[plans.other]"));
     let output = site.output(&["serve"]);
@@ -247,7 +247,7 @@ fn a_configuration_that_drops_a_plan_in_use_is_refused() {
 }
 
 #[test]
-fn a_configuration_that_cannot_be_used_is_named() {
+fn errors_name_the_unusable_configuration() {
     let site = cgi_site();
     let good = fs::read_to_string(site.config()).expect("config.toml");
     let cases = [

@@ -1,4 +1,4 @@
-//! Uploads that are taken: every type, duration and plan, both body types, and all that such an upload leaves behind.
+//! Successful uploads: every type, duration, plan and body type, and the file and row of an upload.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ use support::pictures::{GIF, JPEG, PNG, WEBP, png, png_of};
 use support::site::Site;
 use time::{Date, Duration, Month, UtcDateTime};
 
-/// The day on which an image of that duration is served last.
+/// The last day on which an image of this duration is served.
 fn last_day(uploaded: Date, duration: &str) -> Option<Date> {
     let months = match duration {
         "7D" => return Some(uploaded + Duration::days(7)),
@@ -32,7 +32,7 @@ fn today() -> Date {
 }
 
 #[test]
-fn each_plan_and_duration_gets_its_url_and_expiry() {
+fn each_plan_and_duration_has_its_url_and_expiry() {
     let site = Site::start();
     let cases = [
         ("free", &["7D", "1M"][..], "/view/?img="),
@@ -69,7 +69,7 @@ fn each_plan_and_duration_gets_its_url_and_expiry() {
 }
 
 #[test]
-fn months_end_on_their_last_day() {
+fn an_expiry_is_clamped_to_the_last_day_of_its_month() {
     if faketime_multithreaded().is_none() {
         return;
     }
@@ -96,7 +96,7 @@ fn months_end_on_their_last_day() {
 }
 
 #[test]
-fn the_type_is_told_by_the_bytes_and_they_come_back_unchanged() {
+fn the_type_comes_from_the_bytes_and_they_are_served_unchanged() {
     let site = Site::start();
     let cases = [
         (JPEG, "jpg", "image/jpeg"),
@@ -105,7 +105,7 @@ fn the_type_is_told_by_the_bytes_and_they_come_back_unchanged() {
         (WEBP, "webp", "image/webp"),
     ];
     for (bytes, extension, content_type) in cases {
-        // Whatever the client calls it.
+        // Whatever file name and type the client sends.
         let form = Form::of(site.client("3m"), "7D").file("image", "../../evil.php", bytes);
         let path = path_of(&site.post(&form).url()).to_owned();
         assert!(path.ends_with(&format!(".{extension}")), "{path}");
@@ -117,7 +117,7 @@ fn the_type_is_told_by_the_bytes_and_they_come_back_unchanged() {
 }
 
 #[test]
-fn the_headers_of_a_reply_are_those_documented() {
+fn replies_have_the_documented_headers() {
     let site = Site::start();
     let midnight = |date: Date| date.midnight().as_utc().unix_timestamp() + 86_400;
     let first = today();
@@ -160,7 +160,7 @@ fn the_headers_of_a_reply_are_those_documented() {
 }
 
 #[test]
-fn fields_may_come_in_any_order_and_with_others() {
+fn fields_may_be_in_any_order_and_among_unknown_ones() {
     let site = Site::start();
     let client = site.client("3m");
     let before = Form::upload(client, "1M", PNG);
@@ -174,7 +174,7 @@ fn fields_may_come_in_any_order_and_with_others() {
         .image(PNG)
         .text("store_duration", "1M")
         .text("client_id", &client.id);
-    // A browser's form sends the URL field empty, and the file field empty where the URL is used.
+    // A browser's form sends both sources, one of them empty.
     let with_others = Form::of(client, "1M")
         .text("", "nameless")
         .text("Image", "another name")
@@ -197,11 +197,11 @@ fn fields_may_come_in_any_order_and_with_others() {
     );
 }
 
-/// Size, width, height, when it was uploaded and when it expires, and the client's id.
+/// Size, width, height, upload time, expiry and client id of a row.
 type Row = (i64, i64, i64, i64, Option<i64>, String);
 
 #[test]
-fn an_upload_leaves_a_row_and_a_file_that_say_the_same() {
+fn row_and_file_of_an_upload_agree() {
     let site = Site::start();
     let image = png(640, 480);
     let days = [today()];
@@ -255,7 +255,7 @@ fn an_upload_leaves_a_row_and_a_file_that_say_the_same() {
 }
 
 #[test]
-fn an_image_may_be_exactly_as_large_as_its_plan_allows() {
+fn an_image_of_exactly_the_largest_size_is_stored() {
     let site = Site::start();
     for (plan, mebibytes) in [("free", 2), ("3m", 5), ("lifetime", 10)] {
         let image = png_of(mebibytes << 20, 1);
@@ -265,7 +265,7 @@ fn an_image_may_be_exactly_as_large_as_its_plan_allows() {
 }
 
 #[test]
-fn uploads_at_the_same_time_are_not_mixed_up() {
+fn concurrent_uploads_are_not_mixed_up() {
     let site = Site::start();
     let stored: Vec<_> = std::thread::scope(|scope| {
         let uploads: Vec<_> = (0..40_u64)
@@ -289,7 +289,7 @@ fn uploads_at_the_same_time_are_not_mixed_up() {
 }
 
 #[test]
-fn health_says_what_uploads_need() {
+fn health_checks_what_uploads_need() {
     let site = Site::start();
     let reply = site.get("/image/v2/health");
     assert_eq!(reply.status, 200, "{}", reply.text());
