@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The tools of the tests, and how they are installed where they are missing. Read by tests/run, whose functions and variables it uses.
+# The tools that each stage needs, and their installation. Sourced by tests/run, whose functions and variables it uses.
 # shellcheck disable=SC2154
 
-# need COMMAND PACKAGE...: the command of a test and the Debian packages that bring it.
+# need COMMAND PACKAGE...: a command and the Debian packages that have it.
 need() {
   local command=$1
   shift
@@ -22,7 +22,7 @@ install_tools() {
       need cc gcc libc6-dev && need nginx nginx && need curl curl
       need faketime faketime && need python3 python3 && need fcgiwrap fcgiwrap
       need script bsdutils && need setpriv util-linux && need rsync rsync
-      # Names and networks of a test's own.
+      # Namespaces with a DNS server or network of their own.
       need unshare util-linux && need mount mount && need ip iproute2
       ;;
     faults)
@@ -93,7 +93,7 @@ install_packages() {
   export DEBIAN_FRONTEND=noninteractive
   {
     apt-get -q update
-    # One by one after a failure, so that a package that this release lacks costs its own checks alone.
+    # One by one after a failure: a package that this release lacks skips only its own checks.
     apt-get -q install -y --no-install-recommends "$@" || for package; do
       apt-get -q install -y --no-install-recommends "$package" || echo "tests/run: $package could not be installed"
     done
@@ -101,7 +101,7 @@ install_packages() {
   grep '^tests/run: ' "$work/log" || true
 }
 
-# The Python libraries of the client programs, in an environment of their own.
+# The Python libraries of the client programs, in a virtual environment.
 make_python() {
   if ! "$tools/bin/python" -c 'import requests, prometheus_client' 2>/dev/null; then
     { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check requests prometheus_client; } >"$work/log" 2>&1 || {
@@ -111,7 +111,7 @@ make_python() {
   fi
 }
 
-# cargo_tool NAME VERSION: a subcommand of cargo. Built without optimisation it takes less than a minute, and is quick enough.
+# cargo_tool NAME VERSION builds a cargo subcommand, unoptimized to save minutes.
 cargo_tool() {
   if ! have cargo || cargo "${1#cargo-}" --version >/dev/null 2>&1; then
     return 0
@@ -125,7 +125,7 @@ cargo_tool() {
   rm -rf -- "$tools/build"
 }
 
-# The programs of the exports, in exactly the versions that their lists name; made anew when a list has changed.
+# The programs that use the exports, in the versions of their lists; installed again when a list has changed.
 make_exports() {
   local place=$tools/exports
   mkdir -p "$place"
