@@ -43,7 +43,7 @@ pub mod cli;
 pub mod commands;
 pub mod commit;
 pub mod config;
-pub mod doctor;
+mod doctor;
 pub mod error;
 pub mod export;
 pub mod fastcgi;

@@ -1,6 +1,7 @@
-//! `doctor`: what works, what does not, and what to do next.
+//! `doctor`: runs the checks of [`crate::doctor`] and prints them.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -10,135 +11,123 @@ use serde_json::{Value, json};
 
 use super::{Failure, print_json, printed, read_config, spinner};
 use crate::cli::DoctorArguments;
-use crate::doctor::findings::{findings, nginx_version};
-use crate::doctor::gather::{Options, gather, nginx_build};
-use crate::doctor::{Finding, Verdict, worst};
+use crate::doctor::{Check, NginxOptions, Verdict, check, nginx_version, worst};
 
 pub(super) fn doctor(config_file: &Path, arguments: DoctorArguments) -> Result<(), Failure> {
     let json = arguments.json;
-    let found = examine(config_file, arguments);
+    let checks = run(config_file, arguments);
     if json {
-        print_json(&machine_readable(&found))?;
+        print_json(&as_json(&checks))?;
     } else {
-        print_styled(&found)?;
+        print_styled(&checks)?;
     }
-    let failures = count(&found, Verdict::Fail);
-    match (worst(&found), failures) {
-        (Verdict::Fail, 1) => Err(Failure::failed("one check failed")),
-        (Verdict::Fail, number) => Err(Failure::failed(format!("{number} checks failed"))),
-        _ => Ok(()),
+    match count(&checks, Verdict::Fail) {
+        0 => Ok(()),
+        1 => Err(Failure::failed("one check failed")),
+        number => Err(Failure::failed(format!("{number} checks failed"))),
     }
 }
 
-fn examine(config_file: &Path, arguments: DoctorArguments) -> Vec<Finding> {
+fn run(config_file: &Path, arguments: DoctorArguments) -> Vec<Check> {
     let config = match read_config(config_file) {
         Ok(config) => config,
-        // Everything else follows from it.
         Err(failure) => {
-            let advice = if failure.message.contains("Permission denied") {
+            let opened = File::open(config_file);
+            let denied = opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+            let advice = if denied {
                 "run doctor as root, or as the account of the responder"
             } else {
-                "mend it first; whatever else is looked at follows from it"
+                "correct it first: the other checks depend on it"
             };
-            let invalid = Finding::fail("configuration", failure.message, advice);
-            let nginx = nginx_build().map_or_else(
-                |why| Finding::skip("nginx", why),
-                |build| nginx_version(&build),
-            );
-            return vec![invalid, nginx];
+            let invalid = Check::fail("configuration", failure.message, advice);
+            return vec![invalid, nginx_version()];
         }
     };
-    let options = Options {
-        nginx_conf: arguments.nginx_conf,
-        nginx_prefix: arguments.nginx_prefix,
+    let nginx = NginxOptions {
+        conf: arguments.nginx_conf,
+        prefix: arguments.nginx_prefix,
     }
     .or_own(config_file, &config.storage.docroot);
     let bar = spinner();
-    let facts = gather(config, config_file, &options, &|what| {
-        bar.set_message(format!("looking at: {what}"));
+    let checks = check(config, config_file, &nginx, |subject| {
+        bar.set_message(format!("checking: {subject}"));
     });
     bar.finish_and_clear();
-    findings(&facts)
+    checks
 }
 
-fn count(found: &[Finding], verdict: Verdict) -> usize {
-    found
-        .iter()
-        .filter(|finding| finding.verdict == verdict)
-        .count()
+fn count(checks: &[Check], verdict: Verdict) -> usize {
+    let matching = checks.iter().filter(|check| check.verdict == verdict);
+    matching.count()
 }
 
-fn machine_readable(found: &[Finding]) -> Value {
-    let findings: Vec<_> = found
+fn as_json(checks: &[Check]) -> Value {
+    let findings: Vec<_> = checks
         .iter()
-        .map(|finding| {
+        .map(|check| {
             json!({
-                "check": finding.check,
-                "verdict": finding.verdict.name(),
-                "message": finding.message,
-                "advice": finding.advice,
+                "check": check.name,
+                "verdict": check.verdict.name(),
+                "message": check.message,
+                "advice": check.advice,
             })
         })
         .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "verdict": worst(found).name(),
+        "verdict": worst(checks).name(),
         "findings": findings,
     })
 }
 
-/// Colours go to a terminal alone, and not there if `NO_COLOR` is set (<https://no-color.org>). A reader that has left is no failure.
-fn print_styled(found: &[Finding]) -> Result<(), Failure> {
+/// Prints colours to a terminal only, and not if `NO_COLOR` is set (<https://no-color.org>). A closed pipe is not a failure.
+fn print_styled(checks: &[Check]) -> Result<(), Failure> {
     let width = tcgetwinsize(io::stdout()).map_or(usize::MAX, |size| size.ws_col.max(60).into());
-    let text = in_words(found, width);
+    let text = as_text(checks, width);
     printed(io::Write::write_all(
         &mut anstream::stdout(),
         text.as_bytes(),
     ))
 }
 
-/// One line for each finding, what to do below it, and the sum. Lines of a terminal that are longer than it is wide go on below.
-fn in_words(found: &[Finding], columns: usize) -> String {
-    let width = found
+/// A line for each check with its advice below, and the totals. Lines are wrapped at the width of the terminal.
+fn as_text(checks: &[Check], columns: usize) -> String {
+    let width = checks
         .iter()
-        .map(|finding| finding.check.len())
+        .map(|check| check.name.len())
         .max()
         .unwrap_or(0);
     let indent = " ".repeat(6 + width + 2);
     let room = columns.saturating_sub(indent.len()).max(30);
     let mut text = String::new();
-    for finding in found {
-        let style = style(finding.verdict);
-        let word = match finding.verdict {
+    for check in checks {
+        let style = style(check.verdict);
+        let word = match check.verdict {
             Verdict::Fail => "FAIL",
             other => other.name(),
         };
-        let advice = finding.advice.as_ref();
-        let lines = wrapped(&finding.message, room).into_iter().chain(
+        let advice = check.advice.as_ref();
+        let lines = wrapped(&check.message, room).into_iter().chain(
             advice
                 .into_iter()
                 .flat_map(|advice| wrapped(&format!("-> {advice}"), room)),
         );
         // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "{style}{word:<4}{style:#}  {:<width$}  ",
-            finding.check
-        );
+        let _ = write!(text, "{style}{word:<4}{style:#}  {:<width$}  ", check.name);
         text.push_str(&lines.collect::<Vec<_>>().join(&format!("\n{indent}")));
         text.push('\n');
     }
     let [ok, skip, warn, fail] = [Verdict::Ok, Verdict::Skip, Verdict::Warn, Verdict::Fail]
-        .map(|verdict| count(found, verdict));
+        .map(|verdict| count(checks, verdict));
     let _ = write!(text, "\n{ok} ok, {warn} warn, {fail} fail");
     if skip > 0 {
-        let _ = write!(text, ", {skip} not looked at");
+        let _ = write!(text, ", {skip} not checked");
     }
     text.push('\n');
     text
 }
 
-/// Lines of at most `room` characters, unless a word is longer.
+/// Wraps a text at spaces into lines of at most `room` characters; a longer word has a line of its own.
 fn wrapped(text: &str, room: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -169,19 +158,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn findings_are_lines_with_advice_below() {
+    fn checks_are_printed_with_advice_below() {
         let found = [
-            Finding::ok("a", "fine"),
-            Finding::warn("longer", "soon", "do this"),
-            Finding::skip("b", "unseen"),
+            Check::ok("a", "fine"),
+            Check::warn("longer", "soon", "do this"),
+            Check::skip("b", "unseen"),
         ];
-        let plain = anstream::adapter::strip_str(&in_words(&found, 80)).to_string();
+        let plain = anstream::adapter::strip_str(&as_text(&found, 80)).to_string();
         assert_eq!(
             plain,
             "ok    a       fine\nwarn  longer  soon\n              -> do this\nskip  b       unseen\n\n\
-             1 ok, 1 warn, 0 fail, 1 not looked at\n"
+             1 ok, 1 warn, 0 fail, 1 not checked\n"
         );
-        let json = machine_readable(&found);
+        let json = as_json(&found);
         assert_eq!(json["verdict"], "warn");
         assert_eq!(json["findings"][1]["advice"], "do this");
         assert_eq!(json["findings"][0]["advice"], Value::Null);

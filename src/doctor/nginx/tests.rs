@@ -1,126 +1,175 @@
+use super::super::Verdict::{Fail, Ok, Warn};
 use super::*;
+use crate::config::Config;
+
+fn build(text: &str) -> Option<Build> {
+    Build::parse(text)
+}
 
 #[test]
-fn builds_say_their_version_and_paths() {
+fn a_build_has_a_version_and_paths() {
     let debian = "nginx version: nginx/1.22.1\nbuilt with OpenSSL 3.0.15 3 Sep 2024\nTLS SNI support enabled\nconfigure arguments: \
                   --with-cc-opt='-g -O2' --prefix=/usr/share/nginx --conf-path=/etc/nginx/nginx.conf --pid-path=/run/nginx.pid";
-    let build = Build::parse(debian).expect("a build");
-    assert_eq!(
-        (build.name.as_str(), build.version),
-        ("nginx/1.22.1", (1, 22, 1))
-    );
-    assert_eq!(build.argument("conf-path"), Some("/etc/nginx/nginx.conf"));
-    assert_eq!(build.argument("user"), None);
-    let resty = Build::parse("nginx version: openresty/1.25.3.1").expect("a build");
+    let found = build(debian).expect("a build");
+    assert_eq!((&*found.name, found.version), ("nginx/1.22.1", (1, 22, 1)));
+    assert_eq!(found.argument("conf-path"), Some("/etc/nginx/nginx.conf"));
+    assert_eq!(found.argument("user"), None);
+    let resty = build("nginx version: openresty/1.25.3.1").expect("a build");
     assert_eq!(resty.version, (1, 25, 3));
-    let ubuntu = Build::parse("nginx version: nginx/1.24.0 (Ubuntu)\n").expect("a build");
+    let ubuntu = build("nginx version: nginx/1.24.0 (Ubuntu)\n").expect("a build");
     assert_eq!(ubuntu.name, "nginx/1.24.0");
-    assert_eq!(Build::parse("sh: nginx: not found"), None);
-    assert_eq!(Build::parse("nginx version: nginx/x.y"), None);
-}
-
-fn simple(name: &str, arguments: &[&str]) -> Directive {
-    Directive {
-        name: name.to_owned(),
-        arguments: arguments.iter().map(|&text| text.to_owned()).collect(),
-        block: Vec::new(),
-    }
+    assert_eq!(build("sh: nginx: not found"), None);
+    assert_eq!(build("nginx version: nginx/x.y"), None);
+    let installed = Build::installed().expect("nginx is installed");
+    assert!(installed.argument("prefix").is_some(), "{installed:?}");
 }
 
 #[test]
-fn directives_with_quotes_comments_and_braces() {
-    let text = r#"
-user www-data; # who; { it is
-http {
-    add_header X "a \"b\"; {" always;
-    set $x ${y}z;
-    location ~ "^/p/[a-z]{2}\z" { return 404; }
-    content_by_lua_block { if x then { y = "}" .. "{" } end }
-    empty {}
-}
-"#;
-    let found = parse(text);
-    assert_eq!(found[0], simple("user", &["www-data"]));
-    assert_eq!(found[1].name, "http");
-    let http = &found[1].block;
-    assert_eq!(
-        http[0],
-        simple("add_header", &["X", "a \"b\"; {", "always"])
-    );
-    assert_eq!(http[1], simple("set", &["$x", "${y}z"]));
-    assert_eq!(http[2].arguments, ["~", r"^/p/[a-z]{2}\z"]);
-    assert_eq!(http[2].block, [simple("return", &["404"])]);
-    assert_eq!(http[3], simple("empty", &[]));
-    assert_eq!((found.len(), http.len()), (2, 4));
-}
-
-#[test]
-fn whatever_is_broken_is_read_to_its_end() {
-    for text in [
-        "",
-        "{",
-        "}",
-        "}}}a;",
-        "a {",
-        "a \"",
-        "a 'x\\",
-        "a { b { c",
-        "x_by_lua_block {",
-        ";;;",
-        "#",
-        "a ${",
-        "é { ü \"ß\" }",
+fn a_version_older_than_the_fixed_ones_is_reported() {
+    for (version, verdict) in [
+        ("1.14.2", Fail),
+        ("1.18.0", Warn),
+        ("1.22.1", Warn),
+        ("1.30.6", Warn),
+        ("1.30.7", Ok),
+        ("1.30.8", Ok),
+        ("1.31.8", Warn),
+        ("1.31.9", Ok),
+        ("2.0.0", Ok),
     ] {
-        parse(text);
+        let found = build(&format!("nginx version: nginx/{version}")).expect("a build");
+        assert_eq!(found.check().verdict, verdict, "{version}");
     }
-    assert_eq!(parse("} a b;"), [simple("a", &["b"])]);
 }
 
 #[test]
-fn a_dump_is_put_together_again() {
-    let dump = "# configuration file /etc/nginx/nginx.conf:\nhttp {\n include conf.d/*.conf;\n include /etc/nginx/sites/a?;\n}\n\n\
-                # configuration file /etc/nginx/conf.d/x.conf:\nmap $a $b { x y; }\n\n\
-                # configuration file /etc/nginx/conf.d/y.conf.off:\nwrong;\n\n\
-                # configuration file /etc/nginx/sites/ab:\nserver { include snippets/s.conf; }\n\n\
-                # configuration file /etc/nginx/snippets/s.conf:\nlocation = /x { return 204; }\n";
-    let configuration = Configuration::from_dump(dump).expect("a configuration");
-    assert_eq!(configuration.main, Path::new("/etc/nginx/nginx.conf"));
-    let directives = configuration.directives();
-    let http = &directives[0].block;
-    assert_eq!(
-        (http[0].name.as_str(), http[1].name.as_str()),
-        ("map", "server")
+fn directives_are_found_in_the_output_of_nginx() {
+    let dump = "# configuration file /etc/nginx/nginx.conf:\n# user nobody;\nuser www-data www-data; pid \"/run/nginx.pid\";\n\
+                http { userid on; client_body_temp_path /tmp/body 1 2; }\n";
+    assert_eq!(directive(dump, "user"), Some("www-data"));
+    assert_eq!(directive(dump, "pid"), Some("/run/nginx.pid"));
+    assert_eq!(directive(dump, "client_body_temp_path"), Some("/tmp/body"));
+    assert_eq!(directive(dump, "worker_processes"), None);
+    assert_eq!(directive("", "user"), None);
+}
+
+fn rendered() -> [String; 2] {
+    let config = Config::from_toml("[site]\npublic_url = \"https://cdn.example.com\"");
+    nginx_files(&config.expect("valid"))
+}
+
+/// Checks the output of `nginx -T` with these two files.
+fn compare(http: &str, server: &str) -> Vec<Check> {
+    let dump = format!(
+        "# configuration file /n/nginx.conf:\nuser www-data;\nhttp {{ include h.conf; server {{ include s.conf; }} }}\n\n\
+         # configuration file /n/h.conf:\n{http}\n# configuration file /n/s.conf:\n{server}\n"
     );
-    assert_eq!(http[1].block[0].arguments, ["=", "/x"]);
-    assert_eq!(http.len(), 2);
-    assert_eq!(Configuration::from_dump("nginx: [emerg] no\n"), None);
+    included_files(&dump, &rendered())
 }
 
 #[test]
-fn files_that_include_each_other_come_to_an_end() {
-    let dump = "# configuration file /n/nginx.conf:\na;\ninclude nginx.conf;\n";
-    let directives = Configuration::from_dump(dump).expect("one").directives();
+fn files_that_nginx_includes_are_compared_with_the_rendered_ones() {
+    let [http, server] = rendered();
+    let verdicts = |checks: &[Check]| checks.iter().map(|check| check.verdict).collect::<Vec<_>>();
+    assert_eq!(verdicts(&compare(&http, &server)), [Ok, Ok]);
+    let missing = compare(&http, "");
+    assert_eq!(verdicts(&missing), [Ok, Fail]);
     assert!(
-        directives.len() <= INCLUDE_DEPTH + 2,
-        "{}",
-        directives.len()
+        missing[1].message.contains("corenexis-cdn, server context"),
+        "{missing:?}"
     );
+    let edited = |from: &str, to: &str| {
+        assert!(server.contains(from) || http.contains(from), "{from}");
+        let mut checks = compare(&http.replace(from, to), &server.replace(from, to));
+        checks.retain(|check| check.verdict != Ok);
+        checks
+    };
+    let size = "client_max_body_size 10551296;";
+    for (from, to, verdict, text) in [
+        (
+            "location ^~ /.spool/",
+            "location /x",
+            Fail,
+            "lacks `location ^~ /.spool/ {`",
+        ),
+        (
+            size,
+            "client_max_body_size 1m;",
+            Fail,
+            "lacks `client_max_body_size 10551296;`",
+        ),
+        (size, "", Fail, "lacks `client_max_body_size 10551296;`"),
+        (
+            "root \"/var/www/corenexis-cdn\"",
+            "root /srv",
+            Fail,
+            "lacks `root \"/var/www/corenexis-cdn\";`",
+        ),
+        (
+            "unix:/run/corenexis-cdn.sock",
+            "unix:/x",
+            Fail,
+            "/n/h.conf is not what config.toml renders now",
+        ),
+        (
+            "keepalive_timeout 60s;",
+            "keepalive_timeout 5s;",
+            Warn,
+            "lacks `keepalive_timeout 60s;`",
+        ),
+    ] {
+        let found = edited(from, to);
+        assert_eq!(verdicts(&found), [verdict], "{to}: {found:?}");
+        assert!(found[0].message.contains(text), "{to}: {found:?}");
+    }
+    let added = "keepalive_timeout 60s;\n# own\nzone own 64k;\n";
+    assert_eq!(edited("    keepalive_timeout 60s;", added), []);
 }
 
 #[test]
-fn patterns_stay_within_a_directory() {
-    for (pattern, path, expected) in [
-        ("/a/*.conf", "/a/b.conf", true),
-        ("/a/*.conf", "/a/b/c.conf", false),
-        ("/a/*", "/a/b", true),
-        ("/a/?.conf", "/a/bc.conf", false),
-        ("/*/x*y*", "/a/xzyz", true),
-        ("/a/b", "/a/b", true),
-    ] {
-        assert_eq!(
-            matches(Path::new(pattern), Path::new(path)),
-            expected,
-            "{pattern} {path}"
+fn the_sites_own_nginx_is_found_where_the_installer_puts_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let config_file = root.path().join("etc/config.toml");
+    let docroot = root.path().join("data/docroot");
+    let own = |options: NginxOptions| options.or_own(&config_file, &docroot);
+    assert_eq!(own(NginxOptions::default()), NginxOptions::default());
+    let put = |conf: &str, prefix: &str| {
+        let conf = root.path().join(conf);
+        fs::create_dir_all(conf.parent().expect("a parent")).expect("created");
+        fs::create_dir_all(root.path().join(prefix)).expect("created");
+        fs::write(&conf, "").expect("written");
+        NginxOptions {
+            conf: Some(conf),
+            prefix: Some(root.path().join(prefix)),
+        }
+    };
+    let user = put("data/nginx/conf/nginx.conf", "data/nginx");
+    assert_eq!(own(NginxOptions::default()), user);
+    let demo = put("etc/rendered/nginx/nginx.conf", "etc/nginx");
+    assert_eq!(own(NginxOptions::default()), demo);
+    let named = NginxOptions {
+        conf: Some("/x".into()),
+        prefix: None,
+    };
+    assert_eq!(own(named.clone()), named);
+}
+
+#[test]
+fn an_nginx_configuration_of_another_account_is_not_run() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!(
+            "skip an_nginx_configuration_of_another_account_is_not_run: only root can give files to another account"
         );
+        return;
     }
+    let root = tempfile::tempdir().expect("a directory");
+    let conf = root.path().join("rendered/nginx/nginx.conf");
+    fs::create_dir_all(conf.parent().expect("a parent")).expect("created");
+    fs::create_dir(root.path().join("nginx")).expect("created");
+    fs::write(&conf, "load_module /tmp/x.so;").expect("written");
+    let own =
+        || NginxOptions::default().or_own(&root.path().join("config.toml"), Path::new("/x/y"));
+    assert_eq!(own().conf.as_deref(), Some(&*conf));
+    std::os::unix::fs::chown(&conf, Some(65_534), None).expect("given away");
+    assert_eq!(own(), NginxOptions::default());
 }

@@ -1,0 +1,294 @@
+//! The ledger: present, intact, owned by the account of the responder, and not younger than the clock says.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use indicatif::HumanDuration;
+
+use super::access::{Account, Permission};
+use super::{Check, Installation, docroot};
+use crate::config::Config;
+use crate::ledger::{Inspection, QuickCheck, inspect, newest_schema};
+use crate::plan::DAY_SECONDS;
+use crate::store::SPOOL;
+use crate::timestamp::Timestamp;
+
+/// How long SQLite's quick check of the ledger may take.
+const QUICK_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the inspection may take in all.
+const INSPECTION_TIMEOUT: Duration = Duration::from_secs(40);
+
+/// No ledger was created before.
+const EARLIEST: Timestamp = Timestamp(1_767_225_600); // 2026-01-01
+
+/// Seconds by which the clock may be set back without a report.
+const CLOCK_TOLERANCE: i64 = 120;
+
+const RESTORE: &str = "stop the responder, then `corenexis-cdn restore BACKUP`; without a backup move the file away and run `corenexis-cdn \
+                       verify --rebuild`";
+
+/// The account of the responder: the first owner other than root of the ledger's directory, the ledger, the spool and the docroot. `None`
+/// if none of them can be seen.
+pub(super) fn service_account(config: &Config) -> Option<Account> {
+    let ledger = &config.ledger.path;
+    let docroot = &config.storage.docroot;
+    let places = [
+        ledger.parent().map(Path::to_owned),
+        Some(ledger.clone()),
+        Some(docroot.join(SPOOL)),
+        Some(docroot.clone()),
+    ];
+    let owners: Vec<_> = places
+        .into_iter()
+        .flatten()
+        .filter_map(|place| Some(place.symlink_metadata().ok()?.uid()))
+        .collect();
+    let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;
+    Some(Account::of_uid(*uid))
+}
+
+/// The checks, and what the ledger holds if it can be read.
+pub(super) fn checks(installation: &Installation) -> (Vec<Check>, Option<Inspection>) {
+    let path = &installation.config.ledger.path;
+    let mut checks = Vec::new();
+    // Before SQLite opens the files: as root it gives them to the owner of the ledger.
+    let owners = owners(installation, path);
+    let inspection = match inspected(installation, path) {
+        Ok(inspection) => {
+            checks.push(integrity(path, &inspection));
+            checks.extend(clients(&installation.config, &inspection));
+            Some(inspection)
+        }
+        Err(check) => {
+            checks.push(check);
+            None
+        }
+    };
+    checks.extend(owners);
+    checks.push(clock(installation.now, inspection.as_ref()));
+    (checks, inspection)
+}
+
+/// The ledger and the files that SQLite keeps beside it.
+fn files(path: &Path) -> [PathBuf; 4] {
+    ["", "-wal", "-shm", "-journal"].map(|suffix| {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        name.into()
+    })
+}
+
+/// Reads the ledger in a thread of its own, so that nothing that replaces its files meanwhile can block doctor.
+fn inspected(installation: &Installation, path: &Path) -> Result<Inspection, Check> {
+    let name = "ledger";
+    let shown = path.display();
+    for file in files(path) {
+        match file.symlink_metadata() {
+            Ok(metadata) => not_regular(installation, &file, &metadata).map_or(Ok(()), Err)?,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let why = format!("{shown}: {error}{}", installation.as_root());
+                return Err(Check::skip(name, why));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && file == path => {
+                return Err(lost(installation, path));
+            }
+            Err(_) => {}
+        }
+    }
+    if let Ok(Some(refusal)) = installation.account.refusal(path, Permission::Read) {
+        return Err(Check::skip(
+            name,
+            format!("{refusal}; run doctor as root or as the account that owns it"),
+        ));
+    }
+    let (sender, receiver) = channel();
+    let config = installation.config.clone();
+    thread::spawn(move || {
+        // After the time limit nobody receives the result.
+        let _ = sender.send(inspect(&config, QUICK_CHECK_TIMEOUT));
+    });
+    match receiver.recv_timeout(INSPECTION_TIMEOUT) {
+        Ok(Ok(inspection)) => Ok(inspection),
+        Ok(Err(error)) => Err(Check::fail(name, error.to_string(), RESTORE)),
+        Err(_) => Err(Check::fail(
+            name,
+            format!(
+                "{shown} could not be read within {} seconds",
+                INSPECTION_TIMEOUT.as_secs()
+            ),
+            "look at the load of its disk (`iostat -x 1`) and at `dmesg`",
+        )),
+    }
+}
+
+/// Reports what SQLite must not open: opening a FIFO blocks, and root follows no link that another account may have made.
+fn not_regular(installation: &Installation, file: &Path, metadata: &fs::Metadata) -> Option<Check> {
+    let name = "ledger";
+    let shown = file.display();
+    if metadata.is_symlink() {
+        let owner = Account::of_uid(metadata.uid()).name;
+        let why = "is a symbolic link, which doctor does not follow as root; run it as";
+        let is_root = installation.account.is_root();
+        return is_root.then(|| Check::skip(name, format!("{shown} {why} {owner}")));
+    }
+    (!metadata.is_file()).then(|| {
+        let advice = "stop the responder, find out what created it (`ls -l`), and remove it";
+        Check::fail(name, format!("{shown} is not a regular file"), advice)
+    })
+}
+
+fn lost(installation: &Installation, path: &Path) -> Check {
+    let docroot = &installation.config.storage.docroot;
+    let is_used = |class: &PathBuf| fs::read_dir(class).is_ok_and(|mut days| days.next().is_some());
+    let shown = path.display();
+    if docroot::class_directories(docroot).iter().any(is_used) {
+        Check::fail(
+            "ledger",
+            format!(
+                "there is no ledger {shown}, although {} holds images: the ledger is lost, or [ledger] path is wrong",
+                docroot.display()
+            ),
+            "stop the responder, then correct [ledger] path, or `corenexis-cdn restore BACKUP`, or without a backup `corenexis-cdn verify \
+             --rebuild`",
+        )
+    } else {
+        Check::fail(
+            "ledger",
+            format!("there is no ledger {shown}"),
+            "on a new site `corenexis-cdn client add`, run as the account of the responder, creates it",
+        )
+    }
+}
+
+fn integrity(path: &Path, ledger: &Inspection) -> Check {
+    let name = "ledger";
+    let path = path.display();
+    let known = newest_schema();
+    let schema = ledger.schema;
+    match &ledger.check {
+        QuickCheck::Damaged(damage) => {
+            Check::fail(name, format!("{path} is damaged: {damage}"), RESTORE)
+        }
+        _ if schema == 0 => Check::fail(
+            name,
+            format!("{path} is the database of another program"),
+            "set [ledger] path to a file of its own",
+        ),
+        _ if schema > known => Check::fail(
+            name,
+            format!(
+                "{path} has schema version {schema}, and this program knows versions up to {known}"
+            ),
+            "use a newer corenexis-cdn",
+        ),
+        _ if schema < known => Check::warn(
+            name,
+            format!("{path} has schema version {schema}, and the newest is {known}"),
+            "restart the responder: it backs the ledger up and migrates it",
+        ),
+        QuickCheck::Unfinished => Check::skip(
+            name,
+            format!(
+                "{path} has schema version {schema}; SQLite's quick check did not end within {} seconds: `corenexis-cdn verify` checks all",
+                QUICK_CHECK_TIMEOUT.as_secs()
+            ),
+        ),
+        QuickCheck::Sound if ledger.journal != "wal" => Check::warn(
+            name,
+            format!("{path} has journal_mode={} instead of wal", ledger.journal),
+            "restart the responder, which sets it",
+        ),
+        QuickCheck::Sound => Check::ok(name, format!("{path} is intact, schema version {schema}")),
+    }
+}
+
+fn clients(config: &Config, ledger: &Inspection) -> Option<Check> {
+    let name = "clients";
+    let without_plan: Vec<_> = ledger
+        .clients
+        .iter()
+        .filter(|(_, plan)| !config.plans.contains_key(plan))
+        .map(|(id, plan)| format!("{id} (plan {plan:?})"))
+        .collect();
+    if !without_plan.is_empty() {
+        return Some(Check::fail(
+            name,
+            format!(
+                "the configuration lacks the plan of {}",
+                without_plan.join(", ")
+            ),
+            "add the plan again, or remove the clients: the responder does not start without it",
+        ));
+    }
+    // The clients of another schema version are not read.
+    (ledger.schema == newest_schema()).then(|| match ledger.clients.len() {
+        0 => Check::warn(
+            name,
+            "there are none, so nobody can upload",
+            "`corenexis-cdn client add shop --plan 3m`",
+        ),
+        1 => Check::ok(name, "1 client"),
+        number => Check::ok(name, format!("{number} clients")),
+    })
+}
+
+/// A command that root ran may leave files that the responder cannot write.
+fn owners(installation: &Installation, path: &Path) -> Option<Check> {
+    let service = installation.service.as_ref()?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let refusal = |path: &Path, permission| service.refusal(path, permission).ok().flatten();
+    let of_file = |file: PathBuf| {
+        refusal(&file, Permission::Write).or_else(|| refusal(&file, Permission::Read))
+    };
+    let refusal = refusal(directory, Permission::Create)
+        .or_else(|| files(path).into_iter().find_map(of_file))?;
+    let account = &service.name;
+    Some(Check::fail(
+        "ledger files",
+        format!("the account of the responder, {refusal}"),
+        format!(
+            "`chown -R {account} {}`; run commands as that account: `sudo -u {account} corenexis-cdn …`",
+            directory.display()
+        ),
+    ))
+}
+
+fn clock(now: Timestamp, ledger: Option<&Inspection>) -> Check {
+    let name = "clock";
+    let advice = "set it, and synchronize it with NTP (chrony, systemd-timesyncd): expiry and quota depend on it";
+    if now < EARLIEST {
+        let message = format!("{now}: before the first release of this program");
+        return Check::fail(name, message, advice);
+    }
+    let recorded = ledger.into_iter().flat_map(|ledger| {
+        let newest_day = ledger.newest_day.map(|day| Timestamp(day * DAY_SECONDS));
+        [
+            ("the ledger was created", ledger.created),
+            ("a sweep ended", ledger.swept),
+            ("an upload was recorded", newest_day),
+        ]
+    });
+    let newest = recorded
+        .filter_map(|(what, at)| Some((at?, what)))
+        .max()
+        .filter(|(at, _)| at.minus(CLOCK_TOLERANCE) > now);
+    match newest {
+        Some((at, what)) => {
+            let message = format!("{now}, but according to the ledger {what} at {at}");
+            Check::fail(name, message, advice)
+        }
+        None => Check::ok(name, now.to_string()),
+    }
+}
+
+/// Seconds in words.
+pub(super) fn duration(seconds: i64) -> HumanDuration {
+    HumanDuration(Duration::from_secs(seconds.try_into().unwrap_or(0)))
+}
