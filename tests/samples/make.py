@@ -1,4 +1,4 @@
-"""Draws the sample images of this directory: every pixel comes from this file, none from elsewhere.
+"""Draws the sample images of this directory; every pixel comes from this file.
 
 Run it with Python 3, Pillow and NumPy: `python make.py`. The images are kept in the tree, so that neither the demo nor the
 tests need these libraries; a newer Pillow may encode the same pixels to other bytes.

@@ -1,4 +1,4 @@
-//! Where the data of a run lies, and what that does to the figures.
+//! The file system of a run, and its effect on the figures.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -8,10 +8,10 @@ use std::process::Command;
 
 use crate::process::{output, program};
 
-/// What a run needs.
+/// The disk space of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Space {
-    /// Of the file system that is made for it.
+    /// Size of the file system that is made for it.
     pub bytes: u64,
     pub bytes_per_file: u64,
 }
@@ -30,7 +30,7 @@ impl Space {
     };
 }
 
-/// Left on the host's own file system after the image was made.
+/// Bytes that stay free on the host's file system.
 const SPARE: u64 = 2 << 30;
 
 const LOOP_IMAGE: &str = "ext4 with a journal, in a loop-mounted image with direct I/O";
@@ -53,9 +53,9 @@ pub struct Disk {
     root: PathBuf,
     work: PathBuf,
     mounted: Option<String>,
-    /// What it is, for the report.
+    /// Its description in the report.
     pub description: String,
-    /// How it distorts.
+    /// Reasons why its figures are not comparable.
     pub warnings: Vec<String>,
 }
 
@@ -92,7 +92,7 @@ impl Disk {
         &self.work
     }
 
-    /// Makes an ext4 in a file and mounts it with direct I/O, so that the host's page cache does not stand between.
+    /// Makes an ext4 in a file and mounts it with direct I/O, which bypasses the host's page cache.
     fn mount_image(&mut self, space: Space) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Err(io::Error::other("only root may mount one"));
@@ -110,7 +110,7 @@ impl Disk {
             )));
         }
         let image = self.root.join("ext4.img");
-        // Written in full: blocks that the host's file system has to allocate first would slow down whoever touches them first.
+        // Written in full, so that the host's file system allocates no block during a measurement.
         let mut file = File::create(&image)?;
         let zeros = vec![0; MIB];
         for _ in 0..space.bytes / MIB as u64 {
@@ -236,7 +236,7 @@ fn journal(device: &Path) -> Option<bool> {
     }))
 }
 
-/// Everything below a directory that is not a directory.
+/// All files below a directory.
 pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
@@ -253,7 +253,7 @@ pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Writes everything out, so that what follows does not pay for what went before.
+/// Writes back all dirty pages, so that they do not slow down the next measurement.
 pub fn settle(directory: &Path) -> io::Result<()> {
     Ok(rustix::fs::syncfs(File::open(directory)?)?)
 }

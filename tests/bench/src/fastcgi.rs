@@ -10,7 +10,7 @@ use support::fastcgi::{BEGIN_REQUEST, END_REQUEST, PARAMS, STDIN, STDOUT, encode
 /// The role of a responder, and the flag that keeps the connection open.
 const RESPONDER_KEPT: [u8; 8] = [0, 1, 1, 0, 0, 0, 0, 0];
 
-/// Longer than any reply of a responder that works.
+/// The timeout of reads and writes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Header {
@@ -48,7 +48,7 @@ impl Peer {
         Ok(Self(BufReader::with_capacity(4096, stream)))
     }
 
-    /// Sends a request whose body fits into a few records; gives the reply, headers included.
+    /// Sends a request with a small body; returns the reply with its headers.
     pub fn exchange(&mut self, params: &[(&str, &str)], body: &[u8]) -> io::Result<Vec<u8>> {
         let mut request = record(BEGIN_REQUEST, 1, &RESPONDER_KEPT);
         request.extend(record(PARAMS, 1, &encode_params(params.iter().copied())));

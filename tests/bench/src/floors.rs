@@ -1,4 +1,4 @@
-//! What no server can beat: the same disk work without one.
+//! The same disk work without a server, which is the upper bound of every rate.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -123,7 +123,7 @@ fn store_files(
     Ok(files(&stored)?.len() as f64 / elapsed.as_secs_f64())
 }
 
-/// One sync of the whole file system for a group of files, which is what a service could do that takes uploads in groups.
+/// One sync of the whole file system for a group of files.
 fn store_groups(directory: &Path, content: &[u8], files: usize, time: Duration) -> io::Result<f64> {
     let (spool, stored) = (directory.join("spool"), directory.join("stored"));
     let (spool_entries, stored_entries) = (File::open(&spool)?, File::open(&stored)?);

@@ -1,4 +1,4 @@
-//! What the project sets itself, as ratios within one run.
+//! The goals of the project, as ratios within one run.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::report::{Report, size_text};
 
-/// The size of most goals.
+/// The image size of most goals.
 pub const SMALL: usize = 20 * 1024;
 
 /// A ratio, or a number of MiB, with its bound.
@@ -14,7 +14,7 @@ pub struct Goal {
     pub text: String,
     pub value: f64,
     pub bound: f64,
-    /// Whether values above the bound are the good ones.
+    /// Whether values above the bound meet the goal.
     pub at_least: bool,
 }
 
@@ -28,7 +28,7 @@ impl Goal {
     }
 }
 
-/// Collects goals, leaving out those whose figures a run does not have.
+/// Collects the goals whose figures a run has.
 #[derive(Default)]
 pub struct Goals(Vec<Goal>);
 
@@ -79,7 +79,7 @@ impl Goals {
     }
 }
 
-/// The goals of uploads and deliveries, as far as this run has what they compare.
+/// The goals of uploads and deliveries whose targets this run has.
 pub fn of(report: &Report) -> Goals {
     let mut goals = Goals::default();
     let rates = |one, other, size, connections| {

@@ -1,4 +1,4 @@
-//! Growth: what a large ledger, a large docroot, a large sweep and many connections cost.
+//! The cost of a large ledger, a large docroot, a large sweep and many connections.
 
 mod memory;
 mod report;
@@ -21,7 +21,7 @@ use crate::targets::{Target, Workshop};
 use memory::Memory;
 pub use report::Report;
 
-/// What this run makes.
+/// The size of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
     pub rows: u64,
@@ -43,7 +43,7 @@ impl Scale {
     }
 }
 
-/// How long the responder took until it listened.
+/// The time until the responder listened.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Starts {
     pub empty: Duration,
@@ -52,13 +52,13 @@ pub struct Starts {
 
 #[derive(Debug, Clone)]
 pub struct Sweep {
-    /// What it says it did.
+    /// Its report.
     pub said: String,
     pub took: Duration,
     pub cpu: Duration,
-    /// Bytes in memory, at most.
+    /// Peak resident bytes.
     pub peak: u64,
-    /// Files a second of the plain loop, before and after.
+    /// Files per second of the unlink loop before and after.
     pub loops: [f64; 2],
 }
 
@@ -116,7 +116,7 @@ fn start_time(site: &Site) -> io::Result<Duration> {
     Ok(Duration::from_secs_f64(median(times)))
 }
 
-/// The same uploads into both ledgers, in turn.
+/// The same uploads to both ledgers in turn.
 fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]> {
     let mut targets = Vec::new();
     for site in sites {
@@ -143,7 +143,7 @@ fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]>
     Ok([0, 1].map(|at| Measurement::new(names[at], size, CONNECTIONS, &rounds[at])))
 }
 
-/// The sweep between two halves of the plain loop over as many files.
+/// The sweep, between two halves of an unlink loop over as many files.
 fn sweep(site: &Site, files: u64, disk: &Path) -> io::Result<Sweep> {
     let before = unlink_loop(disk, files / 2)?;
     let began = Instant::now();
@@ -151,7 +151,7 @@ fn sweep(site: &Site, files: u64, disk: &Path) -> io::Result<Sweep> {
     let mut child = Server::start(site.command().args(["sweep", "--json"]), &log)?;
     let (mut peak, mut cpu) = (0, Duration::ZERO);
     let took = loop {
-        // The last look comes too early by one interval at most; a process that has ended has no memory to look at.
+        // The last sample is at most one interval before the end.
         peak = crate::process::peak_resident(child.pid())
             .unwrap_or(0)
             .max(peak);
@@ -159,13 +159,13 @@ fn sweep(site: &Site, files: u64, disk: &Path) -> io::Result<Sweep> {
         if let Some(status) = child.ended()? {
             let took = began.elapsed();
             if !status.success() {
-                return Err(io::Error::other(format!("sweep: {}", child.last_words())));
+                return Err(io::Error::other(format!("sweep: {}", child.last_lines())));
             }
             break took;
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let said = child.last_words();
+    let said = child.last_lines();
     let expected = format!(r#""expired":{files},"#);
     if !said.contains(&expected) {
         return Err(io::Error::other(format!(

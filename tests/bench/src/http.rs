@@ -1,10 +1,10 @@
-//! The client's side of HTTP/1.1: one connection, kept alive, one request at a time.
+//! An HTTP/1.1 client: one kept connection, one request at a time.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// Longer than any reply of a server that works.
+/// The timeout of reads and writes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most bytes of a reply's head.
@@ -16,7 +16,7 @@ pub struct Client {
     buffer: Vec<u8>,
 }
 
-/// What a server answered; its bytes stay in the client until the next exchange.
+/// A reply; its bytes stay in the client until the next exchange.
 #[derive(Debug, Clone, Copy)]
 pub struct Reply<'a> {
     pub status: u16,
@@ -32,7 +32,7 @@ impl Client {
         }
     }
 
-    /// Sends a request that lies in several pieces, and reads the whole reply.
+    /// Sends a request in several pieces and reads the whole reply.
     pub fn exchange(&mut self, request: &[&[u8]]) -> io::Result<Reply<'_>> {
         let mut stream = match self.connection.take() {
             Some(stream) => stream,
@@ -119,7 +119,7 @@ struct Head {
 }
 
 impl Head {
-    /// A head whose body has a length; none of the servers here sends another.
+    /// Parses a head with Content-Length, which every server here sends.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let text = str::from_utf8(bytes).ok()?;
         let mut lines = text.split("\r\n");

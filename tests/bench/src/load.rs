@@ -1,4 +1,4 @@
-//! The load: as many connections as asked for, each sending its next upload when the one before was answered.
+//! Closed-loop load: each connection sends its next request after the reply to the last one.
 
 use std::fs;
 use std::io;
@@ -18,21 +18,21 @@ const SAMPLE: u64 = 64;
 /// The most bytes that one round stores.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Set when the run shall end early.
+/// Set to end the run early.
 pub static STOP: AtomicBool = AtomicBool::new(false);
 
 /// The number of the next picture of this run.
 static SERIALS: AtomicU64 = AtomicU64::new(1);
 
-/// What a round measured.
+/// The figures of a round.
 #[derive(Debug, Clone)]
 pub struct Round {
     pub rate: f64,
-    /// Of the servers, in milliseconds for each request.
+    /// CPU time of the servers, in milliseconds per request.
     pub cpu: f64,
-    /// Of this program, which is not in `cpu` but takes from the same cores.
+    /// CPU time of this program, on the same cores.
     pub load_cpu: f64,
-    /// Share of the machine's CPU that went to neither, threads of the kernel included.
+    /// The share of CPU time of neither, kernel threads included.
     pub others: f64,
     pub p50: f64,
     pub p99: f64,
@@ -113,7 +113,7 @@ pub fn download(
     Ok(round)
 }
 
-/// Sends requests over one connection as long as the closure that it is given says so.
+/// Sends requests over one connection until the closure returns false.
 type Worker<'a> = dyn Fn(&mut Client, &mut Tally, &dyn Fn() -> bool) -> io::Result<()> + Sync + 'a;
 
 /// Runs one worker for each connection until the time is over.
@@ -148,7 +148,7 @@ fn drive(
     let own = own_cpu_time().saturating_sub(own_before);
     let machine = machine_cpu_time().since(machine_before);
     let tallies = tallies.map_err(|error| {
-        let words = target.last_words();
+        let words = target.last_lines();
         io::Error::new(error.kind(), format!("{}: {error}\n{words}", target.label))
     })?;
     if STOP.load(Ordering::Relaxed) {

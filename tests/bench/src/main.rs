@@ -1,4 +1,4 @@
-//! Measures the project beside the alternatives, everything behind a real nginx, in one run. `tests/bench/run` builds and starts it.
+//! Measures the project beside its alternatives, all behind nginx, in one run. `tests/bench/run` builds and starts it.
 
 mod chart;
 mod disk;
@@ -38,7 +38,7 @@ const PHP_WORKERS: usize = 8;
 /// Seconds for which each target is warmed up.
 const WARM_UP: f64 = 0.3;
 
-/// Images that are delivered in turn.
+/// Images that are downloaded in turn.
 const DELIVERED: u64 = 200;
 
 const DELIVERED_SIZE: usize = 20 * 1024;
@@ -141,7 +141,7 @@ fn write(report: &Report, options: &Options, state: &Path) -> io::Result<()> {
     ))
 }
 
-/// Writes to standard output. A reader that closed the pipe has read what it wanted.
+/// Writes to standard output. A closed pipe is not an error.
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -161,7 +161,7 @@ fn allow_many_files() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// SIGINT and the like end the run in order, so that no server, mount or file stays behind.
+/// SIGINT, SIGTERM and SIGHUP end the run with its servers, mounts and files removed.
 fn stop_on_signals() -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let stop = Arc::new(AtomicBool::new(false));
@@ -220,7 +220,7 @@ fn start(
         }
         match start() {
             Ok(target) => targets.push(target),
-            // The rest can do without PHP.
+            // PHP is optional.
             Err(error) if key == "php" => report.skipped.push(format!("PHP: {error}")),
             Err(error) => return Err(error),
         }
@@ -228,7 +228,7 @@ fn start(
     Ok(targets)
 }
 
-/// All targets take turns in each round, so that whatever disturbs the machine disturbs them alike.
+/// All targets take turns in each round, so that a disturbance of the machine affects them alike.
 fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -> io::Result<()> {
     for &size in &options.sizes {
         let picture = Picture::of_size(size);
@@ -255,12 +255,12 @@ fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -
     Ok(())
 }
 
-/// All in their order, each round beginning with another, so that none always follows the same one.
+/// The order of targets in a round; each round begins with another one.
 fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |at| (at + round) % count)
 }
 
-/// What the headers of delivered images cost.
+/// The cost of the headers of images.
 fn measure_deliveries(
     workshop: &Workshop<'_>,
     targets: &[Target],

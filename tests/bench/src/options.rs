@@ -29,7 +29,7 @@ Examples:
   tests/bench/run --seconds 1 --svg chart.svg
   tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
 
-/// Everything that uploads are measured with.
+/// The targets of uploads.
 pub const TARGETS: [&str; 7] = [
     "cdn-full",
     "cdn-relaxed",
@@ -59,7 +59,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// Options from the arguments after the program's name; the error is for the user.
+    /// Parses the arguments; the error is the message for the user.
     pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let mut options = Self {
             binary: PathBuf::new(),

@@ -6,7 +6,7 @@ use support::pictures::chunk;
 const WIDTH: usize = 256;
 const ROW: usize = 1 + 3 * WIDTH;
 
-/// What encoders put into one IDAT chunk, about.
+/// About the size of an IDAT chunk of common encoders.
 const IDAT: usize = 32 * 1024;
 
 /// The most bytes of a stored block (RFC 1951, section 3.2.4).
@@ -52,7 +52,7 @@ impl Picture {
         Self { bytes, text }
     }
 
-    /// Makes it the picture of that number.
+    /// Sets the serial number.
     pub fn number(&mut self, serial: u64) {
         let digits = self.text + 4 + KEYWORD.len();
         let end = digits + SERIAL;
@@ -66,7 +66,7 @@ impl Picture {
     }
 }
 
-/// Rows of pixels that no compression makes smaller (xorshift).
+/// Incompressible rows of pixels (xorshift).
 fn noise(rows: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes: Vec<u8> = (0..rows * ROW)

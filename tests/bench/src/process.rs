@@ -15,14 +15,14 @@ use support::machine::{end, free_port};
 /// The deadline for a server to listen.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A server that ends with this value.
+/// A server process; Drop ends it.
 pub struct Server {
     child: Child,
     log: PathBuf,
 }
 
 impl Server {
-    /// Starts `command`; what it says goes to `log`.
+    /// Starts `command` with its output in the file `log`.
     pub fn start(command: &mut Command, log: &Path) -> io::Result<Self> {
         let file = File::create(log)?;
         let child = command
@@ -47,7 +47,7 @@ impl Server {
             if self.child.try_wait()?.is_some() || Instant::now() > deadline {
                 return Err(io::Error::other(format!(
                     "a server does not start:\n{}",
-                    self.last_words()
+                    self.last_lines()
                 )));
             }
             thread::sleep(Duration::from_millis(1));
@@ -64,8 +64,8 @@ impl Server {
         self.child.id()
     }
 
-    /// The end of its log.
-    pub fn last_words(&self) -> String {
+    /// The last lines of its log.
+    pub fn last_lines(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
@@ -92,7 +92,7 @@ pub fn takes_unix(path: &Path) -> impl Fn() -> bool + use<> {
     move || UnixStream::connect(&path).is_ok()
 }
 
-/// Runs a command to its end and gives what it printed.
+/// Runs a command to its end and returns its standard output.
 pub fn output(command: &mut Command) -> io::Result<String> {
     let program = command.get_program().display().to_string();
     let output = command
@@ -106,7 +106,7 @@ pub fn output(command: &mut Command) -> io::Result<String> {
     }
 }
 
-/// The program of that name, also where only root's PATH has it.
+/// Finds a program in PATH and in the sbin directories.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     path.split(':')
@@ -117,7 +117,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// CPU time that these processes and all their descendants have used, in user and kernel mode (proc(5), `stat`).
 ///
-/// What the kernel does in threads of its own, such as writing its journal, is in none of the processes.
+/// Work of kernel threads, such as writing the journal, is not included.
 pub fn cpu_time(roots: &[u32]) -> Duration {
     let mut processes = HashMap::new();
     let directories = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -156,7 +156,7 @@ pub fn own_cpu_time() -> Duration {
     seconds(ticks.unwrap_or(0))
 }
 
-/// What all processors of the machine did (proc(5), `stat`).
+/// CPU time of the whole machine (proc(5), `stat`).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MachineTime {
     busy: Duration,
@@ -171,7 +171,7 @@ impl MachineTime {
         }
     }
 
-    /// The share of all time that was busy with something else than `known`.
+    /// The share of all time that was busy with something other than `known`.
     pub fn share_without(self, known: Duration) -> f64 {
         let others = self.busy.saturating_sub(known);
         others.as_secs_f64() / self.all.as_secs_f64().max(0.01)
@@ -195,17 +195,17 @@ fn seconds(ticks: u64) -> Duration {
     Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
-/// Bytes of a process that are in memory, shared pages included (proc(5), `status`).
+/// Resident bytes of a process, shared pages included (proc(5), `status`).
 pub fn resident(pid: u32) -> io::Result<u64> {
     status_line(pid, "VmRSS").ok_or_else(|| io::Error::other("no VmRSS in /proc"))
 }
 
-/// The most that there were since its start, or since [`forget_peak`].
+/// The peak of [`resident`] since the start, or since [`forget_peak`].
 pub fn peak_resident(pid: u32) -> io::Result<u64> {
     status_line(pid, "VmHWM").ok_or_else(|| io::Error::other("no VmHWM in /proc"))
 }
 
-/// Begins with a new peak (proc(5), `clear_refs`).
+/// Resets the peak (proc(5), `clear_refs`).
 pub fn forget_peak(pid: u32) -> io::Result<()> {
     fs::write(format!("/proc/{pid}/clear_refs"), "5")
 }

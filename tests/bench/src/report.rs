@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::load::Round;
 use crate::{goals, growth};
 
-/// The share of the machine that may go to something else before a run warns.
+/// The share of CPU time of other programs above which a run warns.
 const QUIET: f64 = 0.25;
 
 /// The medians of one target at one size and number of connections.
@@ -111,7 +111,7 @@ impl Report {
         Some(floor.rate)
     }
 
-    /// Whether strangers ran beside the measurements. Where nothing is synced, the kernel's own threads have little to do.
+    /// Whether other programs ran meanwhile, by targets that sync nothing: kernel threads have little to do there.
     fn noise(&self) -> Option<String> {
         let unsynced = self.uploads.iter().filter(|found| {
             ["cdn-relaxed", "bare", "php"].contains(&found.target) && found.connections > 1

@@ -1,7 +1,7 @@
-//! A FastCGI responder that does nothing but store the body of a request in a file: what any responder costs at least.
+//! A FastCGI responder that only stores the body of a request in a file: the least that any responder costs.
 //!
-//! `corenexis-bench responder SOCKET DIRECTORY [--sync | --steps]`. With `--sync` a reply is sent when file and directory entry are on
-//! disk, with `--steps` when they came there by the steps of this project, a row among them.
+//! `corenexis-bench responder SOCKET DIRECTORY [--sync | --steps]`. With `--sync` it replies when the file and its directory entry are on
+//! disk, with `--steps` when this project's disk steps are done, including a row.
 
 mod steps;
 
@@ -18,7 +18,7 @@ use support::fastcgi::{BEGIN_REQUEST, END_REQUEST, STDIN, STDOUT, record};
 use self::steps::Steps;
 use crate::fastcgi::{Header, skip};
 
-/// Holds a request of 20 KiB whole.
+/// Larger than a request of 20 KiB.
 const BUFFER: usize = 64 * 1024;
 
 /// What is on disk when a reply is sent.
@@ -27,14 +27,14 @@ pub enum Durable {
     Nothing,
     /// The file, written under its final name.
     File,
-    /// The file and a row, by the steps of this project.
+    /// The file and a row, by this project's disk steps.
     Steps,
 }
 
 impl Durable {
     const OPTIONS: [(Self, &str); 2] = [(Self::File, "--sync"), (Self::Steps, "--steps")];
 
-    /// That which these arguments ask for.
+    /// Parses the option.
     pub fn asked(arguments: &[String]) -> Self {
         let asked = Self::OPTIONS
             .into_iter()
@@ -42,7 +42,7 @@ impl Durable {
         asked.map_or(Self::Nothing, |(durable, _)| durable)
     }
 
-    /// The argument that asks for it.
+    /// The option.
     pub fn option(self) -> Option<&'static str> {
         let (_, option) = Self::OPTIONS
             .into_iter()
@@ -112,7 +112,7 @@ fn serve_connection(mut stream: &UnixStream, store: &Store) -> io::Result<()> {
 }
 
 impl Store {
-    /// Stores a body under a name of its own.
+    /// Stores a body in a new file.
     fn take(&self, source: &mut BufReader<&UnixStream>) -> io::Result<String> {
         let number = self.stored.fetch_add(1, Ordering::Relaxed);
         let name = format!("{number:08}.png");

@@ -1,10 +1,10 @@
-//! Rows of images in SQLite, and nothing more of a ledger.
+//! Rows of images in SQLite, without the rest of a ledger.
 
 use std::path::Path;
 
 use rusqlite::{Connection, Transaction};
 
-/// A ledger whose commits are on disk.
+/// Opens a database with synchronous commits.
 pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     let ledger = Connection::open(path)?;
     ledger.pragma_update(None, "journal_mode", "wal")?;
@@ -17,7 +17,7 @@ pub fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(ledger)
 }
 
-/// The row of the image of this number. Names come in no order, as random ones do.
+/// Inserts the row of an image, with a scrambled name.
 pub fn insert(transaction: &Transaction<'_>, number: u64) -> rusqlite::Result<()> {
     let name = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     transaction

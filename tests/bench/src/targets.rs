@@ -1,4 +1,4 @@
-//! What is measured: servers, each behind an nginx of its own with the same settings.
+//! The measured servers, each behind an nginx with the same settings.
 
 mod alternatives;
 mod delivery;
@@ -21,7 +21,7 @@ const TOKEN: &str = "00112233445566778899aabbccddeeff";
 const BOUNDARY: &str = "----corenexisbench7f3a9c";
 pub const CONTENT_TYPE: &str = "multipart/form-data; boundary=----corenexisbench7f3a9c";
 
-/// What all targets name a stored picture with.
+/// The extension of every stored picture.
 const EXTENSION: &str = ".png";
 
 /// Request and reply of a target.
@@ -40,9 +40,9 @@ pub struct Target {
     pub label: &'static str,
     pub address: SocketAddr,
     pub protocol: Protocol,
-    /// What the paths of the replies are below.
+    /// The directory that the paths of replies are relative to.
     pub root: PathBuf,
-    /// Where nothing but stored files is.
+    /// The directory of stored files.
     pub store: PathBuf,
     servers: Vec<Server>,
     /// Processes that serve this target and belong to another one.
@@ -58,7 +58,7 @@ pub struct Envelope {
     pub serial: Option<usize>,
 }
 
-/// What all targets are made with.
+/// Paths that all targets need.
 pub struct Workshop<'a> {
     /// A directory on the disk that is measured.
     pub disk: &'a Path,
@@ -77,8 +77,8 @@ impl Target {
         own.chain(self.borrowed.iter().copied()).collect()
     }
 
-    pub fn last_words(&self) -> String {
-        let words = self.servers.iter().map(Server::last_words);
+    pub fn last_lines(&self) -> String {
+        let words = self.servers.iter().map(Server::last_lines);
         words.collect::<Vec<_>>().join("\n")
     }
 

@@ -1,4 +1,4 @@
-//! What the responder needs in memory: beside a thousand idle connections, and for many large uploads at once.
+//! Memory of the responder: with a thousand idle connections, and with many large uploads at once.
 
 use std::io;
 
@@ -15,21 +15,21 @@ pub const IDLE: usize = 1_000;
 /// Connections that upload.
 pub const ACTIVE: usize = 64;
 
-/// What the responder has to allow for both, nginx's kept connections included.
+/// `max_connections` for both, nginx's kept connections included.
 const MAX_CONNECTIONS: usize = 1_100;
 
 const SMALL: usize = 20 * 1024;
 const LARGE: usize = 10 << 20;
 
-/// Bytes of the responder that are in memory.
+/// Resident bytes of the responder.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Memory {
     pub at_start: u64,
-    /// With the idle connections alone.
+    /// With idle connections only.
     pub idle: u64,
-    /// At most, while 20 KiB uploads came over the active ones besides.
+    /// Peak with uploads of 20 KiB over the active connections.
     pub active: u64,
-    /// At most, while 10 MiB uploads did.
+    /// Peak with uploads of 10 MiB.
     pub large: u64,
 }
 

@@ -1,4 +1,4 @@
-//! The figures of growth, as a table and as JSON.
+//! The figures of `--growth`, as a table and as JSON.
 
 use std::fmt::Write as _;
 

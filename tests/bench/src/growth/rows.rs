@@ -1,4 +1,4 @@
-//! Rows and files by the million, as uploads would have left them.
+//! Millions of rows and files, as uploads make them.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use crate::load::STOP;
 /// Files of one directory: a busy day.
 pub const PER_DAY: u64 = 100_000;
 
-/// The content of a file: its size decides nothing here but the blocks that it takes, one.
+/// The content of a file, which takes one block.
 const CONTENT: &[u8] = &[b'.'; 512];
 
 const DAY: i64 = 86_400;
@@ -37,7 +37,7 @@ pub fn expired(files: u64, now: i64) -> Vec<Day> {
     (0..days).map(day).collect()
 }
 
-/// Days with `rows` images that live on: half of them for ever, half for months.
+/// Days with `rows` images that do not expire meanwhile: half of them lifetime, half for months.
 pub fn living(rows: u64, now: i64) -> Vec<Day> {
     let mut days = Vec::new();
     for (class, expires) in [("l", false), ("mm", true)] {
@@ -88,10 +88,10 @@ fn name(mut number: u64) -> String {
     name + ".png"
 }
 
-/// Puts rows into a ledger that the program made and that nobody has open.
+/// Inserts rows into a ledger made by the program and closed.
 pub fn insert(ledger: &Path, days: &[Day], now: i64) -> rusqlite::Result<()> {
     let mut ledger = Connection::open(ledger)?;
-    // Nothing here has to outlive a crash. The responder goes back to the write-ahead log.
+    // Without durability; the responder switches back to WAL.
     ledger.pragma_update(None, "journal_mode", "off")?;
     ledger.pragma_update(None, "synchronous", "off")?;
     ledger.pragma_update(None, "foreign_keys", false)?;

@@ -1,5 +1,4 @@
-//! The disk work of one durable upload of this project, without all the rest of it: the bytes go to a spool and are synced while a
-//! row is, then comes the rename into place and the sync of the directory.
+//! The disk steps of a durable upload of this project: the spool file is synced beside a row, renamed, and its directory synced.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,10 +12,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::rows;
 
-/// As far ahead as the modification time of an image is.
+/// How far the modification time of a stored file lies ahead.
 const LIFE: Duration = Duration::from_hours(30 * 24);
 
-/// Where the steps are taken.
+/// The directories and the ledger of the steps.
 pub struct Steps {
     stored: PathBuf,
     /// The directory `stored`, open for its syncs.
@@ -39,7 +38,7 @@ impl Steps {
             rows::open(&stored.with_file_name("ledger.db")).map_err(io::Error::other)?;
         let (rows, waiting) = channel();
         thread::spawn(move || {
-            // Requests that wait hear of it when what they wait for is dropped.
+            // Waiting requests fail when their channels are dropped.
             if let Err(error) = record(&mut ledger, &waiting) {
                 eprintln!("ledger: {error}");
             }
@@ -52,12 +51,12 @@ impl Steps {
         })
     }
 
-    /// Where the bytes of a file go first.
+    /// The path of a spool file.
     pub fn spooled(&self, name: &str) -> PathBuf {
         self.spool.join(name)
     }
 
-    /// When this returns, the file, its row and its name are on disk.
+    /// Stores a file; when this returns, its bytes, row and name are on disk.
     pub fn take(&self, file: &File, name: &str, number: u64) -> io::Result<()> {
         let (recorded, row) = sync_channel(1);
         let sent = self.rows.send(Row { number, recorded });
@@ -75,7 +74,7 @@ fn no_row() -> io::Error {
     io::Error::other("the row was not recorded")
 }
 
-/// One transaction for all that wait, which is one sync.
+/// Records all waiting rows in one transaction, with one sync.
 fn record(ledger: &mut Connection, waiting: &Receiver<Row>) -> rusqlite::Result<()> {
     while let Ok(first) = waiting.recv() {
         let batch: Vec<_> = [first].into_iter().chain(waiting.try_iter()).collect();

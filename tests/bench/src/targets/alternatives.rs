@@ -1,4 +1,4 @@
-//! What does less than the contract: nginx's own PUT, and responders that only store the body.
+//! Alternatives that do less: nginx's PUT, and responders that only store the body.
 
 use std::fs;
 use std::io;

@@ -1,4 +1,4 @@
-//! nginx: an instance of its own for each target, all with the settings that this project's rendered file has.
+//! An nginx for each target, with the settings of this project's rendered file.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::process::{Server, free_address, program, takes_tcp};
 
-/// What every location that takes a body has, this project's included.
+/// The directives of every location that takes a body, this project's included.
 pub const BODY: &str = "client_max_body_size 20m; client_body_buffer_size 1m;";
 
 /// Connections to a responder that a worker process keeps open: as many as this project renders for its default configuration.

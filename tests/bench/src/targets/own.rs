@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use super::{CLIENT, Protocol, TOKEN, Target, Workshop, nginx};
 use crate::process::{Server, free_address, output, takes_unix};
 
-/// What the responder is configured with where nothing else is asked for; the project's own default.
+/// `max_connections` by default.
 pub const MAX_CONNECTIONS: usize = 256;
 
-/// Everything of this project on disk, before a process runs.
+/// The files of a site, before a process runs.
 pub struct Site {
     key: &'static str,
     label: &'static str,
@@ -40,7 +40,7 @@ impl Site {
         self.home.join("ledger/ledger.db")
     }
 
-    /// Starts the responder; also how long it took until it listened.
+    /// Starts the responder; also returns the time until it listened.
     pub fn start_responder(&self) -> io::Result<(Server, Duration)> {
         let began = Instant::now();
         let log = self.home.join("responder.log");
@@ -98,7 +98,7 @@ impl Workshop<'_> {
             address,
             home,
         };
-        // The limits for each address are off, because all the load has one address.
+        // Without limits per address, because the whole load has one.
         fs::write(
             &site.config,
             format!(

@@ -1,4 +1,4 @@
-//! What people use today: PHP-FPM with SQLite, doing the contract of this project without its durability.
+//! PHP-FPM with SQLite: this project's API without durability.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ use super::{CLIENT, Protocol, TOKEN, Target, Workshop};
 use crate::process::{Server, free_address, output, program, takes_unix};
 
 impl Workshop<'_> {
-    /// The contract in PHP-FPM and SQLite, without durability.
+    /// The API in PHP-FPM and SQLite, without durability.
     pub fn php(&self, workers: usize) -> io::Result<Target> {
         let fpm = php_fpm().ok_or_else(|| {
             io::Error::other("php-fpm is missing (Debian: apt-get install -y php-fpm php-sqlite3)")
