@@ -31,10 +31,10 @@ pub(crate) fn answer(app: &App, params: &Params, body: &mut dyn Read) -> Respons
     trace.stages.end();
     let (error, cause) = match &outcome {
         Ok(_) => (None, None),
-        Err(Error::Refusal(refusal @ Refusal::Malformed(rule))) => {
-            (Some(refusal.message()), Some((*rule).to_owned()))
+        Err(Error::Refusal(refusal)) => {
+            let cause = refusal.cause().or_else(|| trace.cause.take());
+            (Some(refusal.message()), cause)
         }
-        Err(Error::Refusal(refusal)) => (Some(refusal.message()), trace.cause.take()),
         Err(Error::Fault(fault)) => (Some(fault.message()), Some(fault.to_string())),
     };
     let response = outcome.unwrap_or_else(|error| Response::error(&error));

@@ -37,8 +37,8 @@ impl From<Fault> for Error {
 /// A request that is answered with a documented error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// `client_id`, `client_token` or `store_duration` is absent or empty, or there is no image.
-    MissingParameters,
+    /// These fields are absent or empty. The names are for the log.
+    MissingParameters(Vec<&'static str>),
     /// Both `image` and `image_url`.
     BothSources,
     /// `store_duration` is unknown or not of the plan.
@@ -106,7 +106,7 @@ impl Refusal {
     /// The HTTP status of the reply.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::MissingParameters
+            Self::MissingParameters(_)
             | Self::BothSources
             | Self::InvalidDuration { .. }
             | Self::FileTooLarge { .. }
@@ -126,7 +126,7 @@ impl Refusal {
     /// The text of the `error` key.
     pub const fn message(&self) -> &'static str {
         match self {
-            Self::MissingParameters => "Missing required parameters",
+            Self::MissingParameters(_) => "Missing required parameters",
             Self::BothSources => "Provide either image or image_url, not both",
             Self::InvalidDuration { .. } => "Invalid storage duration",
             Self::FileTooLarge { .. } => "File too large",
@@ -166,6 +166,31 @@ impl Refusal {
             }
             Self::InvalidQuery { parameter } => json!({ "error": error, "parameter": parameter }),
             _ => json!({ "error": error }),
+        }
+    }
+
+    /// Fails with [`Self::MissingParameters`] if any of these fields is empty.
+    pub(crate) fn if_missing(fields: &[(&'static str, &[u8])]) -> Result<(), Self> {
+        let missing: Vec<_> = fields
+            .iter()
+            .filter(|(_, value)| value.is_empty())
+            .map(|(name, _)| *name)
+            .collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Self::MissingParameters(missing))
+        }
+    }
+
+    /// What the log says beside [`Self::message`].
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::Malformed(rule) => Some((*rule).to_owned()),
+            Self::MissingParameters(names) => {
+                Some(format!("missing or empty: {}", names.join(", ")))
+            }
+            _ => None,
         }
     }
 
@@ -258,7 +283,7 @@ mod tests {
     fn bodies_are_the_documented_ones() {
         let cases = [
             (
-                Refusal::MissingParameters,
+                Refusal::MissingParameters(vec!["client_id"]),
                 r#"{"error":"Missing required parameters"}"#,
             ),
             (

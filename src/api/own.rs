@@ -25,16 +25,15 @@ fn client<'a>(
     now: UtcDateTime,
     trace: &mut Trace,
 ) -> Result<Client<'a>, Error> {
-    let header = |name| params.get(name).filter(|value| !value.is_empty());
-    let (Some(client_id), Some(client_token)) =
-        (header("HTTP_X_CLIENT_ID"), header("HTTP_X_CLIENT_TOKEN"))
-    else {
-        return Err(Refusal::MissingParameters.into());
-    };
+    let header = |name| params.get(name).unwrap_or_default();
     let credentials = Credentials {
-        client_id,
-        client_token,
+        client_id: header("HTTP_X_CLIENT_ID"),
+        client_token: header("HTTP_X_CLIENT_TOKEN"),
     };
+    Refusal::if_missing(&[
+        ("X-Client-Id", credentials.client_id),
+        ("X-Client-Token", credentials.client_token),
+    ])?;
     authenticate(app, credentials, params, now, trace)
 }
 

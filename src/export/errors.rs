@@ -85,7 +85,7 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     vec![
         Documented::refused(
             Scope::Authenticated,
-            &Refusal::MissingParameters,
+            &Refusal::MissingParameters(Vec::new()),
             "A parameter is absent or empty, or there is neither <code>image</code> nor <code>image_url</code>",
             "Send all of them, under exactly these names",
         ),

@@ -135,7 +135,7 @@ mod tests {
     fn every_error_that_one_request_can_provoke_is_there() {
         let text = serde_json::to_string(&requests_of(&config(""))).expect("text");
         for refusal in [
-            Refusal::MissingParameters,
+            Refusal::MissingParameters(Vec::new()),
             Refusal::BothSources,
             Refusal::InvalidDuration {
                 allowed: Vec::new(),

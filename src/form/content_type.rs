@@ -1,8 +1,8 @@
-//! The two headers that tell what a form is and what its parts are: `Content-Type` and `Content-Disposition`.
+//! Parses `Content-Type` of a request and `Content-Disposition` of a part.
 //!
 //! Both are a keyword and parameters (RFC 2045 section 5.1, RFC 2183 section 2). The parameters are tokenised, never searched:
-//! what stands in a quoted string is data, be it `;` or `name=`. Names and keywords compare without regard to
-//! case; values may hold any bytes, UTF-8 or not.
+//! the contents of a quoted string are data, be they `;` or `name=`. Names and keywords are case-insensitive; values may hold any
+//! bytes, UTF-8 or not.
 
 use std::borrow::Cow;
 
@@ -17,19 +17,22 @@ pub enum FormType {
     Urlencoded,
 }
 
-/// What separates the parts of a multipart body: 1 to 70 of RFC 2046's `bchars`, the last of them no space.
+/// The longest boundary, in bytes. RFC 2046 section 5.1.1 allows 70.
+pub const MAX_BOUNDARY: usize = 200;
+
+/// The boundary of a multipart body: 1 to 200 bytes without control characters, the last of them no space. RFC 2046 allows fewer
+/// characters, and clients use `*****` and `{guid}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boundary(Vec<u8>);
 
 impl Boundary {
     /// Checks a boundary. The error names the rule that it breaks.
     pub fn new(boundary: &[u8]) -> Result<Self, &'static str> {
-        if boundary.is_empty() || boundary.len() > 70 {
-            return Err("a boundary that is not 1 to 70 characters long");
+        if boundary.is_empty() || boundary.len() > MAX_BOUNDARY {
+            return Err("a boundary that is not 1 to 200 bytes long");
         }
-        let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(byte);
-        if !boundary.iter().all(legal) || boundary.ends_with(b" ") {
-            return Err("a boundary with an illegal character");
+        if boundary.iter().any(u8::is_ascii_control) || boundary.ends_with(b" ") {
+            return Err("a boundary with a control character or a space at its end");
         }
         Ok(Self(boundary.to_vec()))
     }
@@ -58,9 +61,6 @@ pub fn form_type(value: &[u8]) -> Result<FormType, &'static str> {
         if boundary.is_some() {
             return Err("two boundaries");
         }
-        if !parameter.quoted && parameter.value.contains(&b' ') {
-            return Err("an unquoted boundary with a space");
-        }
         boundary = Some(Boundary::new(&parameter.value)?);
     }
     boundary
@@ -70,20 +70,26 @@ pub fn form_type(value: &[u8]) -> Result<FormType, &'static str> {
 
 /// Reads the value of a part's `Content-Disposition` header (RFC 7578 section 4.2). The error names the rule that it breaks.
 ///
-/// `filename*` (RFC 5987), which RFC 7578 forbids and some clients send, counts as a file name; any other parameter is
-/// ignored.
+/// Any disposition type is taken: some clients send `attachment`. `filename*` (RFC 5987), which RFC 7578 forbids and some clients
+/// send, counts as a file name; any other parameter is ignored. A file name with unescaped quotes is tolerated after the name, if
+/// nothing in it can be read as a second name.
 pub fn disposition(value: &[u8]) -> Result<Field, &'static str> {
     let (keyword, parameters) = split(value);
-    if !keyword.eq_ignore_ascii_case(b"form-data") {
-        return Err("a part that is not form-data");
+    if !is_token(keyword) {
+        return Err("a Content-Disposition without a type");
     }
     let mut name = None;
     let mut file_name = None;
     let mut extended = None;
     for parameter in parameters {
         let Parameter {
-            name: key, value, ..
+            name: key,
+            value,
+            ambiguous,
         } = parameter?;
+        if ambiguous && (name.is_none() || may_hold_name(&value)) {
+            return Err("an unescaped quote in a file name that makes the part's name ambiguous");
+        }
         let (known, value) = if key.eq_ignore_ascii_case(b"name") {
             (&mut name, value)
         } else if key.eq_ignore_ascii_case(b"filename") {
@@ -112,6 +118,19 @@ pub fn disposition(value: &[u8]) -> Result<Field, &'static str> {
     Ok(Field {
         name: unescape_name(&name.ok_or("a part without a name")?),
         file_name,
+    })
+}
+
+/// Whether any reader could find a parameter `name` in the rest of a header value, however it treats quotes.
+fn may_hold_name(rest: &[u8]) -> bool {
+    const NAME: &[u8] = b"name";
+    rest.windows(NAME.len()).enumerate().any(|(at, word)| {
+        let (before, after) = (&rest[..at], &rest[at + NAME.len()..]);
+        let after = trim(after.strip_prefix(b"*").unwrap_or(after));
+        let of_file_name = before
+            .last_chunk::<4>()
+            .is_some_and(|word| word.eq_ignore_ascii_case(b"file"));
+        word.eq_ignore_ascii_case(NAME) && after.starts_with(b"=") && !of_file_name
     })
 }
 
@@ -154,11 +173,16 @@ pub(super) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(legal)
 }
 
+fn is_file_name(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"filename") || name.eq_ignore_ascii_case(b"filename*")
+}
+
 /// One `name=value`.
 struct Parameter<'a> {
     name: &'a [u8],
     value: Cow<'a, [u8]>,
-    quoted: bool,
+    /// A file name whose quoted string is not closed, or closed before its end. The value is then the whole rest of the header value.
+    ambiguous: bool,
 }
 
 /// The parameters of a header value, in order. A name without a value, and nothing between two semicolons, are passed over.
@@ -200,43 +224,47 @@ impl<'a> Parameters<'a> {
                 continue;
             };
             self.rest = trim(rest);
-            let quoted = self.rest.starts_with(b"\"");
-            let value = if quoted {
-                Cow::Owned(self.quoted_string()?)
+            let mut ambiguous = false;
+            let value = if self.rest.starts_with(b"\"") {
+                match self.quoted_string() {
+                    Ok(value) => Cow::Owned(value),
+                    Err(_) if is_file_name(name) => {
+                        ambiguous = true;
+                        Cow::Borrowed(std::mem::take(&mut self.rest))
+                    }
+                    Err(error) => return Err(error),
+                }
             } else {
                 Cow::Borrowed(self.bare_value()?)
             };
             return Ok(Some(Parameter {
                 name,
                 value,
-                quoted,
+                ambiguous,
             }));
         }
     }
 
     /// Takes a quoted string. A backslash escapes a quote or another backslash and otherwise stands for itself: some clients
-    /// escape these two, old browsers send `C:\path\file` unescaped.
+    /// escape these two, old browsers send `C:\path\file` unescaped. After an error nothing was taken.
     fn quoted_string(&mut self) -> Result<Vec<u8>, &'static str> {
         let mut value = Vec::new();
         let mut rest = &self.rest[1..];
-        loop {
+        let after = loop {
             rest = match rest {
                 [] => return Err("a quoted string without an end"),
-                [b'"', rest @ ..] => {
-                    self.rest = trim(rest);
-                    break;
-                }
+                [b'"', rest @ ..] => break trim(rest),
                 [b'\\', byte @ (b'"' | b'\\'), rest @ ..] | [byte, rest @ ..] => {
                     value.push(*byte);
                     rest
                 }
             };
+        };
+        if !matches!(after, [] | [b';', ..]) {
+            return Err("a quoted string that something follows");
         }
-        if matches!(self.rest, [] | [b';', ..]) {
-            Ok(value)
-        } else {
-            Err("a quoted string that something follows")
-        }
+        self.rest = after;
+        Ok(value)
     }
 
     /// Takes an unquoted value, which ends at the next semicolon. It need not be a token, since real clients leave boundaries
@@ -271,15 +299,31 @@ mod tests {
 
     #[test]
     fn boundaries_of_real_clients_are_read() {
-        let longest = [b'x'; 70];
+        let longest = [b'x'; MAX_BOUNDARY];
         let with_longest = [b"multipart/form-data; boundary=", &longest[..]].concat();
-        let cases: [(&[u8], &[u8]); 9] = [
+        let cases: [(&[u8], &[u8]); 16] = [
             (
                 b"multipart/form-data; boundary=----WebKitFormBoundaryABC",
                 b"----WebKitFormBoundaryABC",
             ),
             (b"Multipart/Form-Data;BOUNDARY=\"a b\"", b"a b"),
-            (b"multipart/form-data; boundary=\"a;b\\\"\"; x=y", b""),
+            (b"multipart/form-data; boundary=\"a;b\\\"\"; x=y", b"a;b\""),
+            (b"multipart/form-data; boundary=*****", b"*****"),
+            (b"multipart/form-data;boundary=*****\t", b"*****"),
+            (
+                b"multipart/form-data; boundary={8F6E4A11-0B8E-4B1A}",
+                b"{8F6E4A11-0B8E-4B1A}",
+            ),
+            (
+                b"multipart/form-data; boundary=\"{8F6E}\"; charset=x",
+                b"{8F6E}",
+            ),
+            (b"multipart/form-data; boundary=a b", b"a b"),
+            (
+                b"multipart/form-data; boundary=x\xff%&<>@[]|~",
+                b"x\xff%&<>@[]|~",
+            ),
+            (b"multipart/form-data; boundary==_a", b"=_a"),
             (b"multipart/form-data; charset=utf-8; boundary=x ", b"x"),
             (b"multipart/form-data; boundary=a=b/c:d?e", b"a=b/c:d?e"),
             (b"multipart/form-data; ; boundary = x;", b"x"),
@@ -289,17 +333,13 @@ mod tests {
         ];
         for (value, expected) in cases {
             let read = boundary(value);
-            if expected.is_empty() {
-                assert!(read.is_err(), "{}", value.escape_ascii());
-            } else {
-                assert_eq!(read.as_deref(), Ok(expected), "{}", value.escape_ascii());
-            }
+            assert_eq!(read.as_deref(), Ok(expected), "{}", value.escape_ascii());
         }
     }
 
     #[test]
     fn unusable_content_types_are_refused() {
-        let too_long = [b"multipart/form-data; boundary=", &[b'x'; 71][..]].concat();
+        let too_long = [b"multipart/form-data; boundary=", &[b'x'; 201][..]].concat();
         let cases: [&[u8]; 17] = [
             b"",
             b";",
@@ -311,11 +351,11 @@ mod tests {
             b"multipart/form-data; boundary=\"\"",
             b"multipart/form-data; boundary=\"x ",
             b"multipart/form-data; boundary=\"x \"",
-            b"multipart/form-data; boundary=a b",
+            b"multipart/form-data; boundary=\"a\tb\"",
             b"multipart/form-data; boundary=a\"b\"",
             b"multipart/form-data; boundary=\"a\"b",
             b"multipart/form-data; boundary=x; boundary=x",
-            b"multipart/form-data; boundary=x\xff",
+            b"multipart/form-data; boundary=x\x7f",
             b"multipart/form-data, boundary=x",
             &too_long,
         ];
@@ -339,7 +379,7 @@ mod tests {
     #[test]
     fn dispositions_of_real_clients_are_read() {
         use FileName::{Absent, Empty, Given};
-        let cases: [(&[u8], &[u8], FileName); 14] = [
+        let cases: [(&[u8], &[u8], FileName); 24] = [
             (b"form-data; name=\"client_id\"", b"client_id", Absent),
             (b"FORM-DATA;NAME=image;FileName=x.png", b"image", Given),
             (b"form-data; name=\"image\"; filename=\"\"", b"image", Empty),
@@ -386,6 +426,44 @@ mod tests {
                 Given,
             ),
             (b"form-data; name=\"\"", b"", Absent),
+            (
+                b"attachment; name=\"image\"; filename=\"a\"",
+                b"image",
+                Given,
+            ),
+            (b"file; name=x", b"x", Absent),
+            (
+                b"form-data; name=\"image\"; filename=\"my \"cool\" photo.png\"",
+                b"image",
+                Given,
+            ),
+            (
+                b"form-data; name=\"image\"; filename=\"27\" screen.png\"; size=5",
+                b"image",
+                Given,
+            ),
+            (b"form-data; name=image; filename=\"5\"\"", b"image", Given),
+            (b"form-data; name=image; filename=\"\" x\"", b"image", Given),
+            (
+                b"form-data; name=image; filename=\"a\"b\"; filename*=UTF-8''a%22b",
+                b"image",
+                Given,
+            ),
+            (
+                b"form-data; name=image; filename=\"C:\\photos\\\"",
+                b"image",
+                Given,
+            ),
+            (
+                b"form-data; name=image; filename=\"a\"b\"; filename=\"c\"",
+                b"image",
+                Given,
+            ),
+            (
+                b"form-data; name=image; filename*=\"a\"b; filename=c",
+                b"image",
+                Given,
+            ),
         ];
         for (value, name, file_name) in cases {
             assert_eq!(
@@ -399,13 +477,24 @@ mod tests {
 
     #[test]
     fn ambiguous_dispositions_are_refused() {
-        let cases: [&[u8]; 13] = [
+        let cases: [&[u8]; 23] = [
             b"",
+            b"; name=x",
+            b"name=x",
+            b"form data; name=x",
+            // Unescaped quotes that let a name be read in more than one way, or in none.
+            b"form-data; filename=\"a\"b.png\"; name=\"image\"",
+            b"form-data; filename=\"a\"b.png",
+            b"form-data; name=\"image\"; filename=\"a\"; name=\"client_id\"",
+            b"form-data; name=\"image\"; filename=\"a\"b\"; name=\"client_id\"",
+            b"form-data; name=\"image\"; filename=\"a\\\"; NAME = client_id; x=\"b\"c",
+            b"form-data; name=\"image\"; filename=\"a\" name=client_id\"",
+            b"form-data; name=\"image\"; filename=\"a\" b; name*=x\"",
+            b"form-data; name=\"ima\"ge\"; filename=\"a\"",
             b"form-data",
             b"form-data; filename=\"name=x\"",
             b"form-data; name",
             b"form-data; name*=UTF-8''x",
-            b"attachment; name=\"x\"",
             b"form-data, name=\"x\"",
             b"form-data; name=\"x",
             b"form-data; name=\"x\\\"",

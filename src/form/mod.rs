@@ -26,7 +26,7 @@ use multipart::Multipart;
 use urlencoded::Urlencoded;
 
 /// Fields of one form.
-pub const MAX_FIELDS: usize = 16;
+pub const MAX_FIELDS: usize = 64;
 
 /// Why a form could not be read to its end.
 #[derive(Debug, thiserror::Error)]

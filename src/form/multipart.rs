@@ -7,7 +7,7 @@
 //! Decisions where the RFCs leave room:
 //! - A delimiter goes on with `--` (it closes the form) or with spaces and tabs and a line break (a part begins). Anything
 //!   else is refused: RFC 2046 forbids values with such lines, and parsers disagree on what they are.
-//! - Header lines end in CR LF. Bare CR, bare LF, NUL and continuation lines (`obs-fold`) are refused: no form client sends them.
+//! - Lines end in CR LF; a bare LF, a bare CR and NUL are refused. A folded header line (`obs-fold`, RFC 5322 section 2.2.3) is unfolded.
 //! - Whatever follows the closing delimiter is the epilogue. It is read and ignored.
 //! - `Content-Type` and other headers of a part are ignored; a nested `multipart/mixed` is a value like any other.
 
@@ -169,7 +169,7 @@ impl<R: Read> Multipart<R> {
         }
         self.fields += 1;
         if self.fields > MAX_FIELDS {
-            return Err(FormError::Malformed("more than 16 parts"));
+            return Err(FormError::Malformed("more than 64 parts"));
         }
         let field = self.read_headers(&mut budget)?;
         self.buffer.unread_line_break();
@@ -226,14 +226,18 @@ impl<R: Read> Multipart<R> {
         if byte == b'\r' && self.take_byte()? == b'\n' {
             return Ok(false);
         }
-        Err(FormError::Malformed("a delimiter that something follows"))
+        Err(FormError::Malformed(if byte == b'\n' {
+            "a delimiter line that ends in LF instead of CR LF"
+        } else {
+            "a delimiter that something follows"
+        }))
     }
 
     /// Takes a part's headers and the empty line after them.
     fn read_headers(&mut self, budget: &mut usize) -> Result<Field, FormError> {
         let mut field = None;
         loop {
-            self.read_line(budget)?;
+            self.read_header(budget)?;
             if self.line.is_empty() {
                 return field.ok_or(FormError::Malformed("a part without Content-Disposition"));
             }
@@ -252,9 +256,18 @@ impl<R: Read> Multipart<R> {
         }
     }
 
-    /// Takes one line into `self.line`, without its CR LF.
-    fn read_line(&mut self, budget: &mut usize) -> Result<(), FormError> {
+    /// Takes a header with its continuation lines, or the empty line after the last one, into `self.line`.
+    fn read_header(&mut self, budget: &mut usize) -> Result<(), FormError> {
         self.line.clear();
+        self.read_line(budget)?;
+        while !self.line.is_empty() && matches!(self.peek_byte()?, b' ' | b'\t') {
+            self.read_line(budget)?;
+        }
+        Ok(())
+    }
+
+    /// Appends one line to `self.line`, without its CR LF.
+    fn read_line(&mut self, budget: &mut usize) -> Result<(), FormError> {
         loop {
             let unread = self.buffer.unread();
             let end = memchr::memchr(b'\n', unread);
@@ -268,20 +281,27 @@ impl<R: Read> Multipart<R> {
             self.fill()?;
         }
         if !self.line.ends_with(b"\r\n") {
-            return Err(FormError::Malformed("a header line that ends in a bare LF"));
+            return Err(FormError::Malformed(
+                "a header line that ends in LF instead of CR LF",
+            ));
         }
         self.line.truncate(self.line.len() - 2);
         Ok(())
     }
 
-    fn take_byte(&mut self) -> Result<u8, FormError> {
+    fn peek_byte(&mut self) -> Result<u8, FormError> {
         loop {
             if let Some(&byte) = self.buffer.unread().first() {
-                self.buffer.take(1);
                 return Ok(byte);
             }
             self.fill()?;
         }
+    }
+
+    fn take_byte(&mut self) -> Result<u8, FormError> {
+        let byte = self.peek_byte()?;
+        self.buffer.take(1);
+        Ok(byte)
     }
 
     fn fill(&mut self) -> Result<(), FormError> {
@@ -304,7 +324,7 @@ fn spend(budget: &mut usize, bytes: usize) -> Result<(), FormError> {
 /// Splits a header line into name and value.
 fn header(line: &[u8]) -> Result<(&[u8], &[u8]), &'static str> {
     if matches!(line, [b' ' | b'\t', ..]) {
-        return Err("a continued header line");
+        return Err("a part whose headers begin with a continuation line");
     }
     if memchr::memchr2(b'\r', b'\0', line).is_some() {
         return Err("a header line with a bare CR or a NUL");

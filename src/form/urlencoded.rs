@@ -68,7 +68,7 @@ impl<R: Read> Urlencoded<R> {
             }
             self.fields += 1;
             if self.fields > MAX_FIELDS {
-                return Err(self.fail("more than 16 fields"));
+                return Err(self.fail("more than 64 fields"));
             }
             let length = memchr::memchr(b'=', &self.bytes[start..end]);
             let name_end = length.map_or(end, |length| start + length);
@@ -214,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_limited_to_16() {
-        assert_eq!(fields(&b"&a=1".repeat(16)).expect("a form").len(), 16);
+    fn fields_are_limited_to_64() {
+        assert_eq!(fields(&b"&a=1".repeat(64)).expect("a form").len(), 64);
         assert!(matches!(
-            fields(&b"&a=1".repeat(17)),
+            fields(&b"&a=1".repeat(65)),
             Err(FormError::Malformed(_))
         ));
     }

@@ -75,7 +75,7 @@ impl Submission {
         } else {
             form.text(MAX_TEXT_BYTES)?
         };
-        set_once(slot, value)
+        set_once(slot, trimmed(&value).to_vec())
     }
 
     pub(super) fn set_image(&mut self, image: Image) -> Result<(), Error> {
@@ -89,17 +89,20 @@ impl Submission {
 
     /// The credentials and the duration.
     pub(super) fn required(&self) -> Result<(Credentials<'_>, &[u8]), Refusal> {
-        let given = |value| Option::as_deref(value).filter(|value: &&[u8]| !value.is_empty());
-        match [&self.client_id, &self.client_token, &self.store_duration].map(given) {
-            [Some(client_id), Some(client_token), Some(store_duration)] => Ok((
-                Credentials {
-                    client_id,
-                    client_token,
-                },
-                store_duration,
-            )),
-            _ => Err(Refusal::MissingParameters),
-        }
+        let value = |field| Option::as_deref(field).unwrap_or_default();
+        let client_id = value(&self.client_id);
+        let client_token = value(&self.client_token);
+        let store_duration = value(&self.store_duration);
+        Refusal::if_missing(&[
+            ("client_id", client_id),
+            ("client_token", client_token),
+            ("store_duration", store_duration),
+        ])?;
+        let credentials = Credentials {
+            client_id,
+            client_token,
+        };
+        Ok((credentials, store_duration))
     }
 
     /// The one source of the image.
@@ -109,7 +112,7 @@ impl Submission {
             (Some(Image::File(_)), Some(_)) => Err(Refusal::BothSources),
             (Some(Image::File(file)), None) => Ok(Source::File(file)),
             (_, Some(url)) => Ok(Source::Url(url)),
-            (_, None) => Err(Refusal::MissingParameters),
+            (_, None) => Err(Refusal::MissingParameters(vec!["image or image_url"])),
         }
     }
 }
@@ -120,6 +123,14 @@ fn set_once<T>(slot: &mut Option<T>, value: T) -> Result<(), Error> {
     }
     *slot = Some(value);
     Ok(())
+}
+
+/// The value without the white space around it, which people paste along with a token: any of Unicode, or ASCII where it is not UTF-8.
+fn trimmed(value: &[u8]) -> &[u8] {
+    match str::from_utf8(value) {
+        Ok(text) => text.trim().as_bytes(),
+        Err(_) => value.trim_ascii(),
+    }
 }
 
 /// The first `limit` bytes of a value; the rest is read and dropped. A URL that is too long is a failed download, not a malformed form.

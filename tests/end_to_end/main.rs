@@ -12,6 +12,7 @@ mod delivery;
 mod doctor;
 mod expiry;
 mod fetching;
+mod form_variants;
 mod handbook;
 mod management;
 mod metrics_and_log;

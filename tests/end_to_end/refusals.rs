@@ -92,6 +92,13 @@ fn missing_parameters() {
         MISSING,
         "an empty form",
     );
+    for fields in [
+        "client_token",
+        "image or image_url",
+        "client_id, client_token, store_duration",
+    ] {
+        site.wait_for_log(&format!("cause=\"missing or empty: {fields}\""));
+    }
     let reply = site.post_as(URLENCODED, b"");
     refused(&site, &reply, 400, MISSING, "an empty body");
     let reply = site.post_as(
@@ -126,7 +133,7 @@ fn durations_that_are_not_of_the_plan() {
         ("3m", "LTF", json!(["7D", "1M", "3M"])),
         ("lifetime", "2M", json!(["7D", "1M", "3M", "LTF"])),
         ("lifetime", "7d", json!(["7D", "1M", "3M", "LTF"])),
-        ("lifetime", "LTF ", json!(["7D", "1M", "3M", "LTF"])),
+        ("lifetime", "L TF", json!(["7D", "1M", "3M", "LTF"])),
     ];
     for (plan, duration, allowed) in cases {
         let reply = site.upload(plan, duration, PNG);
@@ -274,7 +281,7 @@ fn bodies_that_are_not_what_they_say() {
     let client = site.client("3m");
     let whole = Form::upload(client, "7D", PNG).body();
     let long = "x".repeat(300);
-    let seventeen = (0..14).fold(Form::upload(client, "7D", PNG), |form, number| {
+    let too_many = (0..61).fold(Form::upload(client, "7D", PNG), |form, number| {
         form.text(&format!("other{number}"), "x")
     });
     let cases: [(&str, &str, Vec<u8>); 14] = [
@@ -326,9 +333,9 @@ fn bodies_that_are_not_what_they_say() {
             Form::new().image(PNG).image(PNG).body(),
         ),
         (
-            "seventeen parts",
+            "65 parts",
             MULTIPART,
-            Form::body(&seventeen.text("last", "x")),
+            Form::body(&too_many.text("last", "x")),
         ),
     ];
     for (case, content_type, body) in cases {
@@ -368,7 +375,7 @@ fn credentials_that_are_wrong() {
         };
         site.post(&Form::upload(&client, "7D", PNG))
     };
-    for id in ["nobody", "client-3m ", "CLIENT-3M", "' OR 1=1 --", "é"] {
+    for id in ["nobody", "client -3m", "CLIENT-3M", "' OR 1=1 --", "é"] {
         let reply = as_client(id, &client.token);
         refused(&site, &reply, 403, INVALID_ID, id);
         assert_eq!(reply.header("X-RateLimit-Limit"), None);

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use corenexis_cdn::form::content_type::{self, Boundary, FormType};
+use corenexis_cdn::form::content_type::{self, Boundary, FormType, MAX_BOUNDARY};
 use corenexis_cdn::form::multipart::{BUFFER, Multipart};
 use corenexis_cdn::form::urlencoded::Urlencoded;
 use corenexis_cdn::form::{Field, FileName, Form, FormError, MAX_FIELDS};
@@ -183,8 +183,16 @@ pub fn urlencoded(data: &[u8]) {
 pub fn content_type(data: &[u8]) {
     if let Ok(FormType::Multipart(boundary)) = content_type::form_type(data) {
         let boundary = boundary.as_bytes();
-        assert!((1..=70).contains(&boundary.len()) && !boundary.ends_with(b" "));
-        let quoted = [b"multipart/form-data; boundary=\"", boundary, b"\""].concat();
+        assert!((1..=MAX_BOUNDARY).contains(&boundary.len()) && !boundary.ends_with(b" "));
+        assert!(!boundary.iter().any(u8::is_ascii_control));
+        let mut quoted = b"multipart/form-data; boundary=\"".to_vec();
+        for &byte in boundary {
+            if matches!(byte, b'"' | b'\\') {
+                quoted.push(b'\\');
+            }
+            quoted.push(byte);
+        }
+        quoted.push(b'"');
         let again = content_type::form_type(&quoted).expect("a boundary once is one always");
         assert_eq!(
             again,
