@@ -23,6 +23,18 @@ fn one_line_is_a_configuration() {
 }
 
 #[test]
+fn the_handbook_shows_the_defaults() {
+    let handbook = include_str!("../../nginx/README.md");
+    let (_, block) = handbook.split_once("```toml\n").expect("a block");
+    let (shown, _) = block.split_once("```").expect("its end");
+    let shown = Config::from_toml(shown).expect("a valid configuration");
+    let mut defaults = config("").expect("defaults");
+    assert_eq!(shown.plans["free"], defaults.plans["free"]);
+    defaults.plans = shown.plans.clone();
+    assert_eq!(format!("{shown:#?}"), format!("{defaults:#?}"));
+}
+
+#[test]
 fn plans_that_are_named_are_the_plans_there_are() {
     let config = config(
         "[plans.free]\ndaily_uploads = 0\n[plans.team]\ndaily_uploads = 9\nmax_file_size = 123\n\
