@@ -55,13 +55,17 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         log_file: Option<PathBuf>,
     },
-    /// Delete what has expired, was abandoned or lost its other half
+    /// Delete expired images, abandoned uploads, rows without files and files without rows
     ///
-    /// Safe beside uploads. Run it every ten minutes; a second one at the same time exits with 75.
+    /// Safe beside uploads. Run it every ten minutes; a second one at the same time exits with 75. If nearly all images of a recent day
+    /// have no file, or no row, they are left alone, since a wrong disk or ledger is the likelier cause; the exit code is then 1.
     Sweep {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
+        /// Delete rows without files and files without rows even if they are nearly all of a day
+        #[arg(long)]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -75,17 +79,7 @@ pub enum Command {
   corenexis-cdn verify
   corenexis-cdn verify --repair              after a copy of the docroot that lost its modification times
   corenexis-cdn verify --rebuild             after the ledger was lost, or restored from an older backup")]
-    Verify {
-        /// Withdraw rows without files (older than ten minutes), and set modification times from the ledger
-        #[arg(long)]
-        repair: bool,
-        /// Give files without rows new ones, as images of the client `recovered`; makes the ledger if it is lost
-        #[arg(long)]
-        rebuild: bool,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    Verify(VerifyArguments),
     /// Write the ledger as it is now to a file
     ///
     /// Uploads go on meanwhile. The copy is checked before it gets its name. The ledger comes first, the docroot after it: then every
@@ -233,6 +227,30 @@ pub enum ClientCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+/// What `verify` compares and repairs.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub struct VerifyArguments {
+    /// Delete rows without files (older than ten minutes), refund their quota, and set modification times from the ledger
+    #[arg(long)]
+    pub repair: bool,
+    /// Add rows for files without rows, as images of the client `recovered`; makes the ledger if it is lost
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Take ledger and docroot for a pair, although one of them is an older copy or has another id
+    #[arg(long)]
+    pub accept: bool,
+    /// With --accept: do not ask
+    #[arg(long, requires = "accept")]
+    pub yes: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `client export …`

@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::cli::{Arguments, Command};
 use crate::config::Config;
 use crate::ledger::LedgerError;
-use crate::store::{self, Store};
+use crate::site::SiteError;
 
 /// How a command failed: an exit code and what to tell the person at the terminal.
 #[derive(Debug)]
@@ -82,6 +82,15 @@ impl From<LedgerError> for Failure {
     }
 }
 
+impl From<SiteError> for Failure {
+    fn from(error: SiteError) -> Self {
+        match error {
+            SiteError::Ledger(error) => error.into(),
+            SiteError::Store { .. } | SiteError::Mismatch(_) => Self::storage(error),
+        }
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::failed(error)
@@ -111,12 +120,10 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Serve { listen, log_file } => {
             serve::serve(read_config(&path)?, listen.as_ref(), log_file.as_deref())
         }
-        Command::Sweep { dry_run, json } => sweep::sweep(&read_config(&path)?, dry_run, json),
-        Command::Verify {
-            repair,
-            rebuild,
-            json,
-        } => verify::verify(&read_config(&path)?, repair, rebuild, json),
+        Command::Sweep { dry_run, yes, json } => {
+            sweep::sweep(&read_config(&path)?, dry_run, yes, json)
+        }
+        Command::Verify(arguments) => verify::verify(&read_config(&path)?, &arguments),
         Command::Backup { file, force, json } => {
             backup::backup(&read_config(&path)?, &file, force, json)
         }
@@ -151,18 +158,6 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
     })?;
     Config::from_toml(&text)
         .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
-}
-
-/// The store as the responder left it.
-fn open_store(config: &Config) -> Result<Box<dyn Store>, Failure> {
-    store::open_existing(config).map_err(|error| unusable_docroot(config, &error, ""))
-}
-
-fn unusable_docroot(config: &Config, error: &io::Error, advice: &str) -> Failure {
-    Failure::storage(format!(
-        "the docroot {} cannot be used: {error}{advice}",
-        config.storage.docroot.display()
-    ))
 }
 
 /// Writes data to standard output. A reader that has left, such as `head`, is no failure.

@@ -46,6 +46,15 @@ pub struct Report {
     pub directories: u64,
     /// Images that could not be deleted; the next sweep tries again.
     pub failed: u64,
+    /// Rows without files that were left alone because nearly all rows of recent days have none.
+    pub doubtful_rows: u64,
+    /// Files without rows that were left alone because nearly all files of recent days have none.
+    pub doubtful_files: u64,
+}
+
+/// Whether so many of a whole are missing that a wrong disk or ledger is likelier than lost images: at least three, and nine of ten.
+const fn is_doubtful(missing: usize, whole: usize) -> bool {
+    missing >= 3 && missing * 10 >= whole * 9
 }
 
 impl Report {
@@ -82,6 +91,8 @@ pub struct Sweep<'a> {
     pub now: UtcDateTime,
     /// Only count.
     pub dry_run: bool,
+    /// Also delete rows without files and files without rows if they are nearly all of a day.
+    pub even_doubtful: bool,
     /// Called after each batch with what was done so far.
     pub progress: &'a dyn Fn(&Report),
 }
@@ -105,8 +116,8 @@ impl Sweep<'_> {
 
     fn sweep(&self, report: &mut Report) -> Result<(), SweepError> {
         self.delete_expired(report)?;
+        self.reconcile(report)?;
         let recent = self.recent_directories();
-        self.reconcile(&recent, report)?;
         let before = Timestamp::from(self.now).minus(ABANDONED_AFTER);
         let cleaned = self.store.clean(before, &recent, self.dry_run)?;
         report.abandoned = cleaned.abandoned;
@@ -145,50 +156,70 @@ impl Sweep<'_> {
         Ok(())
     }
 
-    /// Yesterday and today, UTC: the days whose rows and files are compared.
-    fn recent_days(&self) -> (Date, Date) {
-        let today = self.now.date();
-        (today.previous_day().unwrap_or(today), today)
+    fn recent_directories(&self) -> Vec<Directory> {
+        self.recent_days().map(Directory::all_of).concat()
     }
 
-    fn recent_directories(&self) -> Vec<Directory> {
-        let (yesterday, today) = self.recent_days();
-        [yesterday, today].map(Directory::all_of).concat()
+    /// Yesterday and today, UTC: the days whose rows and files are compared.
+    fn recent_days(&self) -> [Date; 2] {
+        let today = self.now.date();
+        [today.previous_day().unwrap_or(today), today]
     }
 
     /// Compares the rows and the files of recent days.
-    fn reconcile(&self, recent: &[Directory], report: &mut Report) -> Result<(), SweepError> {
-        let mut files = HashSet::new();
-        for directory in recent {
-            files.extend(self.store.list(*directory)?);
+    fn reconcile(&self, report: &mut Report) -> Result<(), SweepError> {
+        for day in self.recent_days() {
+            let mut files = HashSet::new();
+            for directory in Directory::all_of(day) {
+                files.extend(self.store.list(directory)?);
+            }
+            let listed = files.len();
+            self.refund_missing(day, &mut files, report)?;
+            self.delete_orphans(files, listed, report)?;
         }
+        Ok(())
+    }
+
+    /// Deletes the rows of a day that have no files. Removes the files that have rows from `files`.
+    fn refund_missing(
+        &self,
+        day: Date,
+        files: &mut HashSet<ImagePath>,
+        report: &mut Report,
+    ) -> Result<(), SweepError> {
         let mut filter = ImageFilter {
-            days: Some(self.recent_days()),
+            days: Some((day, day)),
             ..ImageFilter::all(PAGE)
         };
         let oldest = Timestamp::from(self.now).minus(MISSING_AFTER);
+        let mut settled = 0;
+        let mut missing = Vec::new();
         loop {
             let rows = self.ledger.images(&filter)?;
-            let mut missing = Vec::new();
             for row in &rows {
+                let is_settled = row.uploaded_at < oldest;
+                settled += usize::from(is_settled);
                 // Looked up again, because the file may be newer than the list.
-                if !files.remove(&row.path)
-                    && row.uploaded_at < oldest
-                    && self.is_missing(&row.path)?
-                {
+                if !files.remove(&row.path) && is_settled && self.is_missing(&row.path)? {
                     missing.push(row.path.clone());
                 }
-            }
-            report.refunded += missing.len() as u64;
-            if !self.dry_run && !missing.is_empty() {
-                self.ledger.refund(&missing)?;
             }
             match rows.into_iter().last() {
                 Some(last) => filter.after = Some(last.path),
                 None => break,
             }
         }
-        self.delete_orphans(files, report)
+        if !self.even_doubtful && is_doubtful(missing.len(), settled) {
+            report.doubtful_rows += missing.len() as u64;
+            return Ok(());
+        }
+        report.refunded += missing.len() as u64;
+        for rows in missing.chunks(ROWS) {
+            if !self.dry_run {
+                self.ledger.refund(rows)?;
+            }
+        }
+        Ok(())
     }
 
     fn is_missing(&self, path: &ImagePath) -> Result<bool, SweepError> {
@@ -200,10 +231,11 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files without a row that are younger than the ledger. Older ones may belong to an earlier ledger, and are kept.
+    /// Deletes files without a row, of `listed` files of a day, that are younger than the ledger. Older ones may belong to an earlier ledger, and are kept.
     fn delete_orphans(
         &self,
         files: HashSet<ImagePath>,
+        listed: usize,
         report: &mut Report,
     ) -> Result<(), SweepError> {
         let oldest = self.ledger.status()?.created_at;
@@ -217,6 +249,10 @@ impl Sweep<'_> {
             if is_of_this_ledger && self.ledger.image(&path)?.is_none() {
                 orphans.push(path);
             }
+        }
+        if !self.even_doubtful && is_doubtful(orphans.len(), listed) {
+            report.doubtful_files += orphans.len() as u64;
+            return Ok(());
         }
         report.orphaned += orphans.len() as u64;
         if !self.dry_run {

@@ -8,8 +8,10 @@ use time::UtcDateTime;
 use super::{Failure, confirm, print, print_json, spinner};
 use crate::config::Config;
 use crate::ledger::{self, Contents, LedgerError};
+use crate::site;
 
 pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
+    site::check(config)?;
     let bar = spinner();
     bar.set_message(format!("writing {}", file.display()));
     let outcome = ledger::back_up(config, file, force);

@@ -12,11 +12,12 @@ use crate::auth::Token;
 use crate::cli::ClientCommand;
 use crate::config::Config;
 use crate::ledger::{self, ClientRow, Ledger};
+use crate::site;
 
 pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Failure> {
     // The first client of a new site creates the ledger; every other command needs one that exists.
     let ledger = match command {
-        ClientCommand::Add { .. } => ledger::open_or_create(config)?,
+        ClientCommand::Add { .. } => site::open_ledger_or_create(config)?,
         _ => ledger::open_existing(config)?,
     };
     let ledger = &*ledger;

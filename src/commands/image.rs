@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 
 use super::client::must_exist;
-use super::{Failure, open_store, print, print_fields, print_json, table};
+use super::{Failure, print, print_fields, print_json, table};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::image_path::ImagePath;
-use crate::ledger::{self, ImageFilter, ImageRow, Ledger, Owner};
+use crate::ledger::{ImageFilter, ImageRow, Ledger, Owner};
+use crate::site::{self, Site};
+use crate::store::Store;
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
-    let ledger = ledger::open_existing(config)?;
+    let Site { ledger, store } = site::open_existing(config)?;
     match command {
         ImageCommand::Show { image, json } => {
             let path = path_of(config, &image)?;
@@ -26,7 +28,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
                 .iter()
                 .map(|image| path_of(config, image))
                 .collect::<Result<Vec<_>, _>>()?;
-            delete(config, &*ledger, &paths)
+            delete(&*ledger, &*store, &paths)
         }
         ImageCommand::List {
             client,
@@ -61,8 +63,7 @@ fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
 }
 
 /// Deletes files before rows: the sweep finds a row without a file.
-fn delete(config: &Config, ledger: &dyn Ledger, paths: &[ImagePath]) -> Result<(), Failure> {
-    let store = open_store(config)?;
+fn delete(ledger: &dyn Ledger, store: &dyn Store, paths: &[ImagePath]) -> Result<(), Failure> {
     let mut gone = Vec::new();
     let mut failures = Vec::new();
     for (path, outcome) in paths.iter().zip(store.delete(paths)) {

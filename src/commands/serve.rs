@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
-use super::{Failure, read_config, unusable_docroot};
+use super::{Failure, read_config};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
@@ -21,12 +21,13 @@ use crate::commit::Committer;
 use crate::config::{Config, Listen};
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::log::{self, Line};
 use crate::metrics::Metrics;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
-use crate::store::{self, Store};
+use crate::site::{self, Site};
+use crate::store::Store;
 
 /// Requests that may read the ledger at once. Each reads for microseconds, so a few serve many connections.
 const LEDGER_READERS: usize = 4;
@@ -42,7 +43,9 @@ pub(super) fn cgi() -> Result<(), Failure> {
     let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
     let config = read_config(Path::new(&path))?;
     open_log(&config, None)?;
-    let app = open_app(config, 1)?;
+    set_umask();
+    let site = site::open_for_request(&config)?;
+    let app = open_app(config, site)?;
     let environment: Vec<_> = std::env::vars_os().collect();
     let pairs = environment
         .iter()
@@ -69,7 +72,9 @@ pub(super) fn serve(
     }
     let max_connections = config.server.max_connections;
     let configured = config.server.listen.clone();
-    let app = Arc::new(open_app(config, LEDGER_READERS)?);
+    set_umask();
+    let site = site::open_to_serve(&config, LEDGER_READERS)?;
+    let app = Arc::new(open_app(config, site)?);
     let listener = open_listener(listen, &configured)?;
     event("listening")
         .field("address", listener.describe())
@@ -121,18 +126,16 @@ fn open_listener(named: Option<&Listen>, configured: &Listen) -> Result<Listener
     })
 }
 
-/// Opens everything that a request needs.
-fn open_app(config: Config, readers: usize) -> Result<App, Failure> {
-    // Images are read by nginx, whoever's umask this process inherited.
+/// Lets nginx read the images, whatever umask this process inherited.
+fn set_umask() {
     rustix::process::umask(Mode::from_bits_truncate(0o022));
-    let ledger: Arc<dyn Ledger> = ledger::open(&config, readers)?.into();
+}
+
+/// Makes everything that a request needs.
+fn open_app(config: Config, site: Site) -> Result<App, Failure> {
+    let ledger: Arc<dyn Ledger> = site.ledger.into();
+    let store: Arc<dyn Store> = site.store.into();
     refuse_dropped_plans(&config, &*ledger)?;
-    let store: Arc<dyn Store> = store::open(&config)
-        .map_err(|error| {
-            let advice = "; it must exist and be writable by the user that runs this";
-            unusable_docroot(&config, &error, advice)
-        })?
-        .into();
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
     let metrics = Metrics::new();
     let committer = Committer::start(

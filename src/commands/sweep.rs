@@ -7,14 +7,19 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use time::UtcDateTime;
 
-use super::{Failure, open_store, print};
+use super::{Failure, print};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
+use crate::site::{self, Site};
 use crate::sweep::{Report, Sweep};
 
-pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Failure> {
-    let ledger = ledger::open_for_sweep(config)?;
-    let store = open_store(config)?;
+pub(super) fn sweep(
+    config: &Config,
+    dry_run: bool,
+    even_doubtful: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let Site { ledger, store } = site::open_to_sweep(config, dry_run)?;
     let began = Instant::now();
     let now = UtcDateTime::now();
     let bar = progress_bar(&*ledger, now)?;
@@ -23,6 +28,7 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
         store: &*store,
         now,
         dry_run,
+        even_doubtful,
         progress: &|report| bar.set_position(report.expired + report.failed),
     };
     let outcome = sweep.run();
@@ -33,6 +39,16 @@ pub(super) fn sweep(config: &Config, dry_run: bool, json: bool) -> Result<(), Fa
     } else {
         summary(&report, dry_run, began.elapsed())
     })?;
+    if report.doubtful_rows + report.doubtful_files > 0 {
+        return Err(Failure::failed(format!(
+            "of a recent day nearly all images are missing: {} rows without files and {} files without rows were left alone. Are docroot \
+             {} and ledger {} the right ones? `corenexis-cdn verify` lists them; `corenexis-cdn sweep --yes` deletes them",
+            report.doubtful_rows,
+            report.doubtful_files,
+            config.storage.docroot.display(),
+            config.ledger.path.display()
+        )));
+    }
     if report.failed > 0 {
         return Err(Failure::storage(format!(
             "{} images could not be deleted; does the user that sweeps own {}?",
@@ -67,6 +83,8 @@ fn machine_readable(report: &Report, dry_run: bool) -> String {
         "orphaned": report.orphaned,
         "directories": report.directories,
         "failed": report.failed,
+        "doubtful_rows": report.doubtful_rows,
+        "doubtful_files": report.doubtful_files,
     });
     format!("{report}\n")
 }

@@ -7,23 +7,25 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, open_store, unwritten};
+use super::{Failure, confirm, unwritten};
+use crate::cli::VerifyArguments;
 use crate::config::Config;
 use crate::image_path::Directory;
-use crate::ledger;
+use crate::site::{self, Site, SiteError};
 use crate::verify::{Difference, Finding, Report, Verification, VerifyError};
 
-pub(super) fn verify(
-    config: &Config,
-    repair: bool,
-    rebuild: bool,
-    json: bool,
-) -> Result<(), Failure> {
-    let store = open_store(config)?;
-    let ledger = if rebuild {
-        ledger::open_or_create(config)?
-    } else {
-        ledger::open_existing(config)?
+pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(), Failure> {
+    let &VerifyArguments {
+        repair,
+        rebuild,
+        accept,
+        yes,
+        json,
+    } = arguments;
+    let Site { ledger, store } = match (accept, rebuild) {
+        (true, _) => accept_pair(config, yes)?,
+        (false, true) => site::open_to_rebuild(config)?,
+        (false, false) => site::open_existing(config)?,
     };
     let began = Instant::now();
     let bar = progress_bar();
@@ -64,6 +66,19 @@ pub(super) fn verify(
             advice(&report, repair, rebuild)
         ))),
     }
+}
+
+/// Makes ledger and docroot a pair after asking, unless they are one.
+fn accept_pair(config: &Config, yes: bool) -> Result<Site, Failure> {
+    if let Err(mismatch @ SiteError::Mismatch(_)) = site::check(config)
+        && !yes
+    {
+        confirm(
+            &format!("{mismatch}.\nTake them for a pair?"),
+            "ledger and docroot were not joined",
+        )?;
+    }
+    Ok(site::accept(config)?)
 }
 
 fn advice(report: &Report, repair: bool, rebuild: bool) -> &'static str {

@@ -15,6 +15,7 @@ use time::{Date, UtcDateTime};
 use crate::auth::TokenDigest;
 use crate::config::{Config, Durability};
 use crate::error::Fault;
+use crate::identity::{Identity, LedgerState};
 use crate::image_path::ImagePath;
 pub use rows::*;
 use sqlite::SqliteLedger;
@@ -67,6 +68,15 @@ impl From<LedgerError> for Fault {
 
 /// Clients, quotas and images. Every verb is atomic: it is durable when it returns `Ok`, or it did not happen.
 pub trait Ledger: fmt::Debug + Send + Sync {
+    /// The identity that the ledger shares with its store; `None` if it has none yet.
+    fn identity(&self) -> Result<Option<Identity>, LedgerError>;
+
+    /// Replaces the identity with what `update` makes of it, while no other process can: `update` writes the store's identity.
+    fn update_identity(
+        &self,
+        update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
+    ) -> Result<(), LedgerError>;
+
     /// The client with that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;
 
@@ -183,6 +193,16 @@ pub fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
     Ok(Box::new(ledger))
 }
 
+/// What is known of the ledger, without creating or migrating it.
+pub fn state(config: &Config) -> Result<LedgerState, LedgerError> {
+    let path = &config.ledger.path;
+    if exists(path)? {
+        sqlite::inspection::state(path)
+    } else {
+        Ok(LedgerState::Missing)
+    }
+}
+
 /// Writes a copy of the ledger to the file `target` while uploads go on; an existing file is replaced only with `force`. The copy is
 /// checked and durable when this returns.
 pub fn back_up(config: &Config, target: &Path, force: bool) -> Result<Contents, LedgerError> {
@@ -212,14 +232,20 @@ fn open_full(config: &Config) -> Result<SqliteLedger, LedgerError> {
 
 fn require(config: &Config) -> Result<(), LedgerError> {
     let path = &config.ledger.path;
-    match path.try_exists() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(LedgerError::Missing(path.display().to_string())),
-        Err(error) => Err(LedgerError::Failed(format!(
+    if exists(path)? {
+        Ok(())
+    } else {
+        Err(LedgerError::Missing(path.display().to_string()))
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, LedgerError> {
+    path.try_exists().map_err(|error| {
+        LedgerError::Failed(format!(
             "the ledger {} cannot be read: {error}",
             path.display()
-        ))),
-    }
+        ))
+    })
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::identity::Identity;
 use crate::image_path::ImagePath;
 use readers::Readers;
 use sweep_lock::SweepLock;
@@ -135,6 +136,21 @@ impl SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
+    fn identity(&self) -> Result<Option<Identity>, LedgerError> {
+        self.read(meta::identity)
+    }
+
+    fn update_identity(
+        &self,
+        update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
+    ) -> Result<(), LedgerError> {
+        let mut writer = lock(&self.writer);
+        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let identity = update(meta::identity(&transaction)?)?;
+        meta::set_identity(&transaction, identity)?;
+        Ok(transaction.commit()?)
+    }
+
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError> {
         self.read(|connection| clients::account(connection, id, now))
     }

@@ -3,6 +3,8 @@
 //! The modification time of an image that expires is the last second before its expiry. nginx derives `Expires` and `max-age` from it,
 //! and it survives the loss of the ledger.
 
+mod identity_file;
+
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
@@ -19,6 +21,7 @@ use rustix::io::Errno;
 
 use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
+use crate::identity::Identity;
 use crate::image_path::{Directory, IMAGE_ROOT, ImagePath, class_of};
 use crate::plan::{Expiry, StoreDuration};
 use crate::timestamp::Timestamp;
@@ -45,7 +48,10 @@ impl Docroot {
             let directory = root.join(directory);
             match DirBuilder::new().mode(mode).create(&directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(named(&directory, &error, ""));
+                    return Err(io::Error::new(
+                        error.kind(),
+                        format!("{}: {error}", directory.display()),
+                    ));
                 }
                 _ => {}
             }
@@ -53,17 +59,8 @@ impl Docroot {
         Ok(Self::at(root, durability))
     }
 
-    /// The docroot at `root`. Fails if `.spool` or `p` is missing: the disk is probably not mounted.
-    pub fn open_existing(root: &Path, durability: Durability) -> io::Result<Self> {
-        for directory in [SPOOL, IMAGE_ROOT] {
-            let directory = root.join(directory);
-            fs::metadata(&directory)
-                .map_err(|error| named(&directory, &error, "; is the disk mounted?"))?;
-        }
-        Ok(Self::at(root, durability))
-    }
-
-    fn at(root: &Path, durability: Durability) -> Self {
+    /// The docroot at `root`, of which nothing is checked or made.
+    pub(super) fn at(root: &Path, durability: Durability) -> Self {
         Self {
             root: root.to_owned(),
             durability,
@@ -164,6 +161,14 @@ impl Docroot {
 }
 
 impl Store for Docroot {
+    fn identity(&self) -> io::Result<Option<Identity>> {
+        identity_file::read(&self.root.join(IMAGE_ROOT))
+    }
+
+    fn set_identity(&self, identity: Identity) -> io::Result<()> {
+        identity_file::write(&self.root.join(IMAGE_ROOT), identity)
+    }
+
     fn spool(&self) -> io::Result<Spool> {
         let number = self.spooled.fetch_add(1, Ordering::Relaxed);
         // Process ids are reused after a restart, so an abandoned file may have the name; the next one is tried.
@@ -361,10 +366,6 @@ fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
 /// The error again, for another image that it affects.
 fn copy_of(error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), error.to_string())
-}
-
-fn named(path: &Path, error: &io::Error, advice: &str) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}{advice}", path.display()))
 }
 
 #[cfg(test)]

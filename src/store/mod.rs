@@ -11,6 +11,7 @@ use std::io::{self, Read};
 
 use crate::config::Config;
 use crate::error::Fault;
+use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
 use crate::plan::Expiry;
 use crate::timestamp::Timestamp;
@@ -80,6 +81,12 @@ pub struct Cleaned {
 
 /// Images by their paths. Every verb may be called from any thread.
 pub trait Store: fmt::Debug + Send + Sync {
+    /// The identity that the store shares with its ledger; `None` if it has none yet.
+    fn identity(&self) -> io::Result<Option<Identity>>;
+
+    /// Replaces the identity; durable when this returns.
+    fn set_identity(&self, identity: Identity) -> io::Result<()>;
+
     /// A new file for the bytes of an upload. It is deleted when it is dropped without having been published.
     fn spool(&self) -> io::Result<Spool>;
 
@@ -112,7 +119,7 @@ pub trait Store: fmt::Debug + Send + Sync {
     fn clean(&self, before: Timestamp, kept: &[Directory], dry_run: bool) -> io::Result<Cleaned>;
 }
 
-/// Opens the store for the responder; makes the directories inside the docroot that are missing.
+/// Opens the store; makes the directories inside the docroot that are missing.
 pub fn open(config: &Config) -> io::Result<Box<dyn Store>> {
     let storage = &config.storage;
     Ok(Box::new(Docroot::open(
@@ -121,11 +128,10 @@ pub fn open(config: &Config) -> io::Result<Box<dyn Store>> {
     )?))
 }
 
-/// Opens the store as the responder left it. An empty directory in its place is an error: the disk is probably not mounted.
-pub fn open_existing(config: &Config) -> io::Result<Box<dyn Store>> {
+/// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty.
+pub fn view(config: &Config) -> Box<dyn Store> {
     let storage = &config.storage;
-    let docroot = Docroot::open_existing(&storage.docroot, storage.durability)?;
-    Ok(Box::new(docroot))
+    Box::new(Docroot::at(&storage.docroot, storage.durability))
 }
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ impl Site {
             store: &self.store,
             now,
             dry_run,
+            even_doubtful: false,
             progress: &|_| {},
         };
         sweep.run().expect("swept")
@@ -256,4 +257,33 @@ fn abandoned_uploads_and_empty_directories_go() {
         0
     );
     drop(spool);
+}
+
+#[test]
+fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
+    let site = site();
+    let paths = [0; 5].map(|_| site.upload(StoreDuration::Days7, site.now));
+    let later = site.now + Duration::hours(2);
+    let aside = site.directory.path().join("aside");
+    let root = site.directory.path().join("docroot/p");
+    fs::rename(root.join("d"), &aside).expect("renamed");
+    let report = site.sweep_at(later, false);
+    assert_eq!((report.refunded, report.doubtful_rows), (0, 5));
+    assert_eq!(site.used(site.now), 5, "nothing is refunded");
+    fs::rename(&aside, root.join("d")).expect("renamed");
+
+    site.ledger.delete_rows(&paths).expect("deleted");
+    let report = site.sweep_at(later, false);
+    assert_eq!((report.orphaned, report.doubtful_files), (0, 5));
+    assert!(paths.iter().all(|path| site.file(path).exists()));
+    let told = Sweep {
+        ledger: &site.ledger,
+        store: &site.store,
+        now: later,
+        dry_run: false,
+        even_doubtful: true,
+        progress: &|_| {},
+    };
+    let report = told.run().expect("swept");
+    assert_eq!((report.orphaned, report.doubtful_files), (5, 0));
 }

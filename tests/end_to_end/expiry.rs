@@ -14,11 +14,11 @@ use time::UtcDateTime;
 use time::format_description::well_known::Rfc2822;
 use time::macros::format_description;
 
-const MINUTE: i64 = 60;
+pub(crate) const MINUTE: i64 = 60;
 
 const DAY: i64 = 86_400;
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     UtcDateTime::now().unix_timestamp()
 }
 
@@ -31,7 +31,7 @@ fn expires_at(site: &Site, path: &str) -> i64 {
 }
 
 /// Runs a sweep with its clock at this instant, in Unix seconds.
-fn sweep_at(site: &Site, library: &Path, instant: i64, arguments: &[&str]) -> Output {
+pub(crate) fn sweep_at(site: &Site, library: &Path, instant: i64, arguments: &[&str]) -> Output {
     let mut command = site.command(&["sweep", "--json"]);
     let at = UtcDateTime::from_unix_timestamp(instant).expect("an instant");
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");

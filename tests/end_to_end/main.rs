@@ -14,6 +14,7 @@ mod expiry;
 mod fetching;
 mod form_variants;
 mod handbook;
+mod identity;
 mod management;
 mod metrics_and_log;
 mod quota;

@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::backup::open_for_reading;
 use super::{meta, schema};
+use crate::identity::LedgerState;
 use crate::ledger::LedgerError;
 use crate::timestamp::Timestamp;
 
@@ -73,6 +74,22 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Ledg
             connection.query_row("SELECT max(day) FROM usage", [], |row| row.get(0))?;
     }
     Ok(inspection)
+}
+
+/// What is known of the ledger at `path`, which exists. A file without a schema is a ledger whose creation was cut off.
+pub(crate) fn state(path: &Path) -> Result<LedgerState, LedgerError> {
+    let connection = open_for_reading(path)?;
+    if schema::version(&connection)? == 0 {
+        return Ok(LedgerState::Unnamed { has_images: false });
+    }
+    Ok(match meta::identity(&connection)? {
+        Some(identity) => LedgerState::Named(identity),
+        None => LedgerState::Unnamed {
+            has_images: connection
+                .prepare("SELECT 1 FROM image LIMIT 1")?
+                .exists([])?,
+        },
+    })
 }
 
 /// A second thread interrupts the check at the timeout.

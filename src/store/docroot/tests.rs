@@ -133,17 +133,6 @@ fn a_docroot_that_cannot_be_written_is_an_error_with_its_path() {
 }
 
 #[test]
-fn a_sweep_does_not_take_an_unmounted_disk_for_an_empty_docroot() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let error = Docroot::open_existing(directory.path(), Durability::Full)
-        .expect_err("empty")
-        .to_string();
-    assert!(error.contains("mounted"), "{error}");
-    Docroot::open(directory.path(), Durability::Full).expect("made");
-    Docroot::open_existing(directory.path(), Durability::Full).expect("there now");
-}
-
-#[test]
 fn files_that_are_no_images_are_left_alone() {
     let (directory, docroot) = docroot();
     fs::create_dir_all(directory.path().join("p/d/ap5")).expect("made");

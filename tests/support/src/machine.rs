@@ -161,6 +161,9 @@ pub fn copy_tree(from: &Path, to: &Path) {
 pub fn list_files(directory: &Path, root: &Path, files: &mut Vec<String>) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
+        if entry.file_name() == ".identity" {
+            continue;
+        }
         if entry.file_type().expect("a type").is_dir() {
             list_files(&path, root, files);
         } else {

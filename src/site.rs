@@ -1,0 +1,292 @@
+//! Opens the ledger and the store of the configuration together, after checking that they belong together.
+//!
+//! A refusal changes nothing: no file is created and no row deleted before the check has passed.
+
+use std::io;
+
+use crate::config::Config;
+use crate::identity::{self, Identity, LedgerState, Mismatch, Pair, StoreState};
+use crate::image_path::Directory;
+use crate::ledger::{self, Ledger, LedgerError};
+use crate::store::{self, Store};
+
+/// A ledger and its store.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// The rows.
+    pub(crate) ledger: Box<dyn Ledger>,
+    /// The files.
+    pub(crate) store: Box<dyn Store>,
+}
+
+/// Why ledger and store were not opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteError {
+    /// The ledger failed.
+    #[error("{0}")]
+    Ledger(#[from] LedgerError),
+    /// The store failed.
+    #[error(
+        "the docroot {docroot} cannot be used: {error}; it must exist and be writable by the account that runs this"
+    )]
+    Store {
+        /// `[storage] docroot`
+        docroot: String,
+        /// What failed.
+        error: io::Error,
+    },
+    /// They do not belong together; the text names both places, both ids and the command that helps.
+    #[error("{0}")]
+    Mismatch(String),
+}
+
+/// Opens the site for the responder: makes what a new site lacks, and renews the mark. `readers` requests may read the ledger at once.
+pub(crate) fn open_to_serve(config: &Config, readers: usize) -> Result<Site, SiteError> {
+    let pair = check(config)?;
+    let site = Site {
+        ledger: ledger::open(config, readers)?,
+        store: open_store(config)?,
+    };
+    site.name(pair)?;
+    site.renew_mark()?;
+    Ok(site)
+}
+
+/// Opens the site for one request of a CGI host, which does not renew the mark.
+pub(crate) fn open_for_request(config: &Config) -> Result<Site, SiteError> {
+    let pair = check(config)?;
+    let site = Site {
+        ledger: ledger::open(config, 1)?,
+        store: open_store(config)?,
+    };
+    site.name(pair)?;
+    Ok(site)
+}
+
+/// Opens the site for a sweep, which renews the mark and holds the sweep lock; a dry run does not renew it.
+pub(crate) fn open_to_sweep(config: &Config, dry_run: bool) -> Result<Site, SiteError> {
+    let pair = check(config)?;
+    let site = Site {
+        ledger: ledger::open_for_sweep(config)?,
+        store: open_store(config)?,
+    };
+    site.name(pair)?;
+    if !dry_run {
+        site.renew_mark()?;
+    }
+    Ok(site)
+}
+
+/// Opens a site that exists, for an operator's command, whose changes to the ledger are durable whatever `[storage] durability` says.
+pub(crate) fn open_existing(config: &Config) -> Result<Site, SiteError> {
+    check(config)?;
+    Ok(Site {
+        ledger: ledger::open_existing(config)?,
+        store: open_store(config)?,
+    })
+}
+
+/// Opens the ledger for the first client of a new site, which creates it.
+pub(crate) fn open_ledger_or_create(config: &Config) -> Result<Box<dyn Ledger>, SiteError> {
+    if ledger::state(config)? != LedgerState::Missing {
+        return Ok(ledger::open_existing(config)?);
+    }
+    let pair = check(config)?;
+    let site = Site {
+        ledger: ledger::open_or_create(config)?,
+        store: open_store(config)?,
+    };
+    site.name(pair)?;
+    Ok(site.ledger)
+}
+
+/// Opens the site to add rows for files without rows. A lost ledger is made again with the id of the store. Older copies are accepted,
+/// different ids are not.
+pub(crate) fn open_to_rebuild(config: &Config) -> Result<Site, SiteError> {
+    let found = states(config)?;
+    match identity::check(found.0, found.1) {
+        Err(mismatch @ (Mismatch::OtherIds | Mismatch::LostStore)) => {
+            Err(explain(config, found, mismatch))
+        }
+        _ => accept(config),
+    }
+}
+
+/// Makes ledger and store a pair, whatever their ids and marks are. The id of the ledger stays, unless only the store has one.
+pub(crate) fn accept(config: &Config) -> Result<Site, SiteError> {
+    let (_, StoreState { identity, .. }) = states(config)?;
+    let site = Site {
+        ledger: ledger::open_or_create(config)?,
+        store: open_store(config)?,
+    };
+    site.ledger.update_identity(&mut |current| {
+        let named = match current.or(identity) {
+            Some(named) => named,
+            None => new_identity()?,
+        };
+        let mark = identity.map_or(0, |found| found.mark);
+        let renewed = Identity::renewed(current, Identity { mark, ..named });
+        site.set_store_identity(renewed)?;
+        Ok(renewed)
+    })?;
+    Ok(site)
+}
+
+/// Checks that ledger and store belong together, and changes nothing.
+pub(crate) fn check(config: &Config) -> Result<Pair, SiteError> {
+    let mut found = states(config)?;
+    // A sweep may renew the marks between the two reads, so that a mismatch counts only if it is still there.
+    for _ in 0..2 {
+        match identity::check(found.0, found.1) {
+            Ok(pair) => return Ok(pair),
+            Err(_) => found = states(config)?,
+        }
+    }
+    identity::check(found.0, found.1).map_err(|mismatch| explain(config, found, mismatch))
+}
+
+/// The states of ledger and store.
+pub(crate) fn states(config: &Config) -> Result<(LedgerState, StoreState), SiteError> {
+    let ledger = ledger::state(config)?;
+    let store = store::view(config);
+    let failed = |error| unusable(config, error);
+    let identity = store.identity().map_err(failed)?;
+    let mut has_images = identity.is_some_and(|identity| identity.mark > 0);
+    // Without a confirmed identity the images themselves tell whether there is something to lose.
+    if !has_images || ledger == LedgerState::Missing {
+        has_images = false;
+        for directory in Directory::all() {
+            has_images = has_images || !store.list(directory).map_err(failed)?.is_empty();
+        }
+    }
+    let store = StoreState {
+        identity,
+        has_images,
+    };
+    Ok((ledger, store))
+}
+
+fn open_store(config: &Config) -> Result<Box<dyn Store>, SiteError> {
+    store::open(config).map_err(|error| unusable(config, error))
+}
+
+fn unusable(config: &Config, error: io::Error) -> SiteError {
+    SiteError::Store {
+        docroot: config.storage.docroot.display().to_string(),
+        error,
+    }
+}
+
+fn new_identity() -> Result<Identity, LedgerError> {
+    Identity::random().map_err(|error| LedgerError::Failed(error.to_string()))
+}
+
+impl Site {
+    /// Gives a pair its identity: the store first, with the mark 0 until the ledger has it too.
+    fn name(&self, pair: Pair) -> Result<(), SiteError> {
+        let Pair::Unnamed(given) = pair else {
+            return Ok(());
+        };
+        self.ledger.update_identity(&mut |current| {
+            let identity = match current.or(given) {
+                Some(identity) => identity,
+                None => new_identity()?,
+            };
+            if current.is_none() && given.is_none() {
+                self.set_store_identity(identity)?;
+            }
+            Ok(identity)
+        })?;
+        Ok(())
+    }
+
+    /// Increments the mark of both.
+    fn renew_mark(&self) -> Result<(), SiteError> {
+        self.ledger.update_identity(&mut |current| {
+            let store = self
+                .store
+                .identity()
+                .map_err(|error| store_failed(&error))?;
+            let ledger = current.map_or(
+                LedgerState::Unnamed { has_images: true },
+                LedgerState::Named,
+            );
+            let state = StoreState {
+                identity: store,
+                has_images: true,
+            };
+            match (identity::check(ledger, state), store) {
+                (Ok(_), Some(store)) => {
+                    let renewed = Identity::renewed(current, store);
+                    self.set_store_identity(renewed)?;
+                    Ok(renewed)
+                }
+                _ => Err(LedgerError::Failed(
+                    "the docroot was replaced while it was opened; try again".to_owned(),
+                )),
+            }
+        })?;
+        Ok(())
+    }
+
+    fn set_store_identity(&self, identity: Identity) -> Result<(), LedgerError> {
+        self.store
+            .set_identity(identity)
+            .map_err(|error| store_failed(&error))
+    }
+}
+
+fn store_failed(error: &io::Error) -> LedgerError {
+    LedgerError::Failed(format!(
+        "the identity of the docroot could not be read or written: {error}"
+    ))
+}
+
+/// The refusal as the operator reads it: both places, both ids, and the command that helps.
+fn explain(
+    config: &Config,
+    (ledger_state, store_state): (LedgerState, StoreState),
+    mismatch: Mismatch,
+) -> SiteError {
+    let ledger = config.ledger.path.display();
+    let docroot = config.storage.docroot.display();
+    let id = |identity: Option<Identity>| {
+        identity.map_or_else(
+            || "no id".to_owned(),
+            |identity| format!("the id {identity}"),
+        )
+    };
+    let ledger_id = id(match ledger_state {
+        LedgerState::Named(identity) => Some(identity),
+        LedgerState::Missing | LedgerState::Unnamed { .. } => None,
+    });
+    let store_id = id(store_state.identity);
+    SiteError::Mismatch(match mismatch {
+        Mismatch::LostLedger => format!(
+            "there is no ledger {ledger}, but the docroot {docroot} ({store_id}) has images. If [ledger] path was changed, put it back, and \
+             move the ledger with `corenexis-cdn move ledger`. If the ledger is lost, `corenexis-cdn restore FILE` brings a backup back, \
+             and `corenexis-cdn verify --rebuild` makes a ledger from the images"
+        ),
+        Mismatch::NewLedger => format!(
+            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: the ledger was not made for this docroot. Put \
+             [ledger] path back, or bring the ledger back with `corenexis-cdn restore FILE`; `corenexis-cdn verify --accept` joins the two"
+        ),
+        Mismatch::LostStore => format!(
+            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: it is not the ledger's docroot. Is its disk mounted? \
+             If [storage] docroot was changed, put it back, and move the images with `corenexis-cdn move docroot`. If the images are lost, \
+             copy a backup back with its file p/.identity, or start without them with `corenexis-cdn verify --accept`"
+        ),
+        Mismatch::OtherIds => format!(
+            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: they do not belong together. Put [ledger] path or \
+             [storage] docroot back to the place of the other; `corenexis-cdn verify --accept` joins the two"
+        ),
+        Mismatch::OldStore => format!(
+            "the docroot {docroot} ({store_id}) is an older copy than the ledger {ledger} ({ledger_id}) expects. Is its disk mounted? If it \
+             was restored from a backup, `corenexis-cdn verify --accept` accepts it"
+        ),
+        Mismatch::OldLedger => format!(
+            "the ledger {ledger} ({ledger_id}) is an older copy than the docroot {docroot} ({store_id}) expects. If it was restored from a \
+             backup, `corenexis-cdn verify --rebuild` adds rows for the images that were uploaded since"
+        ),
+    })
+}
