@@ -229,9 +229,10 @@ struct Images {
 
 impl Default for Images {
     fn default() -> Self {
+        let limits = image::Limits::default();
         Self {
-            max_side: 16_384,
-            max_megapixels: 50,
+            max_side: limits.max_side,
+            max_megapixels: limits.max_megapixels,
         }
     }
 }
@@ -250,6 +251,7 @@ impl Config {
             images: image::Limits {
                 max_side: document.images.max_side,
                 max_megapixels: document.images.max_megapixels,
+                ..image::Limits::default()
             },
             fetch: document.fetch,
             limits: document.limits,

@@ -308,10 +308,10 @@ mod tests {
             ),
             (
                 Refusal::DimensionsTooLarge {
-                    max_side: 16384,
-                    max_megapixels: 50,
+                    max_side: 32768,
+                    max_megapixels: 64,
                 },
-                r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#,
+                r#"{"error":"Image dimensions too large","max_side":32768,"max_megapixels":64}"#,
             ),
         ];
         for (refusal, body) in cases {

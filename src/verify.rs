@@ -26,12 +26,6 @@ const BATCH: u32 = 1_000;
 /// Bytes that the image check reads at once.
 const INSPECTION_BUFFER: usize = 64 * 1024;
 
-/// An image that was accepted once stays one, whatever the limits are now.
-const NO_LIMITS: image::Limits = image::Limits {
-    max_side: u32::MAX,
-    max_megapixels: u32::MAX,
-};
-
 /// How ledger and store differ in one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
@@ -323,10 +317,12 @@ impl Verification<'_> {
             Some(expiry.instant())
         };
         let bytes = self.store.read(path)?;
+        // An image that was accepted once stays one, whatever the limits are now.
         let inspected = image::inspect(
             &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
-            NO_LIMITS,
+            image::Limits::NONE,
         )
+        .and_then(|inspection| inspection.resolve(|| self.store.read(path)))
         .map_err(|rejected| wrong(rejected.to_string()))?;
         if inspected.image_type != path.image_type() {
             return Err(wrong("its bytes are of another type".to_owned()));

@@ -60,9 +60,9 @@ durability = "full"
 path = $(toml "$ledger")
 
 [images]
-# The largest image: pixels of the longer side, and millions of pixels. Defaults: 16384 and 50
-max_side = 16384
-max_megapixels = 50
+# The largest image: pixels of the longer side, and millions of pixels. Defaults: 32768 and 64
+max_side = 32768
+max_megapixels = 64
 
 [fetch]
 # Downloads of image_url: the ports that may be connected to. Default: [80, 443]

@@ -14,7 +14,7 @@ use crate::image::ImageType;
 use crate::image_path::content_type_of;
 use crate::template::{Escaped, Template};
 
-/// The side in pixels of the image that is too large: the largest number whose two bytes are ASCII, which is all that a text field
+/// Width and height in pixels of the image that is too large: the largest number whose two bytes are ASCII, which is all that a text field
 /// can carry unchanged.
 const WIDE: u32 = 0x7F7F;
 
@@ -48,7 +48,7 @@ pub(crate) fn collection(config: &Config, sender: Sender<'_>) -> String {
     Template {
         text: template,
         values: &values.into_iter().chain(expectations).collect::<Vec<_>>(),
-        sections: &[("WIDE_IMAGE", config.images.max_side < WIDE)],
+        sections: &[("WIDE_IMAGE", config.images.refuses(WIDE, WIDE))],
     }
     .fill()
 }
@@ -167,6 +167,8 @@ mod tests {
                 .any(|request| request["name"] == "Too many pixels")
         };
         assert!(has_pixels(&config("")));
-        assert!(!has_pixels(&config("[images]\nmax_side = 65535")));
+        assert!(!has_pixels(&config(
+            "[images]\nmax_side = 65535\nmax_megapixels = 2000"
+        )));
     }
 }

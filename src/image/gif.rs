@@ -2,64 +2,73 @@
 
 use std::io::BufRead;
 
-use super::source::Source;
-use super::{Rejected, Sizes, invalid};
+use super::source::{Source, TRUNCATED};
+use super::{Rejected, Sizes, Walked, invalid};
 
 const IMAGE_SEPARATOR: u8 = b',';
 const EXTENSION_INTRODUCER: u8 = b'!';
-const TRAILER: u8 = b';';
-/// What ends a sequence of data sub-blocks. Some encoders write one too many, and every decoder passes over it.
-const BLOCK_TERMINATOR: u8 = 0;
 
-/// Walks from the header through the trailer; the logical screen's width and height.
+/// Walks from the header to the trailer.
+///
+/// The trailer may be missing, and any byte that begins no block ends the file as well: browsers show the images before it.
 pub(super) fn walk(
     source: &mut Source<impl BufRead>,
     sizes: &mut Sizes,
-) -> Result<(u32, u32), Rejected> {
+) -> Result<Walked, Rejected> {
     if !matches!(&source.array()?, b"GIF87a" | b"GIF89a") {
         return invalid("GIF: header");
     }
-    let width = source.u16_le()?.into();
-    let height = source.u16_le()?.into();
-    sizes.note(width, height)?;
+    let mut screen = (u32::from(source.u16_le()?), u32::from(source.u16_le()?));
     let [flags, _background, _aspect_ratio] = source.array()?;
     skip_colour_table(source, flags)?;
 
-    let mut image_bytes = 0;
+    let mut has_image = false;
     loop {
-        match source.byte()? {
-            IMAGE_SEPARATOR => image_bytes += pass_image(source, sizes)?,
-            EXTENSION_INTRODUCER => {
+        match source.byte() {
+            Ok(IMAGE_SEPARATOR) => {
+                let extent = pass_image(source, sizes)?;
+                if !has_image {
+                    // Browsers enlarge the logical screen to hold the first image. Often it is 0 × 0.
+                    screen = (screen.0.max(extent.0), screen.1.max(extent.1));
+                    sizes.note(screen.0, screen.1)?;
+                }
+                has_image = true;
+            }
+            Ok(EXTENSION_INTRODUCER) => {
                 let _label = source.byte()?;
                 pass_sub_blocks(source)?;
             }
-            TRAILER => break,
-            BLOCK_TERMINATOR => {}
-            _ => return invalid("GIF: unknown block"),
+            Ok(_) | Err(Rejected::InvalidType(TRUNCATED)) if has_image => break,
+            Ok(_) => return invalid("GIF: no image"),
+            Err(error) => return Err(error),
         }
     }
-    if image_bytes == 0 {
-        return invalid("GIF: no image data");
-    }
-    Ok((width, height))
+    Ok(Walked::whole(screen))
 }
 
-/// Passes over one image (sections 20 to 22); the length of its data in bytes.
-fn pass_image(source: &mut Source<impl BufRead>, sizes: &mut Sizes) -> Result<u64, Rejected> {
+/// Passes over one image (sections 20 to 22); how far it extends on the logical screen to the right and down, in pixels.
+fn pass_image(
+    source: &mut Source<impl BufRead>,
+    sizes: &mut Sizes,
+) -> Result<(u32, u32), Rejected> {
     let left = u32::from(source.u16_le()?);
     let top = u32::from(source.u16_le()?);
     let width = u32::from(source.u16_le()?);
     let height = u32::from(source.u16_le()?);
     sizes.note(width, height)?;
-    // Browsers enlarge the logical screen where an image reaches beyond it.
     sizes.note(left + width, top + height)?;
+    sizes.note_frame(width, height);
     let flags = source.byte()?;
     skip_colour_table(source, flags)?;
     // The specification has 2 to 8. Decoders take what leaves room for codes of 12 bits.
     if !(1..=11).contains(&source.byte()?) {
         return invalid("GIF: LZW minimum code size");
     }
-    pass_sub_blocks(source)
+    // A single pixel may have no data: the smallest transparent GIF in use is of that kind, and browsers show it.
+    if pass_sub_blocks(source)? == 0 && (width, height) != (1, 1) {
+        return invalid("GIF: no image data");
+    }
+    Ok((left + width, top + height))
 }
 
 /// Passes over the colour table that a packed field announces, if it does (sections 18 to 21).
@@ -71,12 +80,12 @@ fn skip_colour_table(source: &mut Source<impl BufRead>, flags: u8) -> Result<(),
     source.skip(3 * colours)
 }
 
-/// Passes over data sub-blocks and their terminator (sections 15 and 16); how many bytes they hold.
+/// Passes over data sub-blocks and their terminator (sections 15 and 16); the bytes of data in them.
 fn pass_sub_blocks(source: &mut Source<impl BufRead>) -> Result<u64, Rejected> {
     let mut bytes = 0;
     loop {
         match source.byte()? {
-            BLOCK_TERMINATOR => return Ok(bytes),
+            0 => return Ok(bytes),
             length => {
                 source.skip(length.into())?;
                 bytes += u64::from(length);
@@ -88,7 +97,7 @@ fn pass_sub_blocks(source: &mut Source<impl BufRead>) -> Result<u64, Rejected> {
 #[cfg(test)]
 mod tests {
     use crate::image::samples::{gif, gif_image};
-    use crate::image::tests::{assert_good, assert_invalid};
+    use crate::image::tests::{assert_good, assert_invalid, assert_size};
 
     fn with(blocks: &[&[u8]]) -> Vec<u8> {
         gif(b"GIF89a", 1, 1, &blocks.concat())
@@ -101,35 +110,66 @@ mod tests {
         for header in [b"GIF88a", b"GIF89A", b"GIF90a", b"GIF\0\0\0", b"GIF8<?"] {
             assert_invalid(&gif(header, 1, 1, &image), "header");
         }
-        assert_invalid(&gif(b"GIF89a", 0, 1, &image), "width or height 0");
-        assert_invalid(&gif(b"GIF89a", 1, 0, &image), "width or height 0");
     }
 
     #[test]
-    fn there_is_an_image_with_data() {
-        let image = gif_image(0, 0, 1, 1);
-        let (descriptor, _data) = image.split_at(11);
-        let empty = [descriptor, &[0]].concat();
-        assert_good(&with(&[&empty, &image]));
-        assert_invalid(&with(&[]), "no image data");
-        assert_invalid(&with(&[b"!\xFE\x02,,\0"]), "no image data");
-        assert_invalid(&with(&[&empty]), "no image data");
+    fn the_first_image_enlarges_the_logical_screen() {
+        let image = gif_image(2, 1, 3, 5);
+        for (screen, shown) in [
+            ((0, 0), (5, 6)),
+            ((0, 9), (5, 9)),
+            ((9, 0), (9, 6)),
+            ((4, 6), (5, 6)),
+            ((8, 8), (8, 8)),
+        ] {
+            let bytes = gif(b"GIF89a", screen.0, screen.1, &image);
+            assert_size(&bytes, shown);
+            let second = [&image[..], &gif_image(0, 0, 20, 20)].concat();
+            assert_size(&gif(b"GIF89a", screen.0, screen.1, &second), shown);
+        }
+        assert_invalid(&with(&[&gif_image(0, 0, 0, 1)]), "width or height 0");
     }
 
     #[test]
-    fn blocks_are_images_and_extensions() {
+    fn only_a_single_pixel_may_have_no_data() {
+        let empty = |width, height| {
+            let image = gif_image(0, 0, width, height);
+            let (descriptor, _data) = image.split_at(11);
+            [descriptor, &[0]].concat()
+        };
+        assert_good(&with(&[&empty(1, 1)]));
+        assert_good(b"GIF89a\x01\0\x01\0\0\xFF\0,\0\0\0\0\x01\0\x01\0\0\x02\0;");
+        assert_good(&with(&[&empty(1, 1), &gif_image(0, 0, 1, 1)]));
+        for (width, height) in [(2, 1), (1, 2), (100, 100)] {
+            assert_invalid(&with(&[&empty(width, height)]), "no image data");
+        }
+        assert_invalid(&with(&[]), "no image");
+        assert_invalid(&with(&[b"!\xFE\x02,,\0"]), "no image");
+    }
+
+    #[test]
+    fn a_byte_that_begins_no_block_ends_the_file() {
         let image = gif_image(0, 0, 1, 1);
-        assert_good(&with(&[
-            b"!\x01\0",
-            &image,
-            b"!\x77\x01;\x02;;\0",
-            &[0],
-            &image,
-        ]));
-        for block in 1..=255 {
-            if !b"!,;".contains(&block) {
-                assert_invalid(&with(&[&image, &[block]]), "unknown block");
+        let extensions = [&b"!\x01\0"[..], &image, b"!\x77\x01;\x02;;\0"].concat();
+        assert_good(&with(&[&extensions, &image]));
+        let whole = with(&[&extensions]);
+        let without_trailer = &whole[..whole.len() - 1];
+        assert_good(without_trailer);
+        for byte in 0..=255 {
+            if !b"!,".contains(&byte) {
+                assert_good(&[without_trailer, &[byte], b"and more"].concat());
+                assert_invalid(&with(&[&[byte], &image]), "no image");
             }
+        }
+        // The end inside a block is a cut.
+        for block in [
+            &b"!"[..],
+            b"!\xFE",
+            b"!\xFE\x05ab",
+            b",\0\0",
+            &image[..image.len() - 1],
+        ] {
+            assert_invalid(&[without_trailer, block].concat(), "truncated");
         }
     }
 
@@ -150,7 +190,7 @@ mod tests {
         for bits in 0..8_u8 {
             let mut image = gif_image(0, 0, 1, 1);
             image[9] = 0x80 | bits;
-            // Every byte is a trailer, so a table that is read too short ends the image early.
+            // Every byte of the table is an illegal code size, which a table that is read too short brings to light.
             image.splice(10..10, vec![b';'; 3 * (2 << bits)]);
             assert_good(&with(&[&image]));
             image.remove(10);

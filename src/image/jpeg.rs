@@ -1,19 +1,27 @@
-//! The marker segments of a JPEG file (ITU-T T.81, annex B).
+//! The marker segments of a JPEG file (ITU-T T.81, annex B), walked as libjpeg walks them, which both browsers use.
+
+mod bits;
+mod blocks;
+#[cfg(test)]
+mod tests;
 
 use std::io::BufRead;
 
-use super::source::Source;
-use super::{Rejected, Sizes, invalid};
+use self::blocks::Blocks;
+use super::source::{Source, TRUNCATED};
+use super::{Rejected, Sizes, Walked, exif, invalid};
 
 /// Marker codes: the byte after 0xFF (T.81, table B.1).
 mod code {
     use std::ops::RangeInclusive;
 
+    /// Temporary private use, without parameters.
+    pub(super) const TEM: u8 = 0x01;
+    pub(super) const SOF_BASELINE: u8 = 0xC0;
+    pub(super) const SOF_EXTENDED: u8 = 0xC1;
+    pub(super) const SOF_PROGRESSIVE: u8 = 0xC2;
     pub(super) const DHT: u8 = 0xC4;
-    pub(super) const JPG: u8 = 0xC8;
     pub(super) const DAC: u8 = 0xCC;
-    /// Start of frame, apart from the three codes above that lie between.
-    pub(super) const SOF: RangeInclusive<u8> = 0xC0..=0xCF;
     pub(super) const RST: RangeInclusive<u8> = 0xD0..=0xD7;
     pub(super) const SOI: u8 = 0xD8;
     pub(super) const EOI: u8 = 0xD9;
@@ -21,6 +29,7 @@ mod code {
     pub(super) const DQT: u8 = 0xDB;
     pub(super) const DNL: u8 = 0xDC;
     pub(super) const DRI: u8 = 0xDD;
+    pub(super) const APP1: u8 = 0xE1;
     pub(super) const APP: RangeInclusive<u8> = 0xE0..=0xEF;
     pub(super) const COM: u8 = 0xFE;
     /// Fills the space before a marker, any number of times (B.1.1.2).
@@ -29,67 +38,189 @@ mod code {
     pub(super) const STUFFED: u8 = 0x00;
 }
 
-/// Walks from SOI through EOI; width and height.
+/// Walks from SOI through EOI.
+///
+/// Whatever breaks the structure after the first coded data is damage: the blocks may all be there.
 pub(super) fn walk(
     source: &mut Source<impl BufRead>,
     sizes: &mut Sizes,
-) -> Result<(u32, u32), Rejected> {
-    if source.array()? != [code::FILL, code::SOI] {
-        return invalid("JPEG: no SOI");
-    }
-    let mut frame: Option<Frame> = None;
-    let mut coded_bytes = 0;
-    let mut marker = next_marker(source)?;
-    loop {
-        marker = match marker {
-            code::EOI => break,
-            code::SOS => {
-                let Some(frame) = &frame else {
-                    return invalid("JPEG: SOS before SOF");
-                };
-                frame.read_scan_header(source)?;
-                pass_coded_data(source, &mut coded_bytes)?
-            }
-            code::DHT | code::DAC | code::DQT | code::DNL | code::DRI | code::COM => {
-                let length = segment_length(source)?;
-                source.skip(length.into())?;
-                next_marker(source)?
-            }
-            marker if code::APP.contains(&marker) => {
-                let length = segment_length(source)?;
-                source.skip(length.into())?;
-                next_marker(source)?
-            }
-            marker if code::SOF.contains(&marker) && marker != code::JPG => {
-                if frame.is_some() {
-                    return invalid("JPEG: second SOF");
-                }
-                let read = Frame::read(source, marker)?;
-                // A height of 0 means that DNL gives it after the first scan. Decoders do not support that.
-                sizes.note(read.width.into(), read.height.into())?;
-                frame = Some(read);
-                next_marker(source)?
-            }
-            _ => return invalid("JPEG: unexpected marker"),
-        };
-    }
-    let Some(frame) = frame else {
+) -> Result<Walked, Rejected> {
+    let mut walk = Walk::new(sizes, None);
+    let damage = match walk.run(source) {
+        Ok(()) => None,
+        Err(Rejected::InvalidType(reason)) if walk.coded_bytes > 0 => Some(reason),
+        Err(error) => return Err(error),
+    };
+    let Some(frame) = walk.frame else {
         return invalid("JPEG: no SOF");
     };
-    if coded_bytes == 0 {
+    if walk.coded_bytes == 0 {
         return invalid("JPEG: no image data");
     }
-    Ok((frame.width.into(), frame.height.into()))
+    let (width, height) = (frame.width.into(), frame.height.into());
+    let is_turned = walk.is_turned == Some(true);
+    Ok(Walked {
+        width: if is_turned { height } else { width },
+        height: if is_turned { width } else { height },
+        damage,
+    })
 }
 
-/// The code of the marker that must follow here.
-fn next_marker(source: &mut Source<impl BufRead>) -> Result<u8, Rejected> {
-    if source.byte()? != code::FILL {
-        return invalid("JPEG: no marker after a segment");
+/// Whether decoding finds every block of the image, however the file ends.
+pub(super) fn has_every_block(source: &mut Source<impl BufRead>) -> Result<bool, Rejected> {
+    let mut sizes = Sizes::new(super::Limits::NONE);
+    let mut walk = Walk::new(&mut sizes, Some(Blocks::default()));
+    match walk.run(source) {
+        Ok(()) => Ok(true),
+        Err(Rejected::InvalidType(TRUNCATED)) => {
+            let (frame, blocks) = (walk.frame.as_ref(), walk.blocks.as_ref());
+            let has_all =
+                frame.is_some_and(|frame| blocks.is_some_and(|blocks| blocks.is_whole(frame)));
+            Ok(has_all && !walk.awaits_scan)
+        }
+        Err(Rejected::InvalidType(_)) => Ok(false),
+        Err(error) => Err(error),
     }
+}
+
+/// The state between two markers.
+struct Walk<'a> {
+    sizes: &'a mut Sizes,
+    /// Decodes the scans; without it they are passed over.
+    blocks: Option<Blocks>,
+    frame: Option<Frame>,
+    /// Whether the Exif orientation swaps the sides, once a segment with Exif metadata has been read.
+    is_turned: Option<bool>,
+    /// Bytes of entropy-coded data.
+    coded_bytes: u64,
+    /// Whether a scan has begun, or a segment that prepares one, and has not been decoded to its end.
+    awaits_scan: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(sizes: &'a mut Sizes, blocks: Option<Blocks>) -> Self {
+        Self {
+            sizes,
+            blocks,
+            frame: None,
+            is_turned: None,
+            coded_bytes: 0,
+            awaits_scan: false,
+        }
+    }
+
+    fn run(&mut self, source: &mut Source<impl BufRead>) -> Result<(), Rejected> {
+        if source.array()? != [code::FILL, code::SOI] {
+            return invalid("JPEG: no SOI");
+        }
+        let mut marker = next_marker(source)?;
+        while marker != code::EOI {
+            let is_metadata = marker == code::COM || code::APP.contains(&marker);
+            self.awaits_scan |= !is_metadata;
+            marker = match marker {
+                code::SOS => match self.read_scan(source)? {
+                    Some(marker) => marker,
+                    None => return Ok(()),
+                },
+                marker => {
+                    self.read_segment(source, marker)?;
+                    next_marker(source)?
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Reads a scan; the code of the marker behind it, or `None` where the image is known to be complete.
+    fn read_scan(&mut self, source: &mut Source<impl BufRead>) -> Result<Option<u8>, Rejected> {
+        let Some(frame) = &self.frame else {
+            return invalid("JPEG: SOS before SOF");
+        };
+        let scan = frame.read_scan_header(source)?;
+        if let Some(blocks) = &mut self.blocks {
+            let marker = blocks.read_scan(source, frame, &scan)?;
+            self.awaits_scan = false;
+            if blocks.is_complete() {
+                return Ok(None);
+            }
+            if let Some(marker) = marker.filter(|marker| !code::RST.contains(marker)) {
+                return Ok(Some(marker));
+            }
+        }
+        pass_coded_data(source, &mut self.coded_bytes).map(Some)
+    }
+
+    fn read_segment(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        marker: u8,
+    ) -> Result<(), Rejected> {
+        match marker {
+            // They have no parameters, and mean nothing between segments.
+            code::TEM => Ok(()),
+            _ if code::RST.contains(&marker) => Ok(()),
+            code::SOF_BASELINE | code::SOF_EXTENDED | code::SOF_PROGRESSIVE => {
+                if self.frame.is_some() {
+                    return invalid("JPEG: second SOF");
+                }
+                let frame = Frame::read(source, marker)?;
+                // A height of 0 means that DNL gives it after the first scan. Decoders do not support that.
+                self.sizes.note(frame.width.into(), frame.height.into())?;
+                self.frame = Some(frame);
+                Ok(())
+            }
+            code::DHT | code::DRI => {
+                let length = segment_length(source)?;
+                match &mut self.blocks {
+                    Some(blocks) => blocks.read_table(source, marker, length),
+                    None => source.skip(length.into()),
+                }
+            }
+            code::DQT | code::DAC => {
+                let length = segment_length(source)?;
+                source.skip(length.into())
+            }
+            code::APP1 => {
+                let length = source.u16_be()?.saturating_sub(2);
+                self.read_app1(source, length)
+            }
+            // Decoders pass over a length of 0 or 1, which cannot be, by its own two bytes.
+            _ if matches!(marker, code::DNL | code::COM) || code::APP.contains(&marker) => {
+                let length = source.u16_be()?.saturating_sub(2);
+                source.skip(length.into())
+            }
+            // Among them the lossless, hierarchical and arithmetic-coded processes.
+            _ => invalid("JPEG: unexpected marker"),
+        }
+    }
+
+    /// Reads the first Exif metadata before the first scan. Browsers heed no other, even where this one is damaged.
+    fn read_app1(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        length: u16,
+    ) -> Result<(), Rejected> {
+        const EXIF_HEADER: &[u8] = b"Exif\0";
+        if self.is_turned.is_some() || self.coded_bytes > 0 || length <= 6 {
+            return source.skip(length.into());
+        }
+        let payload = source.collect(length.into())?;
+        if payload.starts_with(EXIF_HEADER) {
+            self.is_turned = Some(exif::swaps_sides(&payload[EXIF_HEADER.len() + 1..]));
+        }
+        Ok(())
+    }
+}
+
+/// The code of the next marker. Stray bytes before it are passed over, as decoders do.
+fn next_marker(source: &mut Source<impl BufRead>) -> Result<u8, Rejected> {
     loop {
-        let marker = source.byte()?;
-        if marker != code::FILL {
+        source.skip_past(code::FILL)?;
+        let mut marker = source.byte()?;
+        while marker == code::FILL {
+            marker = source.byte()?;
+        }
+        if marker != code::STUFFED {
             return Ok(marker);
         }
     }
@@ -109,7 +240,14 @@ fn pass_coded_data(
     coded_bytes: &mut u64,
 ) -> Result<u8, Rejected> {
     loop {
-        *coded_bytes += source.skip_past(code::FILL)?;
+        let start = source.position();
+        let passed = source.skip_past(code::FILL);
+        // The bytes before a cut count as well.
+        *coded_bytes += match passed {
+            Ok(bytes) => bytes,
+            Err(_) => source.position() - start,
+        };
+        passed?;
         let mut marker = source.byte()?;
         while marker == code::FILL {
             marker = source.byte()?;
@@ -122,13 +260,37 @@ fn pass_coded_data(
     }
 }
 
-/// What the walk needs of the frame header (B.2.2).
+/// What is needed of the frame header (B.2.2).
 struct Frame {
+    is_progressive: bool,
     width: u16,
     height: u16,
-    /// The identifiers of its components; only the first `component_count` mean something.
-    component_ids: [u8; 4],
-    component_count: usize,
+    components: Vec<Component>,
+}
+
+/// A colour component: its identifier and its sampling factors, each 1 to 4.
+struct Component {
+    id: u8,
+    horizontal: u8,
+    vertical: u8,
+}
+
+/// The header of a scan (B.2.3).
+struct Scan {
+    components: Vec<ScanComponent>,
+    /// First and last coefficient in zigzag order.
+    spectrum: (u8, u8),
+    /// Successive approximation: the bit position of the scan before, 0 in the first, and of this one.
+    approximation: (u8, u8),
+}
+
+/// A component in a scan.
+struct ScanComponent {
+    /// Its place in the frame.
+    index: usize,
+    /// Destinations of its Huffman tables.
+    dc_table: u8,
+    ac_table: u8,
 }
 
 impl Frame {
@@ -144,148 +306,54 @@ impl Frame {
         if length != 6 + 3 * u16::from(component_count) {
             return invalid("JPEG: SOF length");
         }
-        let precision_fits = match marker & 3 {
-            // SOF3, 7, 11, 15: lossless.
-            3 => (2..=16).contains(&precision),
-            _ => matches!(precision, 8 | 12),
-        };
-        if !precision_fits {
+        if precision != 8 {
             return invalid("JPEG: sample precision");
         }
-        let component_count = usize::from(component_count);
-        let mut component_ids = [0; 4];
-        for component_id in &mut component_ids[..component_count] {
+        let mut components = Vec::with_capacity(component_count.into());
+        for _ in 0..component_count {
             let [id, sampling, _quantisation_table] = source.array()?;
-            if !(1..=4).contains(&(sampling >> 4)) || !(1..=4).contains(&(sampling & 15)) {
+            let (horizontal, vertical) = (sampling >> 4, sampling & 15);
+            if !(1..=4).contains(&horizontal) || !(1..=4).contains(&vertical) {
                 return invalid("JPEG: sampling factors");
             }
-            *component_id = id;
+            components.push(Component {
+                id,
+                horizontal,
+                vertical,
+            });
         }
         Ok(Self {
+            is_progressive: marker == code::SOF_PROGRESSIVE,
             width,
             height,
-            component_ids,
-            component_count,
+            components,
         })
     }
 
-    /// Reads a scan header (B.2.3), whose components must be the frame's.
-    fn read_scan_header(&self, source: &mut Source<impl BufRead>) -> Result<(), Rejected> {
+    /// Reads a scan header, whose components must be the frame's.
+    fn read_scan_header(&self, source: &mut Source<impl BufRead>) -> Result<Scan, Rejected> {
         let length = segment_length(source)?;
         let count = source.byte()?;
         if !(1..=4).contains(&count) || length != 4 + 2 * u16::from(count) {
             return invalid("JPEG: SOS length");
         }
+        let mut components = Vec::with_capacity(count.into());
         for _ in 0..count {
-            let [id, _tables] = source.array()?;
-            if !self.component_ids[..self.component_count].contains(&id) {
+            let [id, tables] = source.array()?;
+            let Some(index) = self.components.iter().position(|known| known.id == id) else {
                 return invalid("JPEG: unknown component in SOS");
-            }
+            };
+            components.push(ScanComponent {
+                index,
+                dc_table: tables >> 4,
+                ac_table: tables & 15,
+            });
         }
-        source.skip(3)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::image::samples::{jpeg, jpeg_of, jpeg_segment, scan, sof, tables};
-    use crate::image::tests::{assert_good, assert_invalid};
-
-    fn grey_scan() -> Vec<u8> {
-        scan(&[1], [0, 63], &[0x3F])
-    }
-
-    #[test]
-    fn thirteen_markers_begin_a_frame() {
-        for marker in 0xC0..=0xCF {
-            let image = jpeg(marker, 8, 8, 1, &[]);
-            match marker {
-                0xC4 | 0xCC => assert_invalid(&image, "SOS before SOF"),
-                0xC8 => assert_invalid(&image, "unexpected marker"),
-                _ => assert_good(&image),
-            }
-        }
-    }
-
-    #[test]
-    fn a_frame_has_one_three_or_four_components() {
-        for components in 0..=4 {
-            let frame = sof(0xC0, 8, 8, components);
-            let image = jpeg_of(&[tables(), frame, grey_scan()]);
-            match components {
-                1 | 3 | 4 => assert_good(&image),
-                _ => assert_invalid(&image, "number of components"),
-            }
-        }
-        let with = |payload: &[u8]| jpeg_of(&[jpeg_segment(0xC0, payload), grey_scan()]);
-        assert_good(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0]));
-        assert_good(&with(&[12, 0, 8, 0, 8, 1, 1, 0x44, 3]));
-        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11]), "SOF length");
-        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0, 0]), "SOF length");
-        assert_invalid(&with(&[9, 0, 8, 0, 8, 1, 1, 0x11, 0]), "precision");
-        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x01, 0]), "sampling");
-        assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x15, 0]), "sampling");
-        assert_invalid(&with(&[8, 0, 0, 0, 8, 1, 1, 0x11, 0]), "width or height 0");
-        assert_invalid(&with(&[8, 0, 8, 0, 0, 1, 1, 0x11, 0]), "width or height 0");
-    }
-
-    #[test]
-    fn one_frame_then_scans_with_data() {
-        let frame = || sof(0xC0, 8, 8, 1);
-        assert_good(&jpeg_of(&[frame(), grey_scan(), tables(), grey_scan()]));
-        assert_invalid(&jpeg_of(&[]), "no SOF");
-        assert_invalid(&jpeg_of(&[tables()]), "no SOF");
-        assert_invalid(&jpeg_of(&[frame()]), "no image data");
-        assert_invalid(
-            &jpeg_of(&[frame(), scan(&[1], [0, 63], &[])]),
-            "no image data",
-        );
-        assert_invalid(&jpeg_of(&[grey_scan(), frame()]), "SOS before SOF");
-        assert_invalid(&jpeg_of(&[frame(), frame(), grey_scan()]), "second SOF");
-        assert_invalid(
-            &jpeg_of(&[frame(), scan(&[2], [0, 63], &[1])]),
-            "unknown component",
-        );
-        assert_invalid(&jpeg_of(&[frame(), scan(&[], [0, 63], &[1])]), "SOS length");
-        assert_invalid(
-            &jpeg_of(&[frame(), scan(&[1; 5], [0, 63], &[1])]),
-            "SOS length",
-        );
-        assert_invalid(
-            &jpeg_of(&[frame(), jpeg_segment(0xDA, &[1, 1, 0, 0, 63])]),
-            "SOS length",
-        );
-        // A height that is only given after the first scan.
-        let later = [sof(0xC0, 8, 0, 1), grey_scan(), jpeg_segment(0xDC, &[0, 8])];
-        assert_invalid(&jpeg_of(&later), "width or height 0");
-    }
-
-    #[test]
-    fn coded_data_ends_at_a_marker_and_nowhere_else() {
-        let with = |coded: &[u8]| {
-            let coded = scan(&[1], [0, 63], coded);
-            jpeg_of(&[sof(0xC0, 8, 8, 1), coded])
-        };
-        assert_good(&with(b"\xFF\x00"));
-        assert_good(&with(
-            b"a\xFF\x00\xFF\xFF\x00\xFF\xD0b\xFF\xFF\xFF\xD7c\xFF\xFF",
-        ));
-        assert_good(&with(b"a\xFF\xFE\x00\x04\xFF\xD9"));
-        assert_invalid(&with(b"\xFF\xD0"), "no image data");
-        for marker in [0x01, 0x02, 0xBF, 0xC8, 0xD8, 0xDE, 0xDF, 0xF0, 0xFD] {
-            assert_invalid(&with(&[1, 0xFF, marker]), "unexpected marker");
-        }
-    }
-
-    #[test]
-    fn segments_follow_one_another() {
-        let with = |start: &[u8]| jpeg(0xC0, 8, 8, 1, &[start.to_vec()]);
-        assert_good(&with(b"\xFF\xFE\x00\x02\xFF\xFF\xFF\xE1\x00\x03a"));
-        assert_invalid(&with(b"\xFF\xFE\x00\x01"), "segment length");
-        assert_invalid(&with(b"\xFF\xFE\x00\x00"), "segment length");
-        assert_invalid(&with(b"\xFF\xFE\x00\x02<?php"), "no marker");
-        assert_invalid(&with(b"\xFF\x00"), "unexpected marker");
-        assert_invalid(&with(b"\xFF\xD0"), "unexpected marker");
-        assert_invalid(&with(b"\xFF\xD8"), "unexpected marker");
+        let [first, last, approximation] = source.array()?;
+        Ok(Scan {
+            components,
+            spectrum: (first, last),
+            approximation: (approximation >> 4, approximation & 15),
+        })
     }
 }

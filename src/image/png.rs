@@ -1,9 +1,14 @@
 //! The chunks of a PNG file (W3C Portable Network Graphics, third edition, section 5).
 
+mod rows;
+#[cfg(test)]
+mod tests;
+
 use std::io::BufRead;
 
+pub(super) use self::rows::has_every_row;
 use super::source::Source;
-use super::{Rejected, Sizes, invalid};
+use super::{Rejected, Sizes, Walked, exif, invalid};
 
 const SIGNATURE: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 
@@ -12,7 +17,10 @@ const LARGEST: u32 = i32::MAX as u32;
 
 const PALETTE_COLOUR: u8 = 3;
 
-/// What comes before a chunk's data.
+/// The most bytes of Exif metadata that are kept in memory: as many as a JPEG segment can hold.
+const MOST_EXIF: usize = 65_533;
+
+/// Length and name of a chunk.
 struct Chunk {
     length: u32,
     name: [u8; 4],
@@ -31,90 +39,106 @@ impl Chunk {
         Ok(Self { length, name })
     }
 
-    /// An upper-case first letter says that nobody can show the image without understanding the chunk (section 5.4).
+    /// An upper-case first letter marks a chunk without which the image cannot be shown (section 5.4).
     fn is_critical(&self) -> bool {
         self.name[0].is_ascii_uppercase()
     }
 
-    /// Passes over the data and its CRC, which must be right.
-    fn check(&self, source: &mut Source<impl BufRead>) -> Result<(), Rejected> {
+    /// Calls `piece` with the data; whether the CRC behind it is right.
+    fn visit(
+        &self,
+        source: &mut Source<impl BufRead>,
+        mut piece: impl FnMut(&[u8]),
+    ) -> Result<bool, Rejected> {
         let mut crc = crc32fast::Hasher::new();
         crc.update(&self.name);
-        source.visit(self.length.into(), |piece| crc.update(piece))?;
-        check_crc(source, crc)
+        source.visit(self.length.into(), |bytes| {
+            crc.update(bytes);
+            piece(bytes);
+        })?;
+        Ok(source.u32_be()? == crc.finalize())
+    }
+
+    /// Passes over the data and the CRC. Decoders drop a damaged ancillary chunk and show the image, so its CRC decides nothing.
+    fn skip(&self, source: &mut Source<impl BufRead>) -> Result<(), Rejected> {
+        source.skip(u64::from(self.length) + 4)
     }
 }
 
-fn check_crc(source: &mut Source<impl BufRead>, crc: crc32fast::Hasher) -> Result<(), Rejected> {
-    if source.u32_be()? != crc.finalize() {
-        return invalid("PNG: CRC of a critical chunk");
-    }
-    Ok(())
-}
-
-/// Walks from the signature through IEND; width and height.
+/// Walks from the signature to IEND.
+///
+/// Whatever breaks the structure after the image data began is damage: the rows may all be there. An animation has to reach IEND, since
+/// its frames follow the image data.
 pub(super) fn walk(
     source: &mut Source<impl BufRead>,
     sizes: &mut Sizes,
-) -> Result<(u32, u32), Rejected> {
-    if source.array()? != SIGNATURE {
-        return invalid("PNG: signature");
-    }
+) -> Result<Walked, Rejected> {
     let header = Header::read(source)?;
     sizes.note(header.width, header.height)?;
-
-    let mut has_palette = false;
-    let mut image_data = ImageData::None;
-    let mut image_bytes = 0_u64;
-    loop {
-        let chunk = Chunk::read(source)?;
-        if image_data == ImageData::Open && chunk.name != *b"IDAT" {
-            image_data = ImageData::Ended;
+    let mut walk = Walk {
+        sizes,
+        header: &header,
+        has_palette: false,
+        is_animation: false,
+        is_turned: None,
+        image_data: ImageData::None,
+        zlib_header: Vec::with_capacity(2),
+        has_wrong_crc: false,
+    };
+    let damage = match walk.run(source) {
+        Ok(()) => None,
+        Err(Rejected::InvalidType(reason))
+            if walk.image_data != ImageData::None && !walk.is_animation =>
+        {
+            Some(reason)
         }
-        match &chunk.name {
-            b"PLTE" => {
-                if has_palette {
-                    return invalid("PNG: second PLTE");
-                }
-                if image_data != ImageData::None {
-                    return invalid("PNG: PLTE after IDAT");
-                }
-                if !(3..=768).contains(&chunk.length) || !chunk.length.is_multiple_of(3) {
-                    return invalid("PNG: PLTE length");
-                }
-                has_palette = true;
-                chunk.check(source)?;
-            }
-            b"IDAT" => {
-                if image_data == ImageData::Ended {
-                    return invalid("PNG: IDAT chunks are not consecutive");
-                }
-                if header.colour_type == PALETTE_COLOUR && !has_palette {
-                    return invalid("PNG: no PLTE");
-                }
-                image_data = ImageData::Open;
-                image_bytes += u64::from(chunk.length);
-                chunk.check(source)?;
-            }
-            b"IEND" => {
-                if chunk.length != 0 {
-                    return invalid("PNG: IEND length");
-                }
-                chunk.check(source)?;
-                break;
-            }
-            _ if chunk.is_critical() => return invalid("PNG: unknown critical chunk"),
-            // Decoders drop a damaged ancillary chunk and show the image, so its CRC decides nothing.
-            _ => source.skip(u64::from(chunk.length) + 4)?,
-        }
+        Err(error) => return Err(error),
+    };
+    let wrong_crc = walk.has_wrong_crc.then_some("PNG: CRC of IDAT");
+    match walk.zlib_header.first_chunk() {
+        None => return invalid("PNG: no image data"),
+        Some(&header) if !is_zlib(header) => return invalid("PNG: IDAT is no zlib stream"),
+        Some(_) => {}
     }
-    if image_bytes == 0 {
-        return invalid("PNG: no image data");
-    }
-    Ok((header.width, header.height))
+    let is_turned = walk.is_turned == Some(true);
+    Ok(Walked {
+        width: if is_turned {
+            header.height
+        } else {
+            header.width
+        },
+        height: if is_turned {
+            header.width
+        } else {
+            header.height
+        },
+        damage: wrong_crc.or(damage),
+    })
 }
 
-/// Where the walk stands in the one run of IDAT chunks (section 5.6).
+/// Whether the first two bytes of image data are a zlib header without a preset dictionary (RFC 1950, section 2.2).
+fn is_zlib([method, flags]: [u8; 2]) -> bool {
+    let is_deflate = method & 0x0F == 8 && method >> 4 <= 7;
+    let has_dictionary = flags & 0x20 != 0;
+    is_deflate && !has_dictionary && u16::from_be_bytes([method, flags]).is_multiple_of(31)
+}
+
+/// The state between two chunks.
+struct Walk<'a> {
+    sizes: &'a mut Sizes,
+    header: &'a Header,
+    has_palette: bool,
+    is_animation: bool,
+    /// Whether the Exif orientation swaps the sides, once an undamaged eXIf chunk has been read.
+    is_turned: Option<bool>,
+    image_data: ImageData,
+    /// The first two bytes of image data.
+    zlib_header: Vec<u8>,
+    /// Whether the CRC of an IDAT chunk is wrong.
+    has_wrong_crc: bool,
+}
+
+/// The progress in the one run of IDAT chunks (section 5.6).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ImageData {
     None,
@@ -122,15 +146,112 @@ enum ImageData {
     Ended,
 }
 
-/// What the walk needs of IHDR (section 11.2.1).
+impl Walk<'_> {
+    fn run(&mut self, source: &mut Source<impl BufRead>) -> Result<(), Rejected> {
+        loop {
+            let chunk = Chunk::read(source)?;
+            if self.image_data == ImageData::Open && chunk.name != *b"IDAT" {
+                self.image_data = ImageData::Ended;
+            }
+            match &chunk.name {
+                b"PLTE" => self.read_palette(source, &chunk)?,
+                b"IDAT" => self.read_image_data(source, &chunk)?,
+                // Nothing in it, and nothing of it, changes what is shown.
+                b"IEND" => return Ok(()),
+                _ if chunk.is_critical() => return invalid("PNG: unknown critical chunk"),
+                b"acTL" if self.image_data == ImageData::None => {
+                    self.is_animation = true;
+                    chunk.skip(source)?;
+                }
+                b"fcTL" if chunk.length == 26 => {
+                    let _sequence_number = source.u32_be()?;
+                    let (width, height) = (source.u32_be()?, source.u32_be()?);
+                    self.sizes.note_frame(width, height);
+                    source.skip(14 + 4)?;
+                }
+                b"eXIf" if self.image_data == ImageData::None && self.is_turned.is_none() => {
+                    self.read_exif(source, &chunk)?;
+                }
+                _ => chunk.skip(source)?,
+            }
+        }
+    }
+
+    fn read_palette(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        chunk: &Chunk,
+    ) -> Result<(), Rejected> {
+        if self.has_palette {
+            return invalid("PNG: second PLTE");
+        }
+        if self.image_data != ImageData::None {
+            return invalid("PNG: PLTE after IDAT");
+        }
+        if !(3..=768).contains(&chunk.length) || !chunk.length.is_multiple_of(3) {
+            return invalid("PNG: PLTE length");
+        }
+        self.has_palette = true;
+        if !chunk.visit(source, |_| {})? {
+            return invalid("PNG: CRC of PLTE");
+        }
+        Ok(())
+    }
+
+    fn read_image_data(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        chunk: &Chunk,
+    ) -> Result<(), Rejected> {
+        if self.image_data == ImageData::Ended {
+            return invalid("PNG: IDAT chunks are not consecutive");
+        }
+        if self.header.colour_type == PALETTE_COLOUR && !self.has_palette {
+            return invalid("PNG: no PLTE");
+        }
+        self.image_data = ImageData::Open;
+        let zlib_header = &mut self.zlib_header;
+        let is_right = chunk.visit(source, |bytes| {
+            let missing = (2 - zlib_header.len()).min(bytes.len());
+            zlib_header.extend_from_slice(&bytes[..missing]);
+        })?;
+        self.has_wrong_crc |= !is_right;
+        Ok(())
+    }
+
+    /// Reads Exif metadata (section 11.3.4.4). Browsers heed the first undamaged one before the image data.
+    fn read_exif(
+        &mut self,
+        source: &mut Source<impl BufRead>,
+        chunk: &Chunk,
+    ) -> Result<(), Rejected> {
+        let mut tiff = Vec::new();
+        let is_right = chunk.visit(source, |bytes| {
+            let room = (MOST_EXIF - tiff.len()).min(bytes.len());
+            tiff.extend_from_slice(&bytes[..room]);
+        })?;
+        if is_right {
+            self.is_turned = Some(exif::swaps_sides(&tiff));
+        }
+        Ok(())
+    }
+}
+
+/// What is needed of IHDR (section 11.2.1).
 struct Header {
     width: u32,
     height: u32,
+    depth: u8,
     colour_type: u8,
+    is_interlaced: bool,
 }
 
 impl Header {
+    /// Reads the signature and IHDR.
     fn read(source: &mut Source<impl BufRead>) -> Result<Self, Rejected> {
+        if source.array()? != SIGNATURE {
+            return invalid("PNG: signature");
+        }
         let chunk = Chunk::read(source)?;
         if chunk.name != *b"IHDR" || chunk.length != 13 {
             return invalid("PNG: no IHDR");
@@ -139,7 +260,9 @@ impl Header {
         let mut crc = crc32fast::Hasher::new();
         crc.update(&chunk.name);
         crc.update(&data);
-        check_crc(source, crc)?;
+        if source.u32_be()? != crc.finalize() {
+            return invalid("PNG: CRC of IHDR");
+        }
 
         let [
             w0,
@@ -173,141 +296,9 @@ impl Header {
         Ok(Self {
             width,
             height,
+            depth,
             colour_type,
+            is_interlaced: interlace == 1,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::image::samples::{ihdr, palette, png_chunk, png_of};
-    use crate::image::tests::{assert_good, assert_invalid};
-
-    /// A PNG of `chunks` between IHDR with `rest` and IEND.
-    fn with(rest: [u8; 5], chunks: &[Vec<u8>]) -> Vec<u8> {
-        png_of(&[ihdr(1, 1, rest), chunks.concat(), png_chunk(b"IEND", &[])])
-    }
-
-    fn data() -> Vec<u8> {
-        png_chunk(b"IDAT", b"data")
-    }
-
-    #[test]
-    fn fifteen_combinations_of_colour_type_and_depth_are_legal() {
-        let mut legal = Vec::new();
-        for colour_type in 0..=255 {
-            for depth in 0..=255 {
-                let image = with([depth, colour_type, 0, 0, 0], &[palette(1), data()]);
-                match crate::image::tests::check(&image) {
-                    Ok(_) => legal.push((colour_type, depth)),
-                    Err(_) => assert_invalid(&image, "colour type and bit depth"),
-                }
-            }
-        }
-        let expected = [
-            (0, 1),
-            (0, 2),
-            (0, 4),
-            (0, 8),
-            (0, 16),
-            (2, 8),
-            (2, 16),
-            (3, 1),
-            (3, 2),
-            (3, 4),
-            (3, 8),
-            (4, 8),
-            (4, 16),
-            (6, 8),
-            (6, 16),
-        ];
-        assert_eq!(legal, expected);
-    }
-
-    #[test]
-    fn every_changed_bit_of_a_critical_chunk_is_noticed() {
-        let good = with([8, 0, 0, 0, 0], &[data()]);
-        assert_good(&good);
-        for bit in 0..good.len() * 8 {
-            let mut bytes = good.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert_invalid(&bytes, "");
-        }
-    }
-
-    #[test]
-    fn header_comes_first_and_is_legal() {
-        let grey = [8, 0, 0, 0, 0];
-        assert_good(&with(grey, &[data()]));
-        assert_good(&with([8, 0, 0, 0, 1], &[data()]));
-        assert_invalid(&with([8, 0, 1, 0, 0], &[data()]), "method");
-        assert_invalid(&with([8, 0, 0, 1, 0], &[data()]), "method");
-        assert_invalid(&with([8, 0, 0, 0, 2], &[data()]), "method");
-        assert_invalid(&png_of(&[data(), png_chunk(b"IEND", &[])]), "no IHDR");
-        let late = [
-            png_chunk(b"tEXt", b"a"),
-            ihdr(1, 1, grey),
-            data(),
-            png_chunk(b"IEND", &[]),
-        ];
-        assert_invalid(&png_of(&late), "no IHDR");
-        assert_invalid(&png_of(&[png_chunk(b"IHDR", &[0; 12]), data()]), "no IHDR");
-        assert_invalid(
-            &with(grey, &[ihdr(1, 1, grey), data()]),
-            "unknown critical chunk",
-        );
-    }
-
-    #[test]
-    fn a_palette_comes_once_and_before_the_image_data() {
-        let paletted = [8, 3, 0, 0, 0];
-        assert_good(&with(paletted, &[palette(1), data()]));
-        assert_good(&with(paletted, &[palette(256), data()]));
-        assert_invalid(&with(paletted, &[data()]), "no PLTE");
-        assert_invalid(&with(paletted, &[data(), palette(1)]), "no PLTE");
-        assert_invalid(
-            &with(paletted, &[palette(1), palette(1), data()]),
-            "second PLTE",
-        );
-        assert_invalid(
-            &with([8, 2, 0, 0, 0], &[data(), palette(1)]),
-            "PLTE after IDAT",
-        );
-        assert_invalid(&with(paletted, &[palette(0), data()]), "PLTE length");
-        assert_invalid(&with(paletted, &[palette(257), data()]), "PLTE length");
-        assert_invalid(
-            &with(paletted, &[png_chunk(b"PLTE", &[0; 4]), data()]),
-            "PLTE length",
-        );
-    }
-
-    #[test]
-    fn image_data_is_there_and_in_one_run() {
-        let grey = [8, 0, 0, 0, 0];
-        let text = png_chunk(b"tEXt", b"a");
-        let empty = png_chunk(b"IDAT", &[]);
-        assert_good(&with(
-            grey,
-            &[text.clone(), empty.clone(), data(), data(), text.clone()],
-        ));
-        assert_invalid(&with(grey, &[]), "no image data");
-        assert_invalid(&with(grey, &[empty]), "no image data");
-        assert_invalid(&with(grey, &[data(), text, data()]), "not consecutive");
-    }
-
-    #[test]
-    fn unknown_chunks_are_passed_over_unless_they_are_critical() {
-        let grey = [8, 0, 0, 0, 0];
-        assert_good(&with(grey, &[png_chunk(b"prVt", &[1; 300]), data()]));
-        assert_invalid(
-            &with(grey, &[png_chunk(b"CgBI", &[1]), data()]),
-            "unknown critical chunk",
-        );
-        assert_invalid(
-            &with(grey, &[png_chunk(b"t<xt", &[1]), data()]),
-            "chunk name",
-        );
-        let end = [ihdr(1, 1, grey), data(), png_chunk(b"IEND", &[0])];
-        assert_invalid(&png_of(&end), "IEND length");
     }
 }

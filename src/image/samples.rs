@@ -1,9 +1,8 @@
-//! Small images for the tests, built from their specifications byte by byte. They are whole images that decoders show,
-//! and not only the structure of one.
+//! Small images for the tests, built from their specifications byte by byte: whole images, which decoders show.
 
 use super::ImageType;
 
-/// A good image and what it says of itself.
+/// A good image with its type and size.
 pub(super) struct Sample {
     pub(super) name: &'static str,
     pub(super) bytes: Vec<u8>,
@@ -272,7 +271,7 @@ pub(super) fn jpeg(
     jpeg_of(&parts)
 }
 
-fn jpeg_with_restarts() -> Vec<u8> {
+pub(super) fn jpeg_with_restarts() -> Vec<u8> {
     jpeg_of(&[
         tables(),
         jpeg_segment(0xDD, &[0, 1]),
@@ -326,8 +325,6 @@ fn animated_gif() -> Vec<u8> {
             &control[..],
             &gif_image(0, 0, 1, 1),
             b"!\xFE\x05;,!;;\0",
-            // One terminator too many.
-            &[0],
             &control,
             &local,
         ]
@@ -373,4 +370,49 @@ pub(super) fn vp8x(flags: u8, width: u32, height: u32) -> Vec<u8> {
 pub(super) fn anmf(left: u32, top: u32, width: u32, height: u32, chunks: &[u8]) -> Vec<u8> {
     let header = [left / 2, top / 2, width - 1, height - 1, 100].map(u24);
     webp_chunk(b"ANMF", &[&header.concat()[..], &[0], chunks].concat())
+}
+
+// Exif.
+
+/// An entry of an image file directory: tag, field type, count, value.
+pub(super) type Entry = (u16, u16, u32, u16);
+
+/// An entry of the orientation tag.
+pub(super) fn orientation(value: u16) -> Entry {
+    (0x0112, 3, 1, value)
+}
+
+/// Exif metadata whose IFD0 has these entries.
+pub(super) fn ifd(is_big_endian: bool, entries: &[Entry]) -> Vec<u8> {
+    let short = |value: u16| {
+        if is_big_endian {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
+    };
+    let long = |value: u32| {
+        if is_big_endian {
+            value.to_be_bytes()
+        } else {
+            value.to_le_bytes()
+        }
+    };
+    let count = u16::try_from(entries.len()).expect("few entries");
+    let mut tiff = [
+        if is_big_endian { b"MM" } else { b"II" },
+        &short(42)[..],
+        &long(8),
+        &short(count),
+    ]
+    .concat();
+    for &(tag, field_type, values, value) in entries {
+        tiff.extend(short(tag));
+        tiff.extend(short(field_type));
+        tiff.extend(long(values));
+        tiff.extend(short(value));
+        tiff.extend([0; 2]);
+    }
+    tiff.extend([0; 4]);
+    tiff
 }

@@ -4,10 +4,13 @@ use std::io::{BufRead, ErrorKind};
 
 use super::Rejected;
 
-/// A sequential reader that holds none of the image's bytes itself.
+/// The reason of [`Rejected::InvalidType`] where the input ends in the middle of something.
+pub(super) const TRUNCATED: &str = "truncated";
+
+/// A sequential reader without a buffer of its own.
 ///
-/// The end of the input in the middle of something is [`Rejected::InvalidType`]: the image is cut off. An error of the
-/// input itself stays [`Rejected::Read`], because it says nothing about the image.
+/// An unexpected end of the input is [`Rejected::InvalidType`] with [`TRUNCATED`]. An I/O error stays [`Rejected::Read`], because it says
+/// nothing about the image.
 pub(super) struct Source<R> {
     input: R,
     position: u64,
@@ -18,16 +21,16 @@ impl<R: BufRead> Source<R> {
         Self { input, position: 0 }
     }
 
-    /// How many bytes have been read.
+    /// Bytes read so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Hands `piece` what the input has buffered, at least one byte, and goes forward by what it answers.
+    /// Calls `piece` with the buffered bytes, at least one, and consumes as many as it returns.
     fn advance(&mut self, piece: impl FnOnce(&[u8]) -> usize) -> Result<(), Rejected> {
         let used = loop {
             match self.input.fill_buf() {
-                Ok([]) => return Err(Rejected::InvalidType("truncated")),
+                Ok([]) => return Err(Rejected::InvalidType(TRUNCATED)),
                 Ok(buffered) => break piece(buffered),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Rejected::Read(error)),
@@ -38,7 +41,7 @@ impl<R: BufRead> Source<R> {
         Ok(())
     }
 
-    /// Shows the next `length` bytes to `piece`, split wherever the input's buffer ends.
+    /// Calls `piece` with the next `length` bytes, split wherever the input's buffer ends.
     pub(super) fn visit(
         &mut self,
         length: u64,
@@ -57,12 +60,23 @@ impl<R: BufRead> Source<R> {
         Ok(())
     }
 
+    /// Reads at least one byte into `into`, which is not empty; how many.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> Result<usize, Rejected> {
+        let mut read = 0;
+        self.advance(|buffered| {
+            read = into.len().min(buffered.len());
+            into[..read].copy_from_slice(&buffered[..read]);
+            read
+        })?;
+        Ok(read)
+    }
+
     /// Passes over `length` bytes.
     pub(super) fn skip(&mut self, length: u64) -> Result<(), Rejected> {
         self.visit(length, |_| {})
     }
 
-    /// Passes over everything up to and including the next `wanted`; how many bytes stood before it.
+    /// Passes over everything up to and including the next `wanted`; the number of bytes before it.
     pub(super) fn skip_past(&mut self, wanted: u8) -> Result<u64, Rejected> {
         let start = self.position;
         let mut found = false;
@@ -76,6 +90,13 @@ impl<R: BufRead> Source<R> {
             })?;
         }
         Ok(self.position - start - 1)
+    }
+
+    /// The next `length` bytes. They are kept in memory, so callers limit the length.
+    pub(super) fn collect(&mut self, length: u64) -> Result<Vec<u8>, Rejected> {
+        let mut bytes = Vec::new();
+        self.visit(length, |piece| bytes.extend_from_slice(piece))?;
+        Ok(bytes)
     }
 
     /// The next `N` bytes.

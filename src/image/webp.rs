@@ -3,7 +3,7 @@
 use std::io::BufRead;
 
 use super::source::Source;
-use super::{Rejected, Sizes, invalid};
+use super::{Rejected, Sizes, Walked, invalid};
 
 /// The animation flag of VP8X (RFC 9649, section 2.7).
 const ANIMATION: u8 = 0x02;
@@ -12,7 +12,7 @@ const ANIMATION: u8 = 0x02;
 struct Chunk {
     name: [u8; 4],
     length: u32,
-    /// Where its payload ends, in bytes from the start of the file.
+    /// The end of its payload, in bytes from the start of the file.
     end: u64,
 }
 
@@ -31,19 +31,32 @@ impl Chunk {
         Ok(Self { name, length, end })
     }
 
-    /// Passes over what is left of the payload, and over the byte that makes an odd length even. At `limit` that byte may
-    /// be missing: nothing follows that would have to be aligned.
-    fn finish(self, source: &mut Source<impl BufRead>, limit: u64) -> Result<(), Rejected> {
-        let padded = (self.end + u64::from(self.length % 2)).min(limit);
+    /// Passes over the rest of the payload, and over the padding byte after an odd length. It has to be there, and within the RIFF
+    /// length: libwebp refuses files without it.
+    fn finish(self, source: &mut Source<impl BufRead>, riff_end: u64) -> Result<(), Rejected> {
+        let padded = self.end + u64::from(self.length % 2);
+        if padded > riff_end {
+            return invalid("WebP: no padding");
+        }
+        source.skip(padded.saturating_sub(source.position()))
+    }
+
+    /// The same for a chunk in a frame that ends at `frame_end`, where the padding of the frame itself is enough.
+    fn finish_in_frame(
+        self,
+        source: &mut Source<impl BufRead>,
+        frame_end: u64,
+    ) -> Result<(), Rejected> {
+        let padded = (self.end + u64::from(self.length % 2)).min(frame_end);
         source.skip(padded.saturating_sub(source.position()))
     }
 }
 
-/// Walks from the RIFF header to the end that it gives; width and height.
+/// Walks from the RIFF header to the end that it gives. Browsers heed no Exif orientation here.
 pub(super) fn walk(
     source: &mut Source<impl BufRead>,
     sizes: &mut Sizes,
-) -> Result<(u32, u32), Rejected> {
+) -> Result<Walked, Rejected> {
     if source.array()? != *b"RIFF" {
         return invalid("WebP: no RIFF");
     }
@@ -54,7 +67,7 @@ pub(super) fn walk(
     }
     let first = Chunk::read(source, riff_end)?;
     let (width, height) = match &first.name {
-        b"VP8X" => return walk_extended(source, sizes, first, riff_end),
+        b"VP8X" => return walk_extended(source, sizes, first, riff_end).map(Walked::whole),
         b"VP8 " => read_lossy(source, &first)?,
         b"VP8L" => read_lossless(source, &first)?,
         _ => return invalid("WebP: first chunk"),
@@ -65,13 +78,12 @@ pub(super) fn walk(
     while source.position() < riff_end {
         Chunk::read(source, riff_end)?.finish(source, riff_end)?;
     }
-    Ok((width, height))
+    Ok(Walked::whole((width, height)))
 }
 
 /// Walks the extended format (section 2.7): a canvas, then one still image or the frames of an animation.
 ///
-/// No image can be larger than the canvas, so a small canvas hides no giant image and only the canvas is held against the
-/// limits.
+/// No frame can be larger than the canvas, so only the canvas is compared with the limits of one image.
 fn walk_extended(
     source: &mut Source<impl BufRead>,
     sizes: &mut Sizes,
@@ -107,7 +119,8 @@ fn walk_extended(
                 if !has_animation_header {
                     return invalid("WebP: ANMF before ANIM");
                 }
-                read_frame(source, &chunk, (canvas_width, canvas_height))?;
+                let (width, height) = read_frame(source, &chunk, (canvas_width, canvas_height))?;
+                sizes.note_frame(width, height);
                 has_frame = true;
             }
             _ => still.read_chunk(source, &chunk)?,
@@ -125,12 +138,12 @@ fn walk_extended(
     Ok((canvas_width, canvas_height))
 }
 
-/// Reads an ANMF chunk (section 2.7) up to its end; its frame must lie on the canvas.
+/// Reads an ANMF chunk (section 2.7) up to its end; width and height of its frame, which must lie on the canvas.
 fn read_frame(
     source: &mut Source<impl BufRead>,
     chunk: &Chunk,
     canvas: (u32, u32),
-) -> Result<(), Rejected> {
+) -> Result<(u32, u32), Rejected> {
     if chunk.length < 16 {
         return invalid("WebP: ANMF length");
     }
@@ -144,7 +157,7 @@ fn read_frame(
     while source.position() < chunk.end {
         let part = Chunk::read(source, chunk.end)?;
         picture.read_chunk(source, &part)?;
-        part.finish(source, chunk.end)?;
+        part.finish_in_frame(source, chunk.end)?;
     }
     let Some(coded) = picture.size else {
         return invalid("WebP: frame without image data");
@@ -155,10 +168,10 @@ fn read_frame(
             return invalid("WebP: frame outside the canvas");
         }
     }
-    Ok(())
+    Ok(coded)
 }
 
-/// The chunks that make one picture: perhaps ALPH, then VP8, or VP8L alone.
+/// The chunks of one picture: an optional ALPH, then VP8; or VP8L alone.
 #[derive(Default)]
 struct Picture {
     has_alpha_chunk: bool,
@@ -166,7 +179,7 @@ struct Picture {
 }
 
 impl Picture {
-    /// Reads what `chunk` tells of the picture; any other chunk is left unread.
+    /// Reads the head of `chunk` if it belongs to the picture; the payload of any other chunk stays unread.
     fn read_chunk(
         &mut self,
         source: &mut Source<impl BufRead>,
@@ -284,11 +297,27 @@ mod tests {
     }
 
     #[test]
-    fn the_last_padding_byte_may_be_outside_the_riff_length() {
+    fn padding_is_within_the_riff_length() {
         let odd = webp_chunk(b"VP8L", &[&vp8l(5, 3)[..], &[0]].concat());
-        assert_good(&with_riff_length(&odd, 0));
-        assert_good(&with_riff_length(&odd, -1));
-        assert_invalid(&with_riff_length(&odd, -2), "chunk length");
+        let exif = webp_chunk(b"EXIF", b"odd");
+        let animation = [vp8x(2, 5, 3), anim(), anmf(0, 0, 5, 3, &odd)];
+        for chunks in [
+            odd.clone(),
+            [vp8x(0, 5, 3), odd.clone()].concat(),
+            [vp8x(8, 5, 3), lossy(), exif.clone()].concat(),
+            [&animation.concat()[..], &exif].concat(),
+        ] {
+            assert_good(&with_riff_length(&chunks, 0));
+            assert_invalid(&with_riff_length(&chunks, -1), "no padding");
+            let whole = webp(&chunks);
+            assert_invalid(&whole[..whole.len() - 1], "truncated");
+            let unpadded = webp(&chunks[..chunks.len() - 1]);
+            let unpadded = [&unpadded[..8 + 4 + chunks.len() - 1], b"tail"].concat();
+            assert_invalid(&unpadded, "no padding");
+        }
+        // The padding of a frame is enough for its last chunk.
+        let frame = anmf(0, 0, 5, 3, &odd[..odd.len() - 1]);
+        assert_good(&of(&[vp8x(2, 5, 3), anim(), frame]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The spool file of an upload.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -18,7 +18,7 @@ enum Prepared {
     With(Option<Expiry>),
 }
 
-/// The bytes of an upload, write-only. Its file is deleted on drop unless it was published.
+/// The bytes of an upload. Its file is deleted on drop unless it was published.
 #[derive(Debug)]
 pub struct Spool {
     file: File,
@@ -50,6 +50,11 @@ impl Spool {
     /// Bytes written.
     pub const fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The bytes written so far, from the beginning.
+    pub fn reader(&self) -> io::Result<impl Read + use<>> {
+        File::open(&self.path)
     }
 
     /// Sets the modification time that `expiry` stands for, and syncs the file. Does nothing if both are done.

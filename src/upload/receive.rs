@@ -1,4 +1,5 @@
-//! Receives the bytes of an image: they pass the image check on their way into the spool, and are never read back.
+//! Receives the bytes of an image: they pass the image check on their way into the spool. Only
+//! those of an image with a damaged structure are read back, to be decoded.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -28,8 +29,8 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
         spooling: Spooling::Empty,
         failure: None,
     };
-    let verdict = image::inspect(&mut tee, app.config.images);
-    if verdict.is_err() {
+    let inspection = image::inspect(&mut tee, app.config.images);
+    if inspection.is_err() {
         tee.spooling.discard();
     }
     // Bytes behind the image's end are stored with it.
@@ -46,12 +47,17 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
     if let Some(error) = tee.failure {
         return Err(error);
     }
-    let content = match (tee.spooling, verdict) {
+    let content = match (tee.spooling, inspection) {
         (Spooling::Empty, _) => None,
         (Spooling::Failed(fault), _) => Some(Err(fault.into())),
         (_, Err(rejected)) => Some(Err(refusal(rejected, app.config.images))),
         (Spooling::Discarded, Ok(_)) => Some(Err(Refusal::FileTooLarge { max_size: limit }.into())),
-        (Spooling::Complete(spool), Ok(inspected)) => Some(Ok((spool, inspected))),
+        (Spooling::Complete(spool), Ok(inspection)) => Some(
+            inspection
+                .resolve(|| spool.reader())
+                .map_err(|rejected| refusal(rejected, app.config.images))
+                .map(|inspected| (spool, inspected)),
+        ),
     };
     Ok(Received {
         size: tee.size,
@@ -62,11 +68,13 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
 fn refusal(rejected: Rejected, limits: Limits) -> Error {
     match rejected {
         Rejected::InvalidType(_) => Refusal::InvalidFileType.into(),
-        Rejected::TooLarge { .. } => Refusal::DimensionsTooLarge {
-            max_side: limits.max_side,
-            max_megapixels: limits.max_megapixels,
+        Rejected::TooLarge { .. } | Rejected::AnimationTooLarge { .. } => {
+            Refusal::DimensionsTooLarge {
+                max_side: limits.max_side,
+                max_megapixels: limits.max_megapixels,
+            }
+            .into()
         }
-        .into(),
         Rejected::Read(error) => Fault::SaveImage(error).into(),
     }
 }

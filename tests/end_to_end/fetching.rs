@@ -35,7 +35,7 @@ fn answer(target: &str, stream: &mut TcpStream, canary: u16) -> std::io::Result<
             // Only announced: nobody may wait for the body.
             b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n".to_vec()
         }
-        "/wide" => whole("image/png", &png(20_000, 1)),
+        "/wide" => whole("image/png", &png(40_000, 1)),
         "/compressed" => {
             b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nxxxx".to_vec()
         }
@@ -157,7 +157,7 @@ fn what_came_whole_is_judged_like_a_file() {
     let site = site(&origin, &canary);
     let too_large = r#"{"error":"File too large","max_size":2097152}"#;
     let invalid = r#"{"error":"Invalid file type","allowed":["image/jpeg","image/png","image/gif","image/webp"]}"#;
-    let too_wide = r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#;
+    let too_wide = r#"{"error":"Image dimensions too large","max_side":32768,"max_megapixels":64}"#;
     for (target, expected) in [
         ("/large", too_large),
         ("/large-unlabelled", too_large),

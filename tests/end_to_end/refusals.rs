@@ -200,9 +200,11 @@ fn files_that_are_no_image() {
     let site = Site::start();
     let mut wrong_crc = PNG.to_vec();
     wrong_crc[29] ^= 1;
-    let mut no_end = PNG.to_vec();
-    no_end.truncate(PNG.len() - 12);
-    let cases: [(&str, &[u8]); 16] = [
+    let no_last_row = &PNG[..PNG.len() - 12 - 4 - 4 - 3];
+    let mut lossless = JPEG.to_vec();
+    let frame = JPEG.windows(2).position(|marker| marker == [0xFF, 0xC0]);
+    lossless[frame.expect("a baseline frame") + 1] = 0xC3;
+    let cases: [(&str, &[u8]); 17] = [
         ("an empty file", b""),
         ("text", b"hello"),
         ("a page", b"<!DOCTYPE html><script>alert(1)</script>"),
@@ -223,7 +225,8 @@ fn files_that_are_no_image() {
         ("a cut GIF", &GIF[..GIF.len() / 2]),
         ("a cut WebP", &WEBP[..WEBP.len() / 2]),
         ("a PNG with a wrong CRC", &wrong_crc),
-        ("a PNG without its end", &no_end),
+        ("a PNG without its last row", no_last_row),
+        ("a lossless JPEG, which no browser shows", &lossless),
         (
             "another image type",
             b"BM\x3a\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\x18\0",
@@ -249,6 +252,47 @@ fn files_that_are_no_image() {
 }
 
 #[test]
+fn a_damaged_end_behind_whole_image_data_is_accepted() {
+    let site = Site::start();
+    let without_eoi = &JPEG[..JPEG.len() - 2];
+    for (case, bytes) in [
+        ("a PNG without IEND", PNG[..PNG.len() - 12].to_vec()),
+        ("a GIF without trailer", GIF[..GIF.len() - 1].to_vec()),
+        (
+            "a JPEG with a trailer instead of EOI",
+            [without_eoi, b"SEFT trailer"].concat(),
+        ),
+    ] {
+        let path = site.store("3m", "7D", &bytes);
+        assert_eq!(
+            std::fs::read(site.file(&path)).expect("a file"),
+            bytes,
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn width_and_height_are_those_that_browsers_show() {
+    let site = Site::start();
+    let size = |bytes: &[u8]| {
+        let path = site.store("3m", "7D", bytes);
+        let shown = site.run(&["image", "show", &path, "--json"]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        (shown["width"].clone(), shown["height"].clone())
+    };
+    let (width, height) = size(JPEG);
+    assert_ne!(width, height);
+    // Exif orientation 6: a quarter turn.
+    let exif =
+        b"\xFF\xE1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    assert_eq!(
+        size(&[&JPEG[..2], exif, &JPEG[2..]].concat()),
+        (height, width)
+    );
+}
+
+#[test]
 fn images_of_too_many_pixels() {
     let site = Site::builder()
         .set("images", "max_side = 2000\nmax_megapixels = 3")
@@ -267,12 +311,15 @@ fn images_of_too_many_pixels() {
 #[test]
 fn the_default_limits_of_pixels() {
     let site = Site::start();
-    let expected = r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#;
-    for (width, height) in [(16_385, 1), (10_000, 5_001)] {
+    let expected = r#"{"error":"Image dimensions too large","max_side":32768,"max_megapixels":64}"#;
+    for (width, height) in [(32_769, 1), (1, 32_769), (8_000, 8_001)] {
         let reply = site.upload("3m", "7D", &png(width, height));
         refused(&site, &reply, 400, expected, &format!("{width} × {height}"));
     }
-    assert_eq!(site.upload("3m", "7D", &png(10_000, 5_000)).status, 200);
+    for (width, height) in [(8_000, 8_000), (8_160, 6_144), (1_080, 20_000)] {
+        let reply = site.upload("3m", "7D", &png(width, height));
+        assert_eq!(reply.status, 200, "{width} × {height}: {}", reply.text());
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn every_error_is_documented_with_its_own_text_and_advice() {
         r#"{"error":"Provide either image or image_url, not both"}"#,
         r#"{"error":"Invalid storage duration","allowed":["7D","1M"]}"#,
         r#"{"error":"File too large","max_size":2097152}"#,
-        r#"{"error":"Image dimensions too large","max_side":16384,"max_megapixels":50}"#,
+        r#"{"error":"Image dimensions too large","max_side":32768,"max_megapixels":64}"#,
         r#"{"error":"Daily upload limit reached"}"#,
         r#"{"error":"Too many failed attempts"}"#,
         r#"{"error":"Failed to create directory"}"#,

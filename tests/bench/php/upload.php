@@ -70,7 +70,7 @@ $info = @getimagesize($file['tmp_name']);
 if ($info === false || !isset(TYPES[$info[2]])) {
     answer(400, ['error' => 'Invalid file type']);
 }
-if (max($info[0], $info[1]) > 16384 || $info[0] * $info[1] > 50_000_000) {
+if (max($info[0], $info[1]) > 32768 || $info[0] * $info[1] > 64_000_000) {
     answer(400, ['error' => 'Image dimensions too large']);
 }
 
