@@ -158,8 +158,8 @@ def webps():
 
 
 def large():
-    """Up to the limits: 16,384 pixels a side, 50 megapixels."""
-    for size in ((16_384, 1), (1, 16_384), (10_000, 5_000)):
+    """Up to the limits: 32,768 pixels a side, 64 megapixels."""
+    for size in ((32_768, 1), (1, 32_768), (10_000, 6_400)):
         image = Image.new("L", size)
         for kind in ("PNG", "JPEG", "GIF"):
             yield f"large/{size[0]}x{size[1]}.{kind.lower()}", saved(image, format=kind)
