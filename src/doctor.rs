@@ -4,6 +4,8 @@
 //! if it is a regular file, and every connection has a time limit.
 
 mod access;
+mod certificate;
+mod dns;
 mod docroot;
 mod file_systems;
 mod ledger;
@@ -24,7 +26,6 @@ use time::UtcDateTime;
 use crate::config::Config;
 use crate::timestamp::Timestamp;
 use access::Account;
-use file_systems::Mounts;
 
 pub(crate) use nginx::{NginxOptions, version_check as nginx_version};
 
@@ -130,7 +131,6 @@ struct Installation {
     account: Account,
     /// The account that responder and sweep run as; `None` if its files cannot be seen.
     service: Option<Account>,
-    mounts: Mounts,
 }
 
 impl Installation {
@@ -157,21 +157,20 @@ pub(crate) fn check(
         config_file: absolute(config_file),
         now: UtcDateTime::now().into(),
         account: Account::current(),
-        mounts: Mounts::read(),
     };
     let mut checks = settings::checks(&installation);
     progress("nginx");
     checks.extend(nginx::checks(&installation, nginx));
     progress("files");
-    checks.extend(docroot::checks(&installation));
-    checks.extend(file_systems::checks(&installation));
+    checks.push(docroot::check(&installation));
+    checks.extend(file_systems::checks(&installation.config));
     progress("ledger");
     let (ledger, events) = ledger::checks(&installation);
     checks.extend(ledger);
     // The check that ledger and docroot carry the same identity belongs here.
     checks.extend(sweep::checks(&installation, events.as_ref()));
     progress("public URL");
-    checks.extend(website::checks(installation.config.site.public_url()));
+    checks.extend(website::checks(&installation.config));
     checks
 }
 

@@ -1,4 +1,4 @@
-//! The docroot: whether the responder can store images there.
+//! The docroot: whether the responder can store images in it.
 
 use std::fs;
 use std::io;
@@ -13,13 +13,6 @@ use crate::image_path::{IMAGE_ROOT, class_of};
 use crate::plan::StoreDuration;
 use crate::store::SPOOL;
 
-pub(super) fn checks(installation: &Installation) -> Vec<Check> {
-    let docroot = &installation.config.storage.docroot;
-    let mut checks = vec![writable(installation, docroot)];
-    checks.extend(one_file_system(docroot));
-    checks
-}
-
 /// The directories that exist below the docroot's `p`, one of each retention class.
 pub(super) fn class_directories(docroot: &Path) -> Vec<PathBuf> {
     StoreDuration::ALL
@@ -29,101 +22,67 @@ pub(super) fn class_directories(docroot: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn writable(installation: &Installation, docroot: &Path) -> Check {
+/// Whether the account of the responder can create files in the docroot, and rename them into place.
+pub(super) fn check(installation: &Installation) -> Check {
     let name = "docroot";
+    let docroot = &installation.config.storage.docroot;
     let shown = docroot.display();
-    let owner = installation.service.as_ref();
-    let owner = owner.map_or("corenexis-cdn", |service| &service.name);
-    let mut directories = vec![
-        docroot.to_owned(),
-        docroot.join(SPOOL),
-        docroot.join(IMAGE_ROOT),
-    ];
+    let service = installation.service.as_ref();
+    let owner = service.map_or("corenexis-cdn", |service| &service.name);
+    let mut directories = vec![docroot.join(SPOOL), docroot.join(IMAGE_ROOT)];
     directories.extend(class_directories(docroot));
-    for directory in &directories {
+    let mut spool_device = None;
+    for directory in [docroot].into_iter().chain(&directories) {
+        let found = directory.display();
         match fs::metadata(directory) {
-            Ok(metadata) if metadata.is_dir() => {}
-            Ok(_) => {
-                return Check::fail(
-                    name,
-                    format!("{} is not a directory", directory.display()),
-                    "move it away: the responder creates the directory at its next start",
-                );
+            Ok(metadata) if !metadata.is_dir() => {
+                let advice = "move it away: the responder creates the directory at its next start";
+                return Check::fail(name, format!("{found} is not a directory"), advice);
             }
+            Ok(metadata) if directory != docroot => {
+                if *spool_device.get_or_insert(metadata.dev()) != metadata.dev() {
+                    return Check::fail(
+                        name,
+                        format!(
+                            "{found} and {shown}/{SPOOL} are on different file systems: no upload can be renamed into place"
+                        ),
+                        "mount the disk at the docroot itself, with .spool/ and p/ on it",
+                    );
+                }
+            }
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let why = format!("{}: {error}{}", directory.display(), installation.as_root());
-                return Check::skip(name, why);
+                return Check::skip(name, format!("{found}: {error}{}", installation.as_root()));
             }
             Err(error) => {
-                return Check::fail(
-                    name,
-                    format!("{}: {error}", directory.display()),
-                    format!(
-                        "mount its disk if it has one of its own; a new docroot is created by `install -d -o {owner} {shown}` and the next \
-                         start of the responder"
-                    ),
+                let advice = format!(
+                    "mount its disk if it has one of its own; a new docroot is created by `install -d -o {owner} {shown}` and the next start \
+                     of the responder"
                 );
+                return Check::fail(name, format!("{found}: {error}"), advice);
             }
         }
     }
-    let Some(service) = &installation.service else {
+    let Some(service) = service else {
         return Check::skip(name, "the account of the responder is not known");
     };
-    for directory in &directories[1..] {
+    for directory in &directories {
+        let found = directory.display();
         if statvfs(directory).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY)) {
-            return Check::fail(
-                name,
-                format!(
-                    "{} is on a file system that is mounted read-only",
-                    directory.display()
-                ),
-                "Linux remounts a disk with errors read-only: read `dmesg`, then `mount -o remount,rw`",
-            );
+            let advice = "Linux remounts a disk with errors read-only: read `dmesg`, then `mount -o remount,rw`";
+            return Check::fail(name, format!("{found} is mounted read-only"), advice);
         }
-        let refusal = match service.refusal(directory, Permission::Create) {
-            Ok(refusal) => refusal,
-            Err(error) => {
-                return Check::skip(name, format!("{}: {error}", directory.display()));
-            }
-        };
-        if let Some(refusal) = refusal {
-            return Check::fail(
-                name,
-                format!("the account of the responder, {refusal}"),
-                format!(
+        match service.refusal(directory, Permission::Create) {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                let message = format!("the account of the responder, {refusal}");
+                let advice = format!(
                     "`chown -R {owner} {shown}/{SPOOL} {shown}/{IMAGE_ROOT}`, and `chmod u+rwx` on the directory"
-                ),
-            );
+                );
+                return Check::fail(name, message, advice);
+            }
+            Err(error) => return Check::skip(name, format!("{found}: {error}")),
         }
     }
-    Check::ok(name, format!("{} can write to {shown}", service.name))
-}
-
-/// rename(2) works within one file system only.
-fn one_file_system(docroot: &Path) -> Option<Check> {
-    let name = "one file system";
-    let spool = docroot.join(SPOOL);
-    let device = |path: &PathBuf| fs::metadata(path).ok().map(|metadata| metadata.dev());
-    // A docroot that cannot be seen was reported before.
-    let spool_device = device(&spool)?;
-    let directories = [docroot.join(IMAGE_ROOT)]
-        .into_iter()
-        .chain(class_directories(docroot));
-    let elsewhere: Vec<_> = directories
-        .filter(|directory| device(directory).is_some_and(|device| device != spool_device))
-        .map(|directory| directory.display().to_string())
-        .collect();
-    Some(if elsewhere.is_empty() {
-        Check::ok(name, "uploads are renamed into place")
-    } else {
-        Check::fail(
-            name,
-            format!(
-                "{} and {} are on different file systems: an upload cannot be renamed into place",
-                elsewhere.join(", "),
-                spool.display()
-            ),
-            "mount the disk at the docroot itself, with .spool/ and p/ on it",
-        )
-    })
+    Check::ok(name, format!("{owner} can write to {shown}"))
 }

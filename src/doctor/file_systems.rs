@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use indicatif::BinaryBytes;
-use rustix::fs::statvfs;
+use rustix::fs::{StatVfs, statvfs};
 
-use super::{Check, Installation, read_file};
+use super::{Check, read_file};
+use crate::config::Config;
 use crate::image_path::IMAGE_ROOT;
 
 /// Free inodes below which doctor warns; on small file systems a twentieth of all.
@@ -16,7 +17,7 @@ const FEW_INODES: u64 = 10_000;
 const LEDGER_SPACE: u64 = 128 << 20;
 
 /// The types of network and cluster file systems.
-const NETWORK: [&str; 18] = [
+const NETWORK: &[&str] = &[
     "nfs",
     "nfs4",
     "cifs",
@@ -37,39 +38,51 @@ const NETWORK: [&str; 18] = [
     "virtiofs",
 ];
 
+/// Types of file systems that may lose data, why, and what to do.
+const RISKS: [(&[&str], &str, &str); 4] = [
+    (
+        NETWORK,
+        "a network file system: its server decides when an image is durable",
+        "use a local disk, or a server that writes before it acknowledges (NFS: export option `sync`)",
+    ),
+    (
+        &["tmpfs", "ramfs"],
+        "which is in memory: a restart loses it",
+        "use a disk, unless this is a trial",
+    ),
+    (
+        &["vfat", "msdos", "exfat", "ext2"],
+        "which has no journal: a power cut may damage it",
+        "use ext4, XFS or Btrfs",
+    ),
+    (
+        &["overlay", "aufs"],
+        "the writable layer of a container: it is deleted with the container",
+        "mount a volume there, unless this is a trial",
+    ),
+];
+
 /// The directory of an administrator's own mount units (systemd.mount(5)).
 const MOUNT_UNITS: &str = "/etc/systemd/system";
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Mount {
+    /// Where it is mounted.
     point: PathBuf,
     /// The type: `ext4`, `nfs4`, `tmpfs`.
     kind: String,
 }
 
-/// The mounted file systems of this process, from `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
-pub(super) struct Mounts(Vec<Mount>);
-
-impl Mounts {
-    pub(super) fn read() -> Self {
-        // /proc gives it in one piece only to whoever reads it whole, which read_file does.
-        Self::parse(&read_file(Path::new("/proc/self/mountinfo")).unwrap_or_default())
-    }
-
-    fn parse(mountinfo: &str) -> Self {
-        Self(mountinfo.lines().filter_map(parse_mount).collect())
-    }
-
-    /// The file system of an existing path.
-    fn of(&self, path: &Path) -> Option<&Mount> {
-        let path = path.canonicalize().ok()?;
-        let above = self.0.iter().filter(|mount| path.starts_with(&mount.point));
-        // Of two mounts at one point the later one is visible.
-        above.max_by_key(|mount| mount.point.as_os_str().len())
-    }
+/// The file system of an existing path.
+fn mount_of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
+    let path = path.canonicalize().ok()?;
+    let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
+    // Of two mounts at one point the later one is visible.
+    above.max_by_key(|mount| mount.point.as_os_str().len())
 }
 
+/// A line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)):
 /// `36 35 98:0 /root /point rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
 fn parse_mount(line: &str) -> Option<Mount> {
     let (first, second) = line.split_once(" - ")?;
@@ -91,54 +104,37 @@ fn unescape(text: &str) -> String {
     escapes.into_iter().fold(text.to_owned(), replace)
 }
 
-pub(super) fn checks(installation: &Installation) -> Vec<Check> {
-    let config = &installation.config;
+pub(super) fn checks(config: &Config) -> Vec<Check> {
     let docroot = &config.storage.docroot;
-    let ledger_directory = config.ledger.path.parent().unwrap_or(Path::new("/"));
+    let ledger = config.ledger.path.parent().unwrap_or(Path::new("/"));
+    let mountinfo = read_file(Path::new("/proc/self/mountinfo")).unwrap_or_default();
+    let mounts: Vec<_> = mountinfo.lines().filter_map(parse_mount).collect();
+    let configured = configured_mount_points(Path::new("/"));
     let mut checks = Vec::new();
-    for (what, path) in [
-        ("docroot", docroot.join(IMAGE_ROOT)),
-        ("ledger", ledger_directory.to_owned()),
-    ] {
-        let mounts = &installation.mounts;
-        checks.extend(unmounted(
-            what,
-            &path,
-            &configured_mount_points(Path::new("/")),
-            mounts,
-        ));
-        checks.push(match mounts.of(&path) {
-            Some(mount) => suitability(what, mount),
-            None => Check::skip("file systems", format!("{} is not visible", path.display())),
-        });
+    for (what, path) in [("docroot", &*docroot.join(IMAGE_ROOT)), ("ledger", ledger)] {
+        checks.extend(unmounted(what, path, &configured, &mounts));
+        checks.extend(mount_of(path, &mounts).map(|mount| suitability(what, mount)));
     }
-    checks.extend(match statvfs(docroot) {
-        Ok(found) => {
-            let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-            let (free, total) = (bytes(found.f_bavail), bytes(found.f_blocks));
-            vec![
-                free_bytes(free, total, config.storage.min_free()),
-                free_inodes(found.f_favail, found.f_files),
-            ]
-        }
-        Err(error) => vec![Check::skip(
-            "free space",
-            format!("{}: {error}", docroot.display()),
-        )],
+    checks.push(match statvfs(docroot) {
+        Ok(found) => free_space(&found, config.storage.min_free()),
+        Err(error) => Check::skip("free space", format!("{}: {error}", docroot.display())),
     });
-    if let Ok(found) = statvfs(ledger_directory)
-        && let free = found.f_bavail.saturating_mul(found.f_frsize)
-        && free < LEDGER_SPACE
-    {
-        let message = format!(
-            "{} has only {} free",
-            ledger_directory.display(),
-            BinaryBytes(free)
-        );
-        let advice = "free some space there: without it no upload can be recorded";
-        checks.push(Check::warn("ledger space", message, advice));
-    }
+    let advice = "free some space there: without it no upload can be recorded";
+    checks.extend(little_space("ledger space", ledger, LEDGER_SPACE, advice));
     checks
+}
+
+/// Warns if the file system of `path` has less than `minimum` free bytes.
+pub(super) fn little_space(
+    name: &'static str,
+    path: &Path,
+    minimum: u64,
+    advice: &str,
+) -> Option<Check> {
+    let found = statvfs(path).ok()?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let message = format!("{} has only {} free", path.display(), BinaryBytes(free));
+    (free < minimum).then(|| Check::warn(name, message, advice))
 }
 
 /// The mount points that fstab and the administrator's mount units below `root` name, each with the file that names it.
@@ -173,7 +169,7 @@ fn unmounted(
     what: &str,
     path: &Path,
     configured: &[(PathBuf, PathBuf)],
-    mounts: &Mounts,
+    mounts: &[Mount],
 ) -> Option<Check> {
     let real = path.canonicalize();
     let is_above = |point: &Path| {
@@ -181,7 +177,7 @@ fn unmounted(
     };
     let (point, file) = configured.iter().find(|(point, _)| {
         let point = point.canonicalize().unwrap_or_else(|_| point.clone());
-        is_above(&point) && !mounts.0.iter().any(|mount| mount.point == point)
+        is_above(&point) && !mounts.iter().any(|mount| mount.point == point)
     })?;
     let point = point.display();
     Some(Check::fail(
@@ -207,78 +203,53 @@ fn suitability(what: &'static str, mount: &Mount) -> Check {
         mount.kind,
         mount.point.display()
     );
-    match mount.kind.as_str() {
-        kind if NETWORK.contains(&kind) && what == "ledger" => Check::fail(
+    let risk = RISKS
+        .iter()
+        .find(|(kinds, ..)| kinds.contains(&&*mount.kind));
+    match risk {
+        Some((NETWORK, ..)) if what == "ledger" => Check::fail(
             name,
             format!("{place}, a network file system: SQLite's write-ahead log does not work there"),
             "set [ledger] path to a local disk, and move the ledger there while the responder is stopped",
         ),
-        kind if NETWORK.contains(&kind) => Check::warn(
-            name,
-            format!("{place}, a network file system: its server decides when an image is durable"),
-            "use a local disk, or a server that writes before it acknowledges (NFS: export option `sync`)",
-        ),
-        "tmpfs" | "ramfs" => Check::warn(
-            name,
-            format!("{place}, which is in memory: a restart loses it"),
-            "use a disk, unless this is a trial",
-        ),
-        "vfat" | "msdos" | "exfat" | "ext2" => Check::warn(
-            name,
-            format!("{place}, which has no journal: a power cut may damage it"),
-            "use ext4, XFS or Btrfs",
-        ),
-        "overlay" | "aufs" => Check::warn(
-            name,
-            format!("{place}, the writable layer of a container: it is deleted with the container"),
-            "mount a volume there, unless this is a trial",
-        ),
-        _ => Check::ok(name, place),
+        Some((_, risk, advice)) => Check::warn(name, format!("{place}, {risk}"), *advice),
+        None => Check::ok(name, place),
     }
 }
 
-/// Below `minimum` free bytes (`min_free`) the responder refuses uploads.
-fn free_bytes(free: u64, total: u64, minimum: u64) -> Check {
+/// Free bytes and inodes for accounts other than root. Below `min_free` bytes the responder refuses uploads.
+fn free_space(found: &StatVfs, min_free: u64) -> Check {
     let name = "free space";
-    let found = format!("{} of {} are free", BinaryBytes(free), BinaryBytes(total));
-    let needed = BinaryBytes(minimum);
-    let advice = "free some space, or lower [storage] min_free; `corenexis-cdn sweep` deletes expired images";
-    if free < minimum {
-        Check::fail(
-            name,
-            format!("{found}, less than min_free ({needed}): uploads are refused"),
-            advice,
-        )
-    } else if free < minimum.saturating_mul(2) {
-        Check::warn(
-            name,
-            format!("{found}; below {needed} (min_free) uploads are refused"),
-            advice,
-        )
-    } else {
-        Check::ok(name, found)
+    let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+    let (free, total) = (bytes(found.f_bavail), bytes(found.f_blocks));
+    let minimum = BinaryBytes(min_free);
+    let mut message = format!("{} of {}", BinaryBytes(free), BinaryBytes(total));
+    // A file system without a fixed number of inodes has 0 of them.
+    if found.f_files > 0 {
+        message = format!(
+            "{message} and {} of {} inodes",
+            found.f_favail, found.f_files
+        );
     }
-}
-
-/// `total` is 0 on a file system without a fixed number of inodes.
-fn free_inodes(free: u64, total: u64) -> Check {
-    let name = "free inodes";
-    let found = format!("{free} of {total} are free");
-    let advice = "each image needs one: delete files, or use a file system without a fixed number (XFS, Btrfs)";
-    if total == 0 {
-        Check::ok(name, "the file system has no fixed number of inodes")
-    } else if free == 0 {
-        Check::fail(name, format!("{found}: no file can be created"), advice)
-    } else if free < FEW_INODES.min(total / 20) {
-        Check::warn(name, found, advice)
+    message.push_str(" are free");
+    let advice = "free some space, or lower [storage] min_free; `corenexis-cdn sweep` deletes expired images";
+    if free < min_free {
+        let message = format!("{message}: less than min_free ({minimum}), so uploads are refused");
+        Check::fail(name, message, advice)
+    } else if found.f_files > 0 && found.f_favail < FEW_INODES.min(found.f_files / 20) {
+        let advice = "each image needs an inode: delete files, or use a file system without a fixed number (XFS, Btrfs)";
+        Check::warn(name, message, advice)
+    } else if free < min_free.saturating_mul(2) {
+        let message = format!("{message}: below {minimum} (min_free) uploads are refused");
+        Check::warn(name, message, advice)
     } else {
-        Check::ok(name, found)
+        Check::ok(name, message)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{self, Fail, Ok, Warn};
+    use super::super::Verdict::{Fail, Ok, Warn};
     use super::*;
 
     const MOUNTS: &str = r"27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -289,16 +260,21 @@ mod tests {
 a line that is none
 ";
 
+    fn mounts(mountinfo: &str) -> Vec<Mount> {
+        mountinfo.lines().filter_map(parse_mount).collect()
+    }
+
     #[test]
     fn the_longest_mount_point_above_a_path_counts() {
-        let mounts = Mounts::parse(MOUNTS);
-        let of = |path: &str| mounts.of(Path::new(path)).expect("a mount");
-        assert_eq!(of("/usr").kind, "ext4");
-        assert_eq!(of("/proc/self").kind, "xfs");
-        assert_eq!(of("/tmp").kind, "ext2", "the later of two");
-        assert_eq!(mounts.0[4].point, Path::new("/srv/a b"));
-        assert!(Mounts::parse("").of(Path::new("/")).is_none());
-        assert!(Mounts::read().of(Path::new("/")).is_some());
+        let all = mounts(MOUNTS);
+        let kind = |path: &str| mount_of(Path::new(path), &all).map(|mount| &*mount.kind);
+        assert_eq!(kind("/usr"), Some("ext4"));
+        assert_eq!(kind("/proc/self"), Some("xfs"));
+        assert_eq!(kind("/tmp"), Some("ext2"), "the later of two");
+        assert_eq!(all[4].point, Path::new("/srv/a b"));
+        assert_eq!(mount_of(Path::new("/"), &[]), None);
+        let own = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        assert!(mount_of(Path::new("/"), &mounts(&own)).is_some());
     }
 
     #[test]
@@ -315,9 +291,13 @@ a line that is none
         );
         fs::write(root.path().join("etc/fstab"), fstab).expect("written");
         let report = |mountinfo: &str| {
-            let mounts = Mounts::parse(mountinfo);
             let configured = configured_mount_points(root.path());
-            unmounted("docroot", &docroot.join("p"), &configured, &mounts)
+            unmounted(
+                "docroot",
+                &docroot.join("p"),
+                &configured,
+                &mounts(mountinfo),
+            )
         };
         let absent = report(MOUNTS).expect("reported");
         assert_eq!(absent.verdict, Fail);
@@ -354,15 +334,21 @@ a line that is none
 
     #[test]
     fn free_space_is_judged_against_min_free() {
-        let bytes = |free: u64| free_bytes(free << 20, 100 << 30, 1 << 30);
-        let verdicts = |check: Check| -> Verdict { check.verdict };
-        assert_eq!(verdicts(bytes(1)), Fail);
-        assert!(bytes(1).message.contains("less than min_free (1.00 GiB)"));
-        assert_eq!(verdicts(bytes(1536)), Warn);
-        assert_eq!(verdicts(bytes(51_200)), Ok);
-        assert_eq!(verdicts(free_inodes(0, 1_000_000)), Fail);
-        assert_eq!(verdicts(free_inodes(9_000, 1_000_000)), Warn);
-        assert_eq!(verdicts(free_inodes(900_000, 1_000_000)), Ok);
-        assert_eq!(verdicts(free_inodes(0, 0)), Ok);
+        let check = |free_mib: u64, free_inodes: u64, inodes: u64| {
+            let mut found = statvfs("/").expect("statvfs");
+            (found.f_frsize, found.f_bavail, found.f_blocks) = (1 << 20, free_mib, 100 << 10);
+            (found.f_favail, found.f_files) = (free_inodes, inodes);
+            free_space(&found, 1 << 30)
+        };
+        assert_eq!(check(1, 0, 0).verdict, Fail);
+        assert!(
+            check(1, 0, 0)
+                .message
+                .contains("less than min_free (1.00 GiB)")
+        );
+        assert_eq!(check(1_536, 900_000, 1_000_000).verdict, Warn);
+        assert_eq!(check(51_200, 9_000, 1_000_000).verdict, Warn);
+        assert_eq!(check(51_200, 900_000, 1_000_000).verdict, Ok);
+        assert_eq!(check(51_200, 0, 0).verdict, Ok);
     }
 }

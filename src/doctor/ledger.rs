@@ -39,17 +39,10 @@ const RESTORE: &str = "stop the responder, then `corenexis-cdn restore BACKUP`; 
 pub(super) fn service_account(config: &Config) -> Option<Account> {
     let ledger = &config.ledger.path;
     let docroot = &config.storage.docroot;
-    let places = [
-        ledger.parent().map(Path::to_owned),
-        Some(ledger.clone()),
-        Some(docroot.join(SPOOL)),
-        Some(docroot.clone()),
-    ];
-    let owners: Vec<_> = places
-        .into_iter()
-        .flatten()
-        .filter_map(|place| Some(place.symlink_metadata().ok()?.uid()))
-        .collect();
+    let parent = ledger.parent().unwrap_or(ledger);
+    let places = [parent, ledger, &docroot.join(SPOOL), docroot];
+    let owner = |place: &Path| Some(place.symlink_metadata().ok()?.uid());
+    let owners: Vec<_> = places.into_iter().filter_map(owner).collect();
     let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;
     Some(Account::of_uid(*uid))
 }
@@ -147,64 +140,60 @@ fn not_regular(installation: &Installation, file: &Path, metadata: &fs::Metadata
 fn lost(installation: &Installation, path: &Path) -> Check {
     let docroot = &installation.config.storage.docroot;
     let is_used = |class: &PathBuf| fs::read_dir(class).is_ok_and(|mut days| days.next().is_some());
-    let shown = path.display();
-    if docroot::class_directories(docroot).iter().any(is_used) {
-        Check::fail(
-            "ledger",
-            format!(
-                "there is no ledger {shown}, although {} holds images: the ledger is lost, or [ledger] path is wrong",
-                docroot.display()
-            ),
-            "stop the responder, then correct [ledger] path, or `corenexis-cdn restore BACKUP`, or without a backup `corenexis-cdn verify \
-             --rebuild`",
-        )
+    let mut message = format!("there is no ledger {}", path.display());
+    let advice = if docroot::class_directories(docroot).iter().any(is_used) {
+        let docroot = docroot.display();
+        message = format!(
+            "{message}, although {docroot} holds images: the ledger is lost, or [ledger] path is wrong"
+        );
+        "stop the responder, then correct [ledger] path, or `corenexis-cdn restore BACKUP`; without a backup `corenexis-cdn verify --rebuild`"
     } else {
-        Check::fail(
-            "ledger",
-            format!("there is no ledger {shown}"),
-            "on a new site `corenexis-cdn client add`, run as the account of the responder, creates it",
-        )
-    }
+        "on a new site `corenexis-cdn client add`, run as the account of the responder, creates it"
+    };
+    Check::fail("ledger", message, advice)
 }
 
 fn integrity(path: &Path, ledger: &Inspection) -> Check {
     let name = "ledger";
     let path = path.display();
-    let known = newest_schema();
-    let schema = ledger.schema;
+    let (schema, known) = (ledger.schema, newest_schema());
+    let version = format!("{path} has schema version {schema}");
     match &ledger.check {
         QuickCheck::Damaged(damage) => {
             Check::fail(name, format!("{path} is damaged: {damage}"), RESTORE)
         }
-        _ if schema == 0 => Check::fail(
-            name,
-            format!("{path} is the database of another program"),
-            "set [ledger] path to a file of its own",
-        ),
-        _ if schema > known => Check::fail(
-            name,
-            format!(
-                "{path} has schema version {schema}, and this program knows versions up to {known}"
-            ),
-            "use a newer corenexis-cdn",
-        ),
-        _ if schema < known => Check::warn(
-            name,
-            format!("{path} has schema version {schema}, and the newest is {known}"),
-            "restart the responder: it backs the ledger up and migrates it",
-        ),
-        QuickCheck::Unfinished => Check::skip(
-            name,
-            format!(
-                "{path} has schema version {schema}; SQLite's quick check did not end within {} seconds: `corenexis-cdn verify` checks all",
-                QUICK_CHECK_TIMEOUT.as_secs()
-            ),
-        ),
-        QuickCheck::Sound if ledger.journal != "wal" => Check::warn(
-            name,
-            format!("{path} has journal_mode={} instead of wal", ledger.journal),
-            "restart the responder, which sets it",
-        ),
+        _ if schema == 0 => {
+            let advice = "set [ledger] path to a file of its own";
+            Check::fail(
+                name,
+                format!("{path} is the database of another program"),
+                advice,
+            )
+        }
+        _ if schema > known => {
+            let message = format!("{version}, and this program knows versions up to {known}");
+            Check::fail(name, message, "use a newer corenexis-cdn")
+        }
+        _ if schema < known => {
+            let advice = "restart the responder: it backs the ledger up and migrates it";
+            Check::warn(
+                name,
+                format!("{version}, and the newest is {known}"),
+                advice,
+            )
+        }
+        QuickCheck::Unfinished => {
+            let seconds = QUICK_CHECK_TIMEOUT.as_secs();
+            let why = "`corenexis-cdn verify` checks all of it";
+            Check::skip(
+                name,
+                format!("{version}; its quick check did not end within {seconds} seconds: {why}"),
+            )
+        }
+        QuickCheck::Sound if ledger.journal != "wal" => {
+            let message = format!("{path} has journal_mode={} instead of wal", ledger.journal);
+            Check::warn(name, message, "restart the responder, which sets it")
+        }
         QuickCheck::Sound => Check::ok(name, format!("{path} is intact, schema version {schema}")),
     }
 }
@@ -231,7 +220,7 @@ fn clients(config: &Config, ledger: &Inspection) -> Option<Check> {
     (ledger.schema == newest_schema()).then(|| match ledger.clients.len() {
         0 => Check::warn(
             name,
-            "there are none, so nobody can upload",
+            "there is none, so no upload is accepted",
             "`corenexis-cdn client add shop --plan 3m`",
         ),
         1 => Check::ok(name, "1 client"),

@@ -1,6 +1,7 @@
 //! nginx: its version, its configuration as `nginx -T` prints it, and its processes.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -30,6 +31,9 @@ const FIXED: [Version; 2] = [(1, 30, 7), (1, 31, 9)];
 /// The directives of the rendered files without which uploads or images fail.
 const NEEDED: [&str; 4] = ["client_max_body_size", "location", "root", "server"];
 
+/// How many lines that a file lacks are shown.
+const SHOWN: usize = 4;
+
 /// Which nginx serves the site, if it is not the one of the host's package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct NginxOptions {
@@ -42,30 +46,35 @@ pub(crate) struct NginxOptions {
 impl NginxOptions {
     /// Without options, the site's own nginx if there is one: a demo keeps it beside its `config.toml`, an installation without root
     /// beside its docroot.
-    ///
-    /// It must belong to the account of this process: nginx loads the modules that its configuration names, so whoever writes the
-    /// configuration runs code as the account that tests it.
     #[must_use]
     pub(crate) fn or_own(self, config_file: &Path, docroot: &Path) -> Self {
         if self != Self::default() {
             return self;
         }
         let beside = |path: &Path| absolute(path).parent().unwrap_or(Path::new("/")).to_owned();
-        let uid = rustix::process::geteuid().as_raw();
-        let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.uid() == uid);
         [
             (beside(config_file), "rendered/nginx/nginx.conf"),
             (beside(docroot), "nginx/conf/nginx.conf"),
         ]
         .into_iter()
         .map(|(directory, conf)| (directory.join(conf), directory.join("nginx")))
-        .find(|(conf, prefix)| {
-            conf.is_file() && prefix.is_dir() && is_ours(conf) && is_ours(prefix)
-        })
+        .find(|(conf, prefix)| conf.is_file() && prefix.is_dir())
         .map_or(self, |(conf, prefix)| Self {
             conf: Some(conf),
             prefix: Some(prefix),
         })
+    }
+
+    /// The first of these files that belongs neither to root nor to `account`, and its owner. nginx loads the modules that its configuration
+    /// names, so whoever writes the configuration runs code as the account that tests it.
+    fn untrusted(&self, account: &Account) -> Option<(&Path, Account)> {
+        [&self.conf, &self.prefix]
+            .into_iter()
+            .flatten()
+            .find_map(|path| {
+                let owner = Account::of_uid(fs::metadata(path).ok()?.uid());
+                (!owner.is_root() && owner.uid != account.uid).then_some((path.as_path(), owner))
+            })
     }
 }
 
@@ -80,7 +89,7 @@ struct Build {
 
 impl Build {
     fn installed() -> Result<Self, String> {
-        let output = run(&["-V"])?;
+        let output = run(&["-V".into()])?;
         let text = String::from_utf8_lossy(&output.stderr);
         Self::parse(&text).ok_or_else(|| format!("`nginx -V` printed {:?}", text.trim()))
     }
@@ -110,23 +119,15 @@ impl Build {
     }
 
     fn check(&self) -> Check {
-        let name = &self.name;
-        let check = "nginx";
+        let (check, name) = ("nginx", &self.name);
         if self.version < OLDEST {
-            Check::fail(
-                check,
-                format!("{name} is too old for the rendered files, which need 1.15.3"),
-                "install a newer nginx",
-            )
+            let message = format!("{name} is too old for the rendered files, which need 1.15.3");
+            Check::fail(check, message, "install a newer nginx")
         } else if self.version < FIXED[0] || ((1, 31, 0)..FIXED[1]).contains(&self.version) {
-            Check::warn(
-                check,
-                format!(
-                    "{name} is older than 1.30.7 and 1.31.9, which fix known vulnerabilities (CVE-2026-97205 in SSI and others)"
-                ),
-                "upgrade nginx; a distribution may have fixed them without changing the version: its package's changelog lists them, \
-                 https://nginx.org/en/security_advisories.html has all",
-            )
+            let message = "is older than 1.30.7 and 1.31.9, which fix known vulnerabilities (CVE-2026-97205 in SSI and others)";
+            let advice = "upgrade nginx; a distribution may have fixed them without changing the version: its package's changelog lists them, \
+                          https://nginx.org/en/security_advisories.html has all";
+            Check::warn(check, format!("{name} {message}"), advice)
         } else {
             Check::ok(check, name)
         }
@@ -143,7 +144,7 @@ fn missing(why: String) -> Check {
     Check::fail("nginx", why, advice)
 }
 
-fn run(arguments: &[&str]) -> Result<Output, String> {
+fn run(arguments: &[OsString]) -> Result<Output, String> {
     let path = std::env::var("PATH").unwrap_or_default();
     Command::new("nginx")
         .args(arguments)
@@ -160,50 +161,44 @@ pub(super) fn checks(installation: &Installation, options: &NginxOptions) -> Vec
         Err(why) => return vec![missing(why), responder::check(installation)],
     };
     let (test, dump) = test(installation, &build, options);
-    let dump = dump.as_deref().unwrap_or_default();
-    let setting = |directive_name, argument, default: &str| {
-        let set = directive(dump, directive_name).or_else(|| build.argument(argument));
+    let mut checks = vec![build.check(), test];
+    let Some(dump) = dump else {
+        let why = "`nginx -T` does not print the configuration";
+        checks.extend(
+            ["nginx running", "nginx files", "nginx workers"].map(|name| Check::skip(name, why)),
+        );
+        checks.push(responder::check(installation));
+        return checks;
+    };
+    let setting = |name, argument, default: &str| {
+        let set = directive(&dump, name).or_else(|| build.argument(argument));
         set.unwrap_or(default).to_owned()
     };
-    let prefix = options.prefix.as_deref().map_or_else(
-        || {
-            build
-                .argument("prefix")
-                .unwrap_or("/usr/local/nginx")
-                .into()
-        },
-        absolute,
-    );
-    let mut checks = vec![
-        build.check(),
-        running(&prefix.join(setting("pid", "pid-path", "logs/nginx.pid"))),
-        test,
-    ];
-    checks.extend(if dump.is_empty() {
-        let why = format!(
-            "`nginx -T` does not print the configuration{}",
-            installation.as_root()
-        );
-        vec![Check::skip("nginx files", why)]
-    } else {
-        included_files(dump, &nginx_files(&installation.config))
-    });
+    let built_in = || {
+        build
+            .argument("prefix")
+            .unwrap_or("/usr/local/nginx")
+            .into()
+    };
+    let prefix = options.prefix.as_deref().map_or_else(built_in, absolute);
+    let pid_file = prefix.join(setting("pid", "pid-path", "logs/nginx.pid"));
+    checks.push(running(&pid_file));
+    for rendered in nginx_files(&installation.config) {
+        checks.extend(included_files(&dump, &rendered));
+    }
     // Only root can start workers as another account.
-    let account = if directive(dump, "user").is_none() && !installation.account.is_root() {
+    let account = if directive(&dump, "user").is_none() && !installation.account.is_root() {
         Some(installation.account.clone())
     } else {
         Account::named(&setting("user", "user", "nobody"))
     };
-    let temp = setting(
+    let body_temp = [
         "client_body_temp_path",
         "http-client-body-temp-path",
         "client_body_temp",
-    );
-    checks.extend(workers::checks(
-        installation,
-        account.as_ref(),
-        &prefix.join(temp),
-    ));
+    ];
+    let body_temp = prefix.join(setting(body_temp[0], body_temp[1], body_temp[2]));
+    checks.extend(workers::checks(installation, account.as_ref(), &body_temp));
     checks
 }
 
@@ -214,64 +209,59 @@ fn test(
     options: &NginxOptions,
 ) -> (Check, Option<String>) {
     let name = "nginx configuration";
-    let conf = options.conf.as_deref().map(absolute);
-    let prefix = options.prefix.as_deref().map(absolute);
-    let mut arguments = vec!["-T"];
-    if build.version >= HAS_E {
-        arguments.extend(["-e", "stderr"]);
+    let account = &installation.account;
+    if let Some((path, owner)) = options.untrusted(account) {
+        let why = format!(
+            "{} belongs to {}; run doctor as that account",
+            path.display(),
+            owner.name
+        );
+        return (Check::skip(name, why), None);
     }
-    for (option, path) in [("-c", &conf), ("-p", &prefix)] {
+    let mut arguments = vec![OsString::from("-T")];
+    if build.version >= HAS_E {
+        arguments.extend(["-e".into(), "stderr".into()]);
+    }
+    for (option, path) in [("-c", &options.conf), ("-p", &options.prefix)] {
+        let path = path.as_deref().map(absolute);
         arguments.extend(
-            path.iter()
-                .filter_map(|path| path.to_str())
-                .flat_map(|path| [option, path]),
+            path.into_iter()
+                .flat_map(|path| [option.into(), path.into()]),
         );
     }
     let output = match run(&arguments) {
         Ok(output) => output,
         Err(why) => return (Check::skip(name, why), None),
     };
-    let messages = String::from_utf8_lossy(&output.stderr);
-    let levels = ["[warn]", "[error]", "[crit]", "[alert]", "[emerg]"];
-    let logged = |line: &str| {
-        levels
-            .iter()
-            .find_map(|level| Some(line[line.find(level)?..].to_owned()))
-    };
-    let messages: Vec<_> = messages.lines().filter_map(logged).collect();
+    let logged = String::from_utf8_lossy(&output.stderr);
+    let is_message = |line: &&str| !line.contains("[notice]") && line.contains("] ");
+    let messages: Vec<_> = logged.lines().filter(is_message).collect();
     if !output.status.success() {
-        // Certificates' keys and logs are often root's alone, so another account's test of the host's nginx says nothing.
-        let conf = conf.or_else(|| build.argument("conf-path").map(PathBuf::from));
+        let built_in = || build.argument("conf-path").map(PathBuf::from);
+        let conf = options.conf.clone().or_else(built_in);
         let owner = conf.and_then(|conf| Some(fs::metadata(conf).ok()?.uid()));
-        let account = &installation.account;
-        let check = if account.is_root() || owner == Some(account.uid) {
-            Check::fail(
-                name,
-                format!("nginx refuses it: {}", messages.join("; ")),
-                "correct it until `nginx -t` passes; until then nginx keeps running with the previous one and does not start again",
-            )
-        } else {
+        // Keys of certificates and logs are often root's alone, so another account's test of the host's nginx shows nothing.
+        if !account.is_root() && owner != Some(account.uid) {
             let why = format!(
                 "`nginx -t` fails for {}{}",
                 account.name,
                 installation.as_root()
             );
-            Check::skip(name, why)
-        };
-        return (check, None);
+            return (Check::skip(name, why), None);
+        }
+        let message = format!("nginx refuses it: {}", messages.join("; "));
+        let advice = "correct it until `nginx -t` passes; until then nginx keeps the previous one and does not start again";
+        return (Check::fail(name, message, advice), None);
     }
-    let conflict = messages.iter().find(|line| line.contains("conflicting"));
-    let check = conflict.map_or_else(
-        || Check::ok(name, "`nginx -t` passes"),
-        |line| {
+    let check = match messages.iter().find(|line| line.contains("conflicting")) {
+        Some(line) => {
             let advice = "two server blocks have this name, and nginx ignores it in one of them: remove it from the wrong one";
-            Check::warn(name, line, advice)
-        },
-    );
-    (
-        check,
-        Some(String::from_utf8_lossy(&output.stdout).into_owned()),
-    )
+            Check::warn(name, *line, advice)
+        }
+        None => Check::ok(name, "`nginx -t` passes"),
+    };
+    let dump = String::from_utf8_lossy(&output.stdout).into_owned();
+    (check, Some(dump))
 }
 
 /// The first argument of the first directive of this name in the output of `nginx -T`.
@@ -289,26 +279,21 @@ fn directive<'a>(dump: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// Compares the rendered files that nginx includes with what is rendered from the configuration now. The first line identifies a file.
+/// Compares the files that nginx includes with `rendered`, which is rendered from the configuration now. The first line identifies a file.
 ///
 /// Lines that the administrator added are not reported.
-fn included_files(dump: &str, rendered: &[String; 2]) -> Vec<Check> {
-    let name = "nginx files";
-    let mut checks = Vec::new();
-    for rendered in rendered {
-        let first = rendered.lines().next().unwrap_or_default();
-        let before = checks.len();
-        for included in dump.split("# configuration file ") {
-            if let Some((path, text)) = included.split_once(":\n")
-                && let Some(start) = text.find(first)
-            {
-                checks.push(difference(path, &text[start..], rendered));
-            }
-        }
-        if checks.len() == before {
-            let message = format!("no file that nginx reads begins with {first:?}");
-            checks.push(Check::fail(name, message, INSTALL));
-        }
+fn included_files(dump: &str, rendered: &str) -> Vec<Check> {
+    let first = rendered.lines().next().unwrap_or_default();
+    let files = dump
+        .split("# configuration file ")
+        .filter_map(|file| file.split_once(":\n"));
+    let copies = files.filter_map(|(path, text)| Some((path, &text[text.find(first)?..])));
+    let checks: Vec<_> = copies
+        .map(|(path, text)| difference(path, text, rendered))
+        .collect();
+    if checks.is_empty() {
+        let message = format!("no file that nginx reads begins with {first:?}");
+        return vec![Check::fail("nginx files", message, INSTALL)];
     }
     checks
 }
@@ -323,41 +308,40 @@ fn difference(path: &str, text: &str, rendered: &str) -> Check {
     if lacking.is_empty() {
         return Check::ok(name, format!("{path} is what config.toml renders"));
     }
-    let message = format!(
-        "{path} is not what config.toml renders now: it lacks `{}`",
-        lacking.join("`, `")
-    );
     let is_needed = |line: &&str| NEEDED.contains(&line.split(' ').next().unwrap_or_default());
-    if lacking.iter().any(is_needed) {
-        Check::fail(name, message, INSTALL)
-    } else {
-        let advice = format!("unless you changed it yourself, {INSTALL}");
-        Check::warn(name, message, advice)
+    let (needed, other): (Vec<_>, Vec<_>) = lacking.iter().copied().partition(is_needed);
+    let shown: Vec<_> = needed.iter().chain(&other).copied().take(SHOWN).collect();
+    let mut message = format!(
+        "{path} is not what config.toml renders now: it lacks `{}`",
+        shown.join("`, `")
+    );
+    if lacking.len() > SHOWN {
+        message = format!("{message} and {} other lines", lacking.len() - SHOWN);
     }
+    if needed.is_empty() {
+        let advice = format!("unless you changed it yourself, {INSTALL}");
+        return Check::warn(name, message, advice);
+    }
+    Check::fail(name, message, INSTALL)
 }
 
 /// Whether the master process of the pid file runs.
 fn running(pid_file: &Path) -> Check {
     let name = "nginx running";
     let pid = match read_file(pid_file) {
-        Ok(pid) => pid,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Check::skip(name, format!("{}: {error}", pid_file.display())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Check::skip(name, format!("{}: {error}", pid_file.display()));
+        }
+        pid => pid.unwrap_or_default(),
     };
     let pid = pid.trim();
     // The process id of an nginx that was killed may belong to another program now.
-    let program = pid
-        .parse::<u32>()
-        .ok()
-        .and_then(|pid| read_file(Path::new(&format!("/proc/{pid}/comm"))).ok());
-    match program.as_deref().map(str::trim_end) {
-        Some("nginx" | "openresty" | "angie") => Check::ok(name, format!("process {pid}")),
-        _ => Check::fail(
-            name,
-            "no nginx runs with this configuration",
-            "start it: `systemctl start nginx`, `service nginx start`, or `nginx`",
-        ),
+    let program = read_file(&Path::new("/proc").join(pid).join("comm")).unwrap_or_default();
+    if ["nginx", "openresty", "angie"].contains(&program.trim_end()) {
+        return Check::ok(name, format!("process {pid}"));
     }
+    let advice = "start it: `systemctl start nginx`, `service nginx start`, or `nginx`";
+    Check::fail(name, "no nginx runs with this configuration", advice)
 }
 
 #[cfg(test)]

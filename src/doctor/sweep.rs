@@ -1,8 +1,9 @@
 //! Whether the sweep runs every ten minutes: when the last one ended, and what starts the next.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::ledger::duration;
@@ -31,6 +32,9 @@ const DAEMONS: [&str; 4] = ["cron", "crond", "fcron", "bcron-sched"];
 
 const TIMER: &str = "corenexis-cdn-sweep.timer";
 
+/// The properties of the timer that systemctl(1) prints as lines of `Name=value`.
+const PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime";
+
 /// The unit that the timer starts.
 const UNIT: &str = "/etc/systemd/system/corenexis-cdn-sweep.service";
 
@@ -47,115 +51,104 @@ pub(super) fn checks(installation: &Installation, ledger: Option<&Inspection>) -
 fn last_sweep(now: i64, created: i64, swept: Option<i64>) -> Check {
     let name = "last sweep";
     let advice = "run `corenexis-cdn sweep` as the account of the responder and read its messages; the next line shows what starts it";
+    let age = now - swept.unwrap_or(created);
     let message = match swept {
-        Some(swept) => format!("{} ago", duration(now - swept)),
-        None => format!(
-            "none since the ledger was created, {} ago",
-            duration(now - created)
-        ),
+        Some(_) => format!("{} ago", duration(age)),
+        None => format!("none since the ledger was created, {} ago", duration(age)),
     };
-    match now - swept.unwrap_or(created) {
-        age if age > LOST => Check::fail(
+    if age > LOST {
+        Check::fail(
             name,
             format!("{message}: expired images are still served"),
             advice,
-        ),
-        age if age > LATE => Check::warn(
+        )
+    } else if age > LATE {
+        Check::warn(
             name,
             format!("{message}; a sweep is due every ten minutes"),
             advice,
-        ),
-        _ => Check::ok(name, message),
+        )
+    } else {
+        Check::ok(name, message)
     }
 }
 
 fn schedule(installation: &Installation) -> Check {
     let name = "sweep schedule";
+    let config_file = &installation.config_file;
     let unit = read_file(Path::new(UNIT)).unwrap_or_default();
     if Path::new("/run/systemd/system").exists()
-        && runs_sweep(&unit, &installation.config_file)
-        && let Some(check) = timer(&systemctl_show())
+        && runs_sweep(&unit, config_file)
+        && let Some(check) = timer(&printed(
+            Command::new("systemctl").args(["show", TIMER, PROPERTIES]),
+        ))
     {
         return check;
     }
-    let (crontabs, unreadable) = crontabs(Path::new("/"), &installation.config_file);
-    let crontabs = if crontabs.is_empty() && own_crontab(&installation.config_file) {
-        format!("the crontab of {}", installation.account.name)
-    } else {
-        crontabs.join(", ")
-    };
-    if !crontabs.is_empty() {
-        return match cron_daemon(Path::new("/proc")) {
-            Some(daemon) => Check::ok(name, format!("{crontabs}, run by {daemon}")),
-            None if !Path::new("/proc/1").exists() => Check::skip(
-                name,
-                format!(
-                    "{crontabs}; whether a cron daemon runs is hidden{}",
-                    installation.as_root()
-                ),
-            ),
-            None => Check::warn(
-                name,
-                format!("{crontabs}, but no cron daemon runs"),
-                "start it: `systemctl enable --now cron` (Debian), `systemctl enable --now crond` (Fedora), `rc-service crond start` (Alpine)",
-            ),
-        };
+    let (mut crontabs, unreadable) = crontabs(Path::new("/"), config_file);
+    // Other accounts' crontabs are readable by root alone.
+    if crontabs.is_empty() && runs_sweep(&printed(Command::new("crontab").arg("-l")), config_file) {
+        crontabs.push(format!("the crontab of {}", installation.account.name));
     }
-    if unreadable.is_empty() {
-        return Check::warn(
+    let crontabs = crontabs.join(", ");
+    if crontabs.is_empty() && unreadable.is_empty() {
+        let message = "neither a crontab nor a systemd timer runs the sweep";
+        return Check::warn(name, message, INSTALL);
+    } else if crontabs.is_empty() {
+        let unreadable = unreadable.join(", ");
+        return Check::skip(
             name,
-            "neither a crontab nor a systemd timer runs the sweep",
-            INSTALL,
+            format!("none was found, and these could not be read: {unreadable}"),
         );
     }
-    Check::skip(
-        name,
-        format!(
-            "none was found, and these could not be read: {}",
-            unreadable.join(", ")
+    match cron_daemon(Path::new("/proc")) {
+        Some(daemon) => Check::ok(name, format!("{crontabs}, run by {daemon}")),
+        None if !Path::new("/proc/1").exists() => {
+            let why = "other accounts' processes are hidden, so a cron daemon may run or not";
+            Check::skip(name, format!("{crontabs}; {why}{}", installation.as_root()))
+        }
+        None => Check::warn(
+            name,
+            format!("{crontabs}, but no cron daemon runs"),
+            "start it: `systemctl enable --now cron` (Debian), `systemctl enable --now crond` (Fedora), `rc-service crond start` (Alpine)",
         ),
-    )
+    }
 }
 
-/// The properties of the timer, lines of `Name=value` (systemctl(1)).
-fn systemctl_show() -> String {
-    let properties = "--property=LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime";
-    let output = Command::new("systemctl")
-        .args(["show", TIMER, properties])
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output();
-    let printed = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&printed).into_owned()
+/// The standard output of a command that succeeds; else nothing.
+fn printed(command: &mut Command) -> String {
+    let command = command.env("LC_ALL", "C").stdin(Stdio::null());
+    match command.stderr(Stdio::null()).output() {
+        Ok(output) if output.status.success() => {
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        _ => String::new(),
+    }
 }
 
-/// Whether the timer is enabled and due; `None` if the host has no such unit.
+/// Whether the timer is enabled and due, by its `properties`; `None` if the host has no such unit.
 fn timer(properties: &str) -> Option<Check> {
     let name = "sweep schedule";
-    let value = |name: &str| {
-        let mut values = properties
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        values.next().unwrap_or_default()
-    };
+    let properties: BTreeMap<_, _> = properties
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .collect();
+    let value = |name| properties.get(name).copied().unwrap_or_default();
+    let (enabled, active) = (value("UnitFileState"), value("ActiveState"));
+    let next = value("NextElapseUSecRealtime");
     if value("LoadState") != "loaded" {
         return None;
     }
-    let (enabled, active) = (value("UnitFileState"), value("ActiveState"));
-    let next = value("NextElapseUSecRealtime");
     Some(if enabled != "enabled" || active != "active" {
-        Check::warn(
-            name,
-            format!(
-                "{TIMER} is {enabled} and {active}: the sweep does not run, or not after the next boot"
-            ),
-            format!("`systemctl enable --now {TIMER}`"),
-        )
+        let message = "the sweep does not run, or not after the next boot";
+        let message = format!("{TIMER} is {enabled} and {active}: {message}");
+        Check::warn(name, message, format!("`systemctl enable --now {TIMER}`"))
     } else if next.is_empty() {
+        let advice = format!("`systemctl restart {TIMER}`, then `systemctl list-timers {TIMER}`");
         Check::warn(
             name,
             format!("{TIMER} is enabled and has no next run"),
-            format!("`systemctl restart {TIMER}`, then `systemctl list-timers {TIMER}`"),
+            advice,
         )
     } else {
         Check::ok(name, format!("{TIMER}, next run {next}"))
@@ -164,10 +157,9 @@ fn timer(properties: &str) -> Option<Check> {
 
 /// The crontabs and scripts below `root` that run the sweep of this configuration, and the places that may not be read.
 fn crontabs(root: &Path, config_file: &Path) -> (Vec<String>, Vec<String>) {
-    let mut found = Vec::new();
-    let mut unreadable = Vec::new();
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for place in CRONTABS.map(|place| root.join(place)) {
-        let files = match fs::read_dir(&place) {
+        let mut files = match fs::read_dir(&place) {
             Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 unreadable.push(place.display().to_string());
@@ -176,8 +168,8 @@ fn crontabs(root: &Path, config_file: &Path) -> (Vec<String>, Vec<String>) {
             Err(_) => vec![place.clone()],
         };
         // cron ignores files in cron.d whose names contain a dot.
-        let is_read = |file: &PathBuf| !place.ends_with("cron.d") || file.extension().is_none();
-        for file in files.into_iter().filter(is_read) {
+        files.retain(|file| !place.ends_with("cron.d") || file.extension().is_none());
+        for file in files {
             match read_file(&file) {
                 Ok(text) if runs_sweep(&text, config_file) => {
                     found.push(file.display().to_string());
@@ -200,18 +192,6 @@ fn runs_sweep(text: &str, config_file: &Path) -> bool {
     commands.contains("corenexis-cdn")
         && commands.contains(" sweep")
         && (names_config || !commands.contains("--config"))
-}
-
-/// Whether the crontab of the account doctor runs as runs the sweep; other accounts' are readable by root alone.
-fn own_crontab(config_file: &Path) -> bool {
-    let output = Command::new("crontab")
-        .arg("-l")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
-    output.is_ok_and(|output| {
-        output.status.success() && runs_sweep(&String::from_utf8_lossy(&output.stdout), config_file)
-    })
 }
 
 /// The name and process id of a cron daemon that runs.

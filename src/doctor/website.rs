@@ -1,23 +1,20 @@
-//! What visitors of the public URL get: its DNS records, its certificate, and two replies.
+//! Two requests to the public URL, as clients send them.
 //!
 //! The requests do not go through the guarded agent of `image_url`: the public URL is the operator's own, and may have a private address.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::mpsc::channel;
-use std::thread;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use rustls::CertificateError;
 use serde_json::Value;
-use time::UtcDateTime;
 use ureq::Agent;
+use ureq::http::Uri;
 
-use super::{Check, INSTALL, Verdict};
-use crate::fetch::ssrf::is_public;
+use super::{Check, INSTALL, Verdict, certificate, dns};
+use crate::config::Config;
 use crate::routes::ROOT;
 
-/// How long one reply, or the name server, may take.
+/// How long one reply may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How much of a body is read, in bytes.
@@ -33,15 +30,15 @@ struct Reply {
     body: String,
 }
 
-pub(super) fn checks(url: &str) -> Vec<Check> {
-    let host = host_of(url);
-    let is_local = host == "localhost"
-        || host
-            .parse()
-            .is_ok_and(|address: IpAddr| address.is_loopback());
+pub(super) fn checks(config: &Config) -> Vec<Check> {
+    let url = config.site.public_url();
+    let uri: Uri = url.parse().unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let address: Option<IpAddr> = host.parse().ok();
+    let is_local = host == "localhost" || address.is_some_and(|address| address.is_loopback());
     let mut checks = Vec::new();
     if !is_local {
-        checks.extend(addresses_of(host).and_then(|found| dns(host, &found, &own_addresses())));
+        checks.extend(dns::check(host));
     }
     let agent = Agent::new_with_config(
         Agent::config_builder()
@@ -72,82 +69,6 @@ pub(super) fn checks(url: &str) -> Vec<Check> {
     checks
 }
 
-/// The host of a URL, without port and brackets.
-fn host_of(url: &str) -> &str {
-    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
-    match authority.strip_prefix('[') {
-        Some(literal) => literal.split(']').next().unwrap_or(literal),
-        None => authority.split(':').next().unwrap_or(authority),
-    }
-}
-
-/// The addresses of a name; `None` if it has none or no name server answers, which the first request reports. In a thread of its own, because
-/// getaddrinfo(3) has no time limit.
-fn addresses_of(host: &str) -> Option<Vec<IpAddr>> {
-    let (sender, receiver) = channel();
-    let host = host.to_owned();
-    thread::spawn(move || sender.send((host.as_str(), 443).to_socket_addrs().map(Vec::from_iter)));
-    let found = receiver.recv_timeout(TIMEOUT).ok()?.ok()?;
-    let mut addresses: Vec<_> = found
-        .iter()
-        .map(|found| found.ip().to_canonical())
-        .collect();
-    addresses.dedup();
-    Some(addresses)
-}
-
-fn own_addresses() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.iter().map(if_addrs::Interface::ip).collect()
-}
-
-/// Whether the DNS records of the site's name have only addresses of this host.
-fn dns(host: &str, found: &[IpAddr], own: &[IpAddr]) -> Option<Check> {
-    let name = "dns";
-    let list = |addresses: &[IpAddr]| {
-        let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-        texts.join(", ")
-    };
-    let elsewhere: Vec<_> = found
-        .iter()
-        .copied()
-        .filter(|address| !own.contains(address))
-        .collect();
-    let own: Vec<_> = own
-        .iter()
-        .copied()
-        .filter(|address| !address.is_loopback())
-        .collect();
-    if found.is_empty() {
-        return None;
-    }
-    Some(if elsewhere.is_empty() {
-        Check::ok(
-            name,
-            format!("{host} has an address of this host: {}", list(found)),
-        )
-    } else if !own.iter().copied().any(is_public) {
-        Check::skip(
-            name,
-            format!(
-                "{host} has the address {}, and this host has only private ones ({}): it is behind NAT or a proxy",
-                list(found),
-                list(&own)
-            ),
-        )
-    } else {
-        Check::warn(
-            name,
-            format!(
-                "{host} has the address {}, and this host has {}",
-                list(&elsewhere),
-                list(&own)
-            ),
-            "correct the A and AAAA records of the name, unless they are those of a proxy or CDN in front of this host",
-        )
-    })
-}
-
 fn get(agent: &Agent, url: &str) -> Result<Reply, ureq::Error> {
     let mut reply = agent.get(url).call()?;
     let mut body = Vec::new();
@@ -167,13 +88,8 @@ fn get(agent: &Agent, url: &str) -> Result<Reply, ureq::Error> {
 
 fn no_reply(url: &str, error: &ureq::Error) -> Check {
     let name = "public url";
-    if let Some(error) = certificate_error(error) {
-        let (fault, advice) = explain(error);
-        return Check::fail(
-            "certificate",
-            format!("the certificate of {url} {fault}"),
-            advice,
-        );
+    if let Some(check) = certificate::check(url, error) {
+        return check;
     }
     let advice = match error {
         ureq::Error::HostNotFound => {
@@ -190,63 +106,6 @@ fn no_reply(url: &str, error: &ureq::Error) -> Check {
     Check::fail(name, format!("{url} does not answer: {error}"), advice)
 }
 
-/// The reason for which rustls rejected a certificate, if that is what failed.
-fn certificate_error(error: &ureq::Error) -> Option<&CertificateError> {
-    let error = match error {
-        ureq::Error::Rustls(error) => error,
-        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
-        _ => return None,
-    };
-    match error {
-        rustls::Error::InvalidCertificate(error) => Some(error),
-        _ => None,
-    }
-}
-
-/// What a rejected certificate is, after "the certificate of URL", and what to do.
-fn explain(error: &CertificateError) -> (String, &'static str) {
-    use CertificateError as E;
-    let day = |time: &rustls::pki_types::UnixTime| {
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        UtcDateTime::from_unix_timestamp(seconds)
-            .map_or_else(|_| "?".to_owned(), |time| time.date().to_string())
-    };
-    match error {
-        E::ExpiredContext { not_after, .. } => (
-            format!("expired on {}", day(not_after)),
-            "renew it (`certbot renew`), reload nginx, and check that the timer or cron job that renews it runs",
-        ),
-        E::NotValidYetContext { not_before, .. } => (
-            format!("is not valid before {}", day(not_before)),
-            "check the clock of this host",
-        ),
-        E::NotValidForNameContext { presented, .. } => (
-            format!("is for other names: {}", presented.join(", ")),
-            "get one for this name (`certbot --nginx -d NAME`), and check that the server block of the site uses it: without a matching \
-             server_name nginx serves another site's",
-        ),
-        E::UnknownIssuer => (
-            "is not signed by a public certificate authority: it is self-signed, from an internal authority, or sent without its \
-             intermediate certificates"
-                .to_owned(),
-            "get one from a public authority (`certbot --nginx -d NAME`), and let ssl_certificate name the full chain (fullchain.pem)",
-        ),
-        E::Revoked => (
-            "is revoked".to_owned(),
-            "get a new one with a new key, and reload nginx",
-        ),
-        // A self-signed certificate of `openssl req -x509` is a CA certificate, which may not be a server's.
-        E::Other(cause) => (
-            format!("is rejected by clients ({cause}); a self-signed certificate is the usual cause"),
-            "get one from a public authority (`certbot --nginx -d NAME`)",
-        ),
-        other => (
-            format!("is rejected by clients ({other})"),
-            "get a new one from a public authority (`certbot --nginx -d NAME`)",
-        ),
-    }
-}
-
 /// Judges the reply of the responder's health check.
 fn health(url: &str, reply: &Reply) -> Check {
     let name = "public url";
@@ -260,41 +119,39 @@ fn health(url: &str, reply: &Reply) -> Check {
         );
     }
     let body: Option<Value> = serde_json::from_str(&reply.body).ok();
-    match (reply.status, body) {
-        (200, Some(body)) if body["status"] == "ok" => Check::ok(name, format!("{url} answers")),
+    let path = format!("{url}{ROOT}/health");
+    let (message, advice) = match (reply.status, body) {
+        (200, Some(body)) if body["status"] == "ok" => {
+            return Check::ok(name, format!("{url} answers"));
+        }
         (503, Some(body)) if body["status"] == "failed" => {
-            let failed: Vec<_> = ["ledger", "docroot", "free_space"]
-                .into_iter()
-                .filter(|&part| body[part] == "failed")
-                .collect();
-            Check::fail(
-                name,
+            let mut parts = vec!["ledger", "docroot", "free_space"];
+            parts.retain(|part| body[*part] == "failed");
+            (
                 format!(
                     "the responder reports that uploads fail: {}",
-                    failed.join(", ")
+                    parts.join(", ")
                 ),
                 "read the checks above and the responder's log",
             )
         }
-        (status @ (502..=504), Some(_)) => Check::fail(
-            name,
+        (status @ (502..=504), Some(_)) => (
             format!("nginx answers {status}: it gets no reply from the responder"),
             "the checks of responder and socket above show whether it runs and whether nginx may connect",
         ),
-        (status, Some(_)) => Check::fail(
-            name,
-            format!("{url}{ROOT}/health answers {status}"),
+        (status, Some(_)) => (
+            format!("{path} answers {status}"),
             "read the responder's log and nginx's error log",
         ),
-        (status, None) => Check::fail(
-            name,
+        (status, None) => (
             format!(
-                "{url}{ROOT}/health answers {status} without JSON: another server block or another host has this name"
+                "{path} answers {status} without JSON: another server block or another host has this name"
             ),
             "include corenexis-cdn.server.conf in the server block with this server_name and reload nginx; a `rewrite` or `return` outside \
              the locations of that block comes first",
         ),
-    }
+    };
+    Check::fail(name, message, advice)
 }
 
 /// Judges the reply for an image that does not exist.
@@ -320,7 +177,7 @@ fn image_rules(url: &str, reply: &Reply) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Fail, Ok, Skip, Warn};
+    use super::super::Verdict::{Fail, Ok};
     use super::*;
 
     const URL: &str = "https://cdn.example.com";
@@ -356,78 +213,5 @@ mod tests {
         assert_eq!(rules(404, "There is no such image: it has expired.\n"), Ok);
         assert_eq!(rules(404, "<html>"), Fail);
         assert_eq!(rules(200, "There is no such image"), Fail);
-    }
-
-    #[test]
-    fn addresses_of_the_name_are_compared_with_those_of_this_host() {
-        let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
-        let (own, other, private) = (ip("8.8.4.4"), ip("2606:4700::1111"), ip("10.0.0.4"));
-        let check =
-            |found: &[IpAddr], own: &[IpAddr]| dns("cdn.example.com", found, own).expect("a check");
-        assert_eq!(check(&[own], &[private, own]).verdict, Ok);
-        let elsewhere = check(&[own, other], &[private, own]);
-        assert_eq!(elsewhere.verdict, Warn);
-        assert_eq!(
-            elsewhere.message,
-            "cdn.example.com has the address 2606:4700::1111, and this host has 10.0.0.4, 8.8.4.4"
-        );
-        assert_eq!(check(&[own], &[private, ip("127.0.0.1")]).verdict, Skip);
-        assert_eq!(dns("cdn.example.com", &[], &[own]), None);
-        assert!(own_addresses().iter().any(IpAddr::is_loopback));
-        assert!(
-            addresses_of("localhost").is_some_and(|found| found.iter().all(IpAddr::is_loopback))
-        );
-    }
-
-    #[test]
-    fn rejected_certificates_are_explained() {
-        use rustls::pki_types::{ServerName, UnixTime};
-        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
-        let name = ServerName::try_from("cdn.example.com").expect("a name");
-        for (error, text) in [
-            (
-                CertificateError::ExpiredContext {
-                    time: at(1_800_000_000),
-                    not_after: at(1_775_347_200),
-                },
-                "expired on 2026-04-05",
-            ),
-            (
-                CertificateError::NotValidYetContext {
-                    time: at(0),
-                    not_before: at(1_775_347_200),
-                },
-                "not valid before 2026-04-05",
-            ),
-            (
-                CertificateError::NotValidForNameContext {
-                    expected: name,
-                    presented: vec!["www.example.com".to_owned()],
-                },
-                "for other names: www.example.com",
-            ),
-            (CertificateError::UnknownIssuer, "self-signed"),
-            (CertificateError::Revoked, "revoked"),
-            (CertificateError::BadSignature, "rejected by clients"),
-        ] {
-            let wrapped = io::Error::new(
-                io::ErrorKind::InvalidData,
-                rustls::Error::InvalidCertificate(error),
-            );
-            let check = no_reply(URL, &ureq::Error::Io(wrapped));
-            assert_eq!((check.name, check.verdict), ("certificate", Fail));
-            assert!(check.message.contains(text), "{check:?}");
-        }
-    }
-
-    #[test]
-    fn the_host_of_a_url_has_no_port() {
-        for (url, host) in [
-            ("https://cdn.example.com", "cdn.example.com"),
-            ("http://127.0.0.1:8080", "127.0.0.1"),
-            ("http://[::1]:8080", "::1"),
-        ] {
-            assert_eq!(host_of(url), host);
-        }
     }
 }

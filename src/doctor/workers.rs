@@ -3,10 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use indicatif::BinaryBytes;
-use rustix::fs::statvfs;
-
 use super::access::{Account, Permission};
+use super::file_systems::little_space;
 use super::{Check, INSTALL, Installation, docroot, responder};
 use crate::config::Listen;
 use crate::image_path::IMAGE_ROOT;
@@ -123,16 +121,8 @@ fn buffer(installation: &Installation, account: &Account, directory: &Path) -> C
         }
         Err(error) => return Check::skip(name, format!("{shown}: {error}")),
     }
-    let free = statvfs(directory).map(|found| found.f_bavail.saturating_mul(found.f_frsize));
-    match free {
-        Ok(free) if free < installation.config.largest_file() * 4 => Check::warn(
-            name,
-            format!(
-                "{shown} has only {} free, and nginx buffers uploads there",
-                BinaryBytes(free)
-            ),
-            "free some space there, or set client_body_temp_path to a larger disk",
-        ),
-        _ => Check::ok(name, format!("{} can write to {shown}", account.name)),
-    }
+    let minimum = installation.config.largest_file() * 4;
+    let advice = "free some space there, or set client_body_temp_path to a larger disk: nginx buffers uploads in it";
+    little_space(name, directory, minimum, advice)
+        .unwrap_or_else(|| Check::ok(name, format!("{} can write to {shown}", account.name)))
 }

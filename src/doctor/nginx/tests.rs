@@ -64,7 +64,11 @@ fn compare(http: &str, server: &str) -> Vec<Check> {
         "# configuration file /n/nginx.conf:\nuser www-data;\nhttp {{ include h.conf; server {{ include s.conf; }} }}\n\n\
          # configuration file /n/h.conf:\n{http}\n# configuration file /n/s.conf:\n{server}\n"
     );
-    included_files(&dump, &rendered())
+    let files = rendered();
+    files
+        .iter()
+        .flat_map(|file| included_files(&dump, file))
+        .collect()
 }
 
 #[test]
@@ -163,13 +167,16 @@ fn an_nginx_configuration_of_another_account_is_not_run() {
         return;
     }
     let root = tempfile::tempdir().expect("a directory");
-    let conf = root.path().join("rendered/nginx/nginx.conf");
-    fs::create_dir_all(conf.parent().expect("a parent")).expect("created");
-    fs::create_dir(root.path().join("nginx")).expect("created");
+    let conf = root.path().join("nginx.conf");
     fs::write(&conf, "load_module /tmp/x.so;").expect("written");
-    let own =
-        || NginxOptions::default().or_own(&root.path().join("config.toml"), Path::new("/x/y"));
-    assert_eq!(own().conf.as_deref(), Some(&*conf));
+    let options = NginxOptions {
+        conf: Some(conf.clone()),
+        prefix: Some(root.path().to_owned()),
+    };
+    let account = Account::current();
+    assert_eq!(options.untrusted(&account), None);
     std::os::unix::fs::chown(&conf, Some(65_534), None).expect("given away");
-    assert_eq!(own(), NginxOptions::default());
+    let (path, owner) = options.untrusted(&account).expect("untrusted");
+    assert_eq!((path, owner.uid), (&*conf, 65_534));
+    assert_eq!(options.untrusted(&owner), None);
 }
