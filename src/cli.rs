@@ -107,8 +107,8 @@ pub enum Command {
   systemctl stop corenexis-cdn
   corenexis-cdn restore /backup/ledger.db
   rsync -at /backup/docroot/ /var/www/corenexis-cdn/      where the images were lost too
-  systemctl start corenexis-cdn
-  corenexis-cdn verify --rebuild                          rows for what was uploaded after the backup")]
+  corenexis-cdn verify --rebuild                          rows for what was uploaded after the backup
+  systemctl start corenexis-cdn")]
     Restore {
         /// The backup
         file: PathBuf,
