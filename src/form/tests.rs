@@ -5,12 +5,13 @@ use std::io::{self, Read};
 
 use memchr::memmem;
 
-use super::content_type::Boundary;
+use super::content_type::{Boundary, MAX_BOUNDARY};
 use super::multipart::{BUFFER, Multipart};
 use super::{Field, FileName, Form, FormError, open};
 
 mod hostile;
 mod multer;
+mod php;
 
 /// xorshift64*: the same sequence for the same seed, for ever.
 struct Random(u64);
@@ -126,8 +127,13 @@ fn open_split<'a>(boundary: &Boundary, body: &'a [u8], random: &mut Random) -> F
 }
 
 fn random_boundary(random: &mut Random) -> Boundary {
-    let length = [1, 2, 16, 40, 70][random.below(5)];
-    let alphabet = random.pick(&[b"-", b"-a", b"0123456789abcdefXYZ'()+_,-./:=?"]);
+    let length = [1, 2, 16, 70, MAX_BOUNDARY][random.below(5)];
+    let alphabet = random.pick(&[
+        b"-",
+        b"-a",
+        b"*",
+        b"0123456789abcdefXYZ'()+_,-./:=?{}*<>@[]|~%&",
+    ]);
     let bytes: Vec<_> = (0..length)
         .map(|_| alphabet[random.below(alphabet.len())])
         .collect();
