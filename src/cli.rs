@@ -145,6 +145,19 @@ pub enum Command {
     Doctor(DoctorArguments),
     /// Write the nginx files, pages, units and cron line that follow from the configuration
     Render(Box<RenderArguments>),
+    /// Print values of the configuration, or a whole one with the defaults
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Read an nginx configuration and say where a host name's images belong
+    ///
+    /// Reads the output of `nginx -T`. Prints a line for each finding: a word, then its values, with tabs between them. Without --name:
+    /// `user`, `pid`, `http-include` (patterns of the http context), `server` (place, names, sockets). With --name: `site` (file, line of
+    /// the opening brace, `insert` or `included`), `address` (http or https, host, port, `proxy_protocol` or -) or, where no site has the
+    /// name, `listen` (arguments of a block of its own). Ends with 1, and names the line, where something of the site is in the way.
+    #[command(after_help = "Examples:
+  nginx -T 2>/dev/null | corenexis-cdn nginx-sites
+  nginx -T 2>/dev/null | corenexis-cdn nginx-sites --name cdn.example.com")]
+    NginxSites(NginxSitesArguments),
     /// Print a completion script
     #[command(
         after_help = "Example:\n  corenexis-cdn completions bash > /etc/bash_completion.d/corenexis-cdn"
@@ -153,6 +166,72 @@ pub enum Command {
         /// The shell it is for
         shell: clap_complete::Shell,
     },
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the value of a key, the default where the file does not set it
+    ///
+    /// Text is printed without quotes, a list as TOML, and nothing for a key that has no default. Without a key, prints every key with its
+    /// value, a line each.
+    #[command(after_help = "Examples:
+  corenexis-cdn config get storage.docroot
+  corenexis-cdn config get plans.free.max_file_size
+  corenexis-cdn config get")]
+    Get {
+        /// A table and a key, with a dot between them
+        key: Option<String>,
+    },
+    /// Print a whole configuration with a comment for each key: the defaults, and what --set changes
+    ///
+    /// Reads no file.
+    #[command(after_help = "Example:
+  corenexis-cdn config default --set site.public_url=https://cdn.example.com > config.toml")]
+    Default {
+        /// Give a key another value than its default; may be given again
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// The first line: whose configuration it is
+        #[arg(long, value_name = "TEXT", default_value = "corenexis-cdn")]
+        title: String,
+        /// The end of the first paragraph: how a change takes effect
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "After a change run install.sh again."
+        )]
+        apply: String,
+    },
+}
+
+/// `nginx-sites …`
+#[derive(Debug, Args)]
+pub struct NginxSitesArguments {
+    /// A file with the output of `nginx -T`; standard input by default
+    pub file: Option<PathBuf>,
+    /// The host name of the images
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The port of a server block of their own
+    #[arg(long, default_value_t = 80)]
+    pub port: u16,
+    /// The file that a server block includes to serve images
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/nginx/snippets/corenexis-cdn.conf"
+    )]
+    pub snippet: PathBuf,
+    /// No line has to fit into the blocks: they include files of a directory
+    #[arg(long)]
+    pub no_insert: bool,
+    /// The docroot of the images
+    #[arg(long, value_name = "DIR")]
+    pub docroot: Option<PathBuf>,
+    /// Leave out the server blocks of this file; may be given again
+    #[arg(long, value_name = "FILE")]
+    pub ignore: Vec<PathBuf>,
 }
 
 /// `client …`

@@ -4,9 +4,11 @@
 
 mod backup;
 mod client;
+mod config;
 mod doctor;
 mod export;
 mod image;
+mod nginx_sites;
 mod render;
 mod serve;
 mod sweep;
@@ -139,6 +141,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
+        Command::Config(command) => config::config(&path, command),
+        Command::NginxSites(arguments) => nginx_sites::nginx_sites(&arguments),
         Command::Completions { shell } => {
             // Into memory first: the generator panics when it cannot write.
             let mut script = Vec::new();

@@ -3,6 +3,7 @@
 //! Pure: text in, [`Config`] or a message out. The message names the line and the value and says what is expected. Keys that do
 //! not exist are refused, so that a misspelt one is not silently a default.
 
+pub(crate) mod document;
 mod plans;
 mod values;
 

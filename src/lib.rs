@@ -55,6 +55,7 @@ pub mod image_path;
 pub mod ledger;
 pub mod log;
 pub mod metrics;
+pub mod nginx_conf;
 pub mod plan;
 pub mod random;
 pub mod render;

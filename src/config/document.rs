@@ -1,0 +1,302 @@
+//! The configuration as a document: every key with its value, and the text of a new `config.toml`.
+
+use toml::Value;
+
+use super::{ByteSize, Config, Durability, Invalid};
+use crate::plan::{Plan, StoreDuration, UrlKind};
+
+/// The text of a new configuration. `{}` stands for a key's value, and in the comment above the key for its default. A key whose line
+/// holds an example instead has no default: the line is commented out unless the key is set.
+const TEMPLATE: &str = include_str!("default.toml");
+
+/// What `[site] public_url` is in a configuration that nobody has filled in.
+const EXAMPLE: &str = "[site]\npublic_url = \"https://cdn.example.com\"";
+
+/// A key, its table in front of it (`storage.docroot`), and its value: `None` where it is not set and has no default.
+type Entry = (String, Option<Value>);
+
+/// Every key with the value that holds, in the order of [`default_text`].
+pub(crate) fn values(config: &Config) -> Vec<Entry> {
+    let path = |path: &std::path::Path| Some(Value::from(path.to_string_lossy().into_owned()));
+    let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
+    let text = |text: &str| Some(Value::from(text));
+    let list = |list: Vec<Value>| Some(Value::Array(list));
+    let texts = |all: Vec<String>| list(all.into_iter().map(Value::from).collect());
+    let Config {
+        site,
+        server,
+        storage,
+        ledger,
+        images,
+        fetch,
+        limits,
+        plans,
+    } = config;
+    let log = server.log.as_deref().and_then(path);
+    let ports = fetch.ports.iter().map(|&port| Value::Integer(port.into()));
+    let durability = match storage.durability {
+        Durability::Full => "full",
+        Durability::Relaxed => "relaxed",
+    };
+    let mut values: Vec<Entry> = [
+        ("site.public_url", text(site.public_url())),
+        ("site.contact", text(&site.contact)),
+        ("server.listen", text(&server.listen.to_string())),
+        (
+            "server.max_connections",
+            number(server.max_connections as u64),
+        ),
+        ("server.log", log),
+        (
+            "server.metrics_allow",
+            texts(strings(&server.metrics_allow)),
+        ),
+        ("storage.docroot", path(&storage.docroot)),
+        ("storage.min_free", text(&storage.min_free.to_string())),
+        ("storage.name_length", number(storage.name_length as u64)),
+        ("storage.durability", text(durability)),
+        ("ledger.path", path(&ledger.path)),
+        ("images.max_side", number(images.max_side.into())),
+        (
+            "images.max_megapixels",
+            number(images.max_megapixels.into()),
+        ),
+        ("fetch.ports", list(ports.collect())),
+        (
+            "fetch.timeout",
+            text(&format!("{}s", fetch.timeout().as_secs())),
+        ),
+        ("fetch.max_concurrent", number(fetch.max_concurrent as u64)),
+        ("fetch.allow", texts(strings(&fetch.allow))),
+        (
+            "limits.requests_per_second",
+            number(limits.requests_per_second.into()),
+        ),
+        ("limits.burst", number(limits.burst.into())),
+        (
+            "limits.failed_attempts_per_minute",
+            number(limits.failed_attempts_per_minute.into()),
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    values.extend(plans.values().flat_map(plan_values));
+    values
+}
+
+fn plan_values(plan: &Plan) -> [Entry; 4] {
+    let Plan {
+        name,
+        daily_uploads,
+        max_file_size,
+        durations,
+        url,
+    } = plan;
+    let codes = durations
+        .iter()
+        .map(|duration: &StoreDuration| Value::from(duration.code()));
+    let url = match url {
+        UrlKind::Viewer => "viewer",
+        UrlKind::Direct => "direct",
+    };
+    [
+        ("daily_uploads", Value::Integer((*daily_uploads).into())),
+        (
+            "max_file_size",
+            Value::from(ByteSize(*max_file_size).to_string()),
+        ),
+        ("durations", Value::Array(codes.collect())),
+        ("url", Value::from(url)),
+    ]
+    .map(|(key, value)| (format!("plans.{name}.{key}"), Some(value)))
+}
+
+fn strings<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(T::to_string).collect()
+}
+
+/// A value as scripts read it: text without quotes, anything else as TOML.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The text of a new configuration: every key with a comment and its default, or the value that `settings` (`KEY=VALUE`) give it.
+/// `title` names the installation, `apply` says how a change takes effect.
+///
+/// # Errors
+/// When a setting has no `=`, names a key that does not exist, or has a value that the configuration does not take.
+pub(crate) fn default_text(
+    settings: &[String],
+    title: &str,
+    apply: &str,
+) -> Result<String, Invalid> {
+    let defaults = values(&Config::from_toml(EXAMPLE)?);
+    let mut values = defaults.clone();
+    for setting in settings {
+        set(&mut values, setting)?;
+    }
+    let filled = fill(&defaults, &values)
+        .replace("<title>", title)
+        .replace("<apply>", apply);
+    Config::from_toml(&filled)?;
+    Ok(filled)
+}
+
+fn set(values: &mut [Entry], setting: &str) -> Result<(), Invalid> {
+    let (key, text) = setting
+        .split_once('=')
+        .ok_or_else(|| Invalid(format!("{setting:?}: expected KEY=VALUE")))?;
+    let (_, value) = values
+        .iter_mut()
+        .find(|(name, _)| name == key)
+        .ok_or_else(|| Invalid(format!("there is no key {key:?} in the configuration")))?;
+    *value = match value {
+        None | Some(Value::String(_)) => Some(Value::from(text)),
+        Some(_) => {
+            let parsed: toml::Table = toml::from_str(&format!("value = {text}"))
+                .map_err(|_| Invalid(format!("{key} = {text}: expected a TOML value")))?;
+            parsed.get("value").cloned()
+        }
+    };
+    Ok(())
+}
+
+fn fill(defaults: &[Entry], values: &[Entry]) -> String {
+    let value_of = |entries: &[Entry], key: &str| {
+        let entry = entries.iter().find(|(name, _)| name == key);
+        entry.and_then(|(_, value)| value.clone())
+    };
+    let mut text = String::with_capacity(2 * TEMPLATE.len());
+    let mut comment = String::new();
+    let mut table = "";
+    for line in TEMPLATE.lines() {
+        if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            table = name;
+        }
+        let Some((name, _)) = line.split_once(" = ").filter(|_| !line.starts_with('#')) else {
+            comment.push_str(line);
+            comment.push('\n');
+            continue;
+        };
+        let key = format!("{table}.{name}");
+        let default = value_of(defaults, &key).map(|value| plain(&value));
+        text.push_str(&comment.replace("{}", &default.unwrap_or_default()));
+        comment.clear();
+        match value_of(values, &key) {
+            Some(value) => text.extend([name, " = ", &value.to_string(), "\n"]),
+            None => text.extend(["#", line, "\n"]),
+        }
+    }
+    text + &comment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|(key, _)| key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_new_configuration_holds_the_defaults() {
+        let text = default_text(&[], "a test", "Nothing happens.").expect("a configuration");
+        let written = values(&Config::from_toml(&text).expect(&text));
+        assert_eq!(
+            written,
+            values(&Config::from_toml(EXAMPLE).expect("one line"))
+        );
+        assert!(
+            text.starts_with("# Configuration of a test, written once"),
+            "{text}"
+        );
+        assert!(!text.contains("{}") && !text.contains("<apply>"), "{text}");
+        assert!(
+            text.contains("Default: 1GiB\nmin_free = \"1GiB\"\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn every_key_is_in_the_text_of_a_new_configuration() {
+        let log = ["server.log=/var/log/x.log".to_owned()];
+        let text = default_text(&log, "", "").expect("a configuration");
+        let config = Config::from_toml(&text).expect(&text);
+        for key in keys(&values(&config)) {
+            let (table, name) = key.rsplit_once('.').expect("a table and a key");
+            assert!(text.contains(&format!("[{table}]\n")), "{key}");
+            assert!(
+                text.lines()
+                    .any(|line| line.starts_with(&format!("{name} = "))),
+                "{key}"
+            );
+        }
+    }
+
+    /// Once, the line had no quotes, and a configuration that was made by removing the `#` was refused.
+    #[test]
+    fn a_key_without_a_default_is_a_comment_that_can_be_used() {
+        let text = default_text(&[], "", "").expect("a configuration");
+        let line = "#log = \"/var/log/corenexis-cdn/responder.log\"\n";
+        assert!(text.contains(line), "{text}");
+        let used = text.replace(line, &line[1..]);
+        let config = Config::from_toml(&used).expect("a configuration with a log");
+        assert!(config.server.log.is_some());
+    }
+
+    #[test]
+    fn settings_replace_defaults() {
+        let settings = [
+            "site.public_url=http://127.0.0.1:8080",
+            "storage.docroot=/srv/a \"b\" \\ c",
+            "limits.burst=0",
+            "fetch.ports=[80]",
+        ]
+        .map(str::to_owned);
+        let text = default_text(&settings, "", "").expect("a configuration");
+        let config = Config::from_toml(&text).expect(&text);
+        assert_eq!(config.site.public_url(), "http://127.0.0.1:8080");
+        assert_eq!(config.storage.docroot.to_str(), Some("/srv/a \"b\" \\ c"));
+        assert_eq!((config.limits.burst, config.fetch.ports), (0, vec![80]));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_used_are_refused() {
+        for (setting, expected) in [
+            ("limits.burst", "KEY=VALUE"),
+            ("limits.brust=1", "limits.brust"),
+            ("limits.burst=many", "limits.burst = many"),
+            ("storage.docroot=www", "docroot"),
+            ("site.public_url=ftp://x", "public URL"),
+        ] {
+            let error = default_text(&[setting.to_owned()], "", "").expect_err(setting);
+            assert!(error.to_string().contains(expected), "{setting}: {error}");
+        }
+    }
+
+    #[test]
+    fn values_are_printed_without_quotes() {
+        let config = Config::from_toml(EXAMPLE).expect("one line");
+        let values = values(&config);
+        let value = |key: &str| {
+            let entry = values.iter().find(|(name, _)| name == key).expect(key);
+            entry.1.as_ref().map(plain)
+        };
+        assert_eq!(
+            value("storage.docroot").as_deref(),
+            Some("/var/www/corenexis-cdn")
+        );
+        assert_eq!(value("plans.free.max_file_size").as_deref(), Some("2MiB"));
+        assert_eq!(
+            value("plans.3m.durations").as_deref(),
+            Some("[\"7D\", \"1M\", \"3M\"]")
+        );
+        assert_eq!(value("server.log"), None);
+    }
+}
