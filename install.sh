@@ -45,8 +45,12 @@ main() {
     demo
     return
   fi
+  # shellcheck source=nginx/install/account.sh
+  . "$parts/account.sh"
   # shellcheck source=nginx/install/record.sh
   . "$parts/record.sh"
+  # shellcheck source=nginx/install/recovery.sh
+  . "$parts/recovery.sh"
   # shellcheck source=nginx/install/files.sh
   . "$parts/files.sh"
   # shellcheck source=nginx/install/nginx.sh
@@ -57,12 +61,18 @@ main() {
   . "$parts/service.sh"
   # shellcheck source=nginx/install/probe.sh
   . "$parts/probe.sh"
+  # shellcheck source=nginx/install/purge.sh
+  . "$parts/purge.sh"
   # shellcheck source=nginx/install/uninstall.sh
   . "$parts/uninstall.sh"
+  # shellcheck source=nginx/install/plan.sh
+  . "$parts/plan.sh"
   # shellcheck source=nginx/install/host.sh
   . "$parts/host.sh"
-  # shellcheck source=nginx/install/user.sh
-  . "$parts/user.sh"
+  if [ -n "$user_mode" ]; then
+    # shellcheck source=nginx/install/user.sh
+    . "$parts/user.sh"
+  fi
   if [ -n "$uninstall" ]; then
     uninstall
   elif [ -n "$user_mode" ]; then
@@ -75,18 +85,19 @@ main() {
 read_options() {
   demo='' state='' port='' once=''
   domain='' dry_run='' yes='' user_mode='' prefix='' panel=auto
-  no_nginx='' no_service='' no_cron='' test_client='' uninstall='' purge=''
+  no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
+  nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new=''
   any=''
   while [ $# -gt 0 ]; do
     any=1
     case $1 in
     --demo) demo=1 ;;
-    --state | --port | --domain | --prefix | --panel)
+    --state | --port | --domain | --prefix | --panel | --nginx-reload | --contact)
       [ $# -ge 2 ] || usage_error "$1 needs a value"
       set_option "$1" "$2"
       shift
       ;;
-    --state=* | --port=* | --domain=* | --prefix=* | --panel=*) set_option "${1%%=*}" "${1#*=}" ;;
+    --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=*) set_option "${1%%=*}" "${1#*=}" ;;
     --once) once=1 ;;
     --dry-run) dry_run=1 ;;
     --yes | -y) yes=1 ;;
@@ -94,6 +105,7 @@ read_options() {
     --no-nginx) no_nginx=1 ;;
     --no-service) no_service=1 ;;
     --no-cron) no_cron=1 ;;
+    --no-test) no_test=1 ;;
     --with-test-client) test_client=1 ;;
     --uninstall) uninstall=1 ;;
     --purge) purge=1 ;;
@@ -134,6 +146,18 @@ set_option() {
     *) usage_error "--prefix $2: expected an absolute path such as /usr/local" ;;
     esac
     ;;
+  --nginx-reload)
+    case $2 in
+    '' | *[[:cntrl:]]*) usage_error '--nginx-reload needs a command in one line' ;;
+    esac
+    nginx_reload=$2
+    ;;
+  --contact)
+    case $2 in
+    *[[:cntrl:]]*) usage_error '--contact: expected a mail address or a URL' ;;
+    esac
+    contact=$2
+    ;;
   --panel)
     case $2 in
     auto | none | hestia | aapanel | plesk | cpanel) panel=$2 ;;
@@ -145,7 +169,7 @@ set_option() {
 
 check_options() {
   if [ -n "$demo" ]; then
-    [ -z "$domain$dry_run$yes$user_mode$prefix$no_nginx$no_service$no_cron$test_client$uninstall$purge" ] ||
+    [ -z "$domain$dry_run$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
       usage_error "--demo goes with --state, --port and --once alone"
     return
   fi
@@ -169,9 +193,13 @@ Install and upgrade:
   --prefix DIR        the binary goes to DIR/bin (default /usr/local; with --user ~/.local)
   --port N            the port of a server block that is made (default 80; with --user 8080)
   --panel NAME        whose site it is: auto (default), none, hestia, aapanel, plesk or cpanel
+  --contact ADDRESS   where people report an image: a mail address or a URL
+  --nginx-reload COMMAND
+                      how nginx is made to read its configuration, where it runs under a supervisor that this cannot see
   --no-nginx          leave nginx alone; say what its administrator has to include
   --no-service        start nothing; you run the responder
   --no-cron           no timer and no cron line; you run 'corenexis-cdn sweep'
+  --no-test           no test upload: for sites behind client certificates, allow and deny, or auth_basic
   --with-test-client  add a client named "test" of the plan 3m and print its token
   --user              no root: an nginx of its own on --port, or, with --no-nginx, files for the host's administrator
 

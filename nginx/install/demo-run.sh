@@ -64,6 +64,14 @@ wait_until_healthy() {
   still_running || exit 1
 }
 
+# What cron does on a host, every ten minutes. It runs in the background and never twice at once: the sweep has a lock.
+sweep_now_and_then() {
+  now=$(date +%s)
+  [ "$((now - swept))" -ge 600 ] || return 0
+  swept=$now
+  cdn sweep >>"$state/logs/sweep.log" 2>&1 </dev/null &
+}
+
 # The next three say why a process does not live any more.
 still_running() {
   responder_runs && nginx_runs

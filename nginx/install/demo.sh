@@ -5,8 +5,9 @@
 demo() {
   prepare_state
   need_tools
-  check_port
   get_binary
+  choose_port
+  check_port
   write_config
   add_clients
   render_files
@@ -22,7 +23,9 @@ demo() {
   write_env
   say "The demo runs until Ctrl-C."
   running=1
+  swept=0
   while still_running; do
+    sweep_now_and_then
     # In the background, so that a signal is answered at once and not after the second.
     sleep 1 &
     wait $! || true
@@ -54,7 +57,6 @@ prepare_state() {
   trap 'end_by_signal 129' HUP
   # Whoever waits for the file must not find the one of a demo that was killed.
   rm -f -- "$state/demo.env"
-  choose_port
 }
 
 lock_state() {
@@ -96,8 +98,7 @@ end_leftovers() {
 # The port of the URLs that are handed out is the one that config.toml says; --port decides it when the file is first written.
 choose_port() {
   if [ -e "$config" ]; then
-    public_url=$(config_value site public_url)
-    public_url=${public_url%/}
+    public_url=$(config_get site.public_url)
     case $public_url in
     http://127.0.0.1:*) configured=${public_url##*:} ;;
     http://127.0.0.1) configured=80 ;;
@@ -119,11 +120,8 @@ need_tools() {
   missing=''
   need_cmd nginx nginx
   need_cmd curl curl
-  if [ ! -x "$here/dist/corenexis-cdn" ]; then
-    need_cmd cc gcc
-  fi
-  [ -z "$missing" ] || install_packages "$missing"
-  [ -x "$here/dist/corenexis-cdn" ] || need_rust
+  need_build
+  get_missing
 }
 
 check_port() {
@@ -136,16 +134,14 @@ check_port() {
 write_config() {
   if [ ! -e "$config" ]; then
     choose_socket
-    title='a demo of corenexis-cdn' apply='Start the demo again after a change.'
-    public_url=$url listen=unix:$socket log='' docroot=$state/docroot ledger=$state/ledger/ledger.db
-    min_free=64MiB limits='0 0 0'
-    config_text >"$config.new"
+    config_default 'a demo of corenexis-cdn' 'Start the demo again after a change.' "site.public_url=$url" "server.listen=unix:$socket" \
+      "storage.docroot=$state/docroot" storage.min_free=64MiB "ledger.path=$state/ledger/ledger.db" limits.requests_per_second=0 \
+      limits.burst=0 limits.failed_attempts_per_minute=0 >"$config.new"
     mv -- "$config.new" "$config"
     say "Wrote $config"
   fi
-  docroot=$(config_value storage docroot)
-  [ -n "$docroot" ] || err "[storage] docroot is missing in $config: set it, or remove the file to have it written again"
-  listen=$(config_value server listen)
+  docroot=$(config_get storage.docroot)
+  listen=$(config_get server.listen)
   case $listen in
   "unix:${TMPDIR:-/tmp}"/corenexis-cdn.* | unix:/tmp/corenexis-cdn.*) keep_short_directory "$(dirname -- "${listen#unix:}")" ;;
   esac

@@ -1,15 +1,23 @@
 # shellcheck shell=sh
-# Placing files: what differs is found first, for the plan; then each is written as X.new, what was there is saved, and X.new gets the
-# name. A file that is the same already is not touched.
+# Placing files: what differs is found first, for the plan; then each is written beside its place, what was there is saved, and the new
+# one gets the name. A file that is the same already is not touched.
 
 # want SOURCE TARGET MODE OWNER:GROUP adds a file to what is to be there. SOURCE is below $tmp, or the binary.
 want() {
-  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$tmp/wanted"
+  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:--}" >>"$tmp/wanted"
+}
+
+# want_pages OWNER:GROUP adds the rendered pages of the docroot.
+want_pages() {
+  (cd -- "$tmp/rendered/www" && find . -type f) | sort >"$tmp/pages"
+  while read -r file; do
+    want "$tmp/rendered/www/${file#./}" "$docroot/${file#./}" 644 "$1"
+  done <"$tmp/pages"
 }
 
 # Prints what has to happen to a file: create, replace, adopt (somebody else's file of the same name), keep (edited here), or same.
 change_of() {
-  if [ ! -e "$2" ] && [ ! -L "$2" ]; then
+  if [ ! -e "$2" ]; then
     echo create
     return
   fi
@@ -31,6 +39,8 @@ change_of() {
 compare_files() {
   : >"$tmp/changes"
   while IFS=$TAB read -r source target mode owner; do
+    [ ! -L "$target" ] || err "$target is a symbolic link, and a file belongs there: move it away and run this again"
+    [ ! -d "$target" ] || err "$target is a directory, and a file belongs there: move it away and run this again"
     printf '%s\t%s\t%s\t%s\t%s\n' "$(change_of "$source" "$target")" "$source" "$target" "$mode" "$owner" >>"$tmp/changes"
   done <"$tmp/wanted"
   obsolete_files >"$tmp/obsolete"
@@ -41,8 +51,8 @@ compare_files() {
 # Files of the last installation that this one does not have any more, because an option or the configuration changed.
 obsolete_files() {
   [ -e "$record/manifest" ] || return 0
-  awk -F '\t' -v link="${site_link:-}" 'NR == FNR { change[$3] = $1; next }
-    $1 == "linked" && $3 != link { print $3 }
+  link=${site_link:-} awk -F '\t' 'NR == FNR { change[$3] = $1; next }
+    $1 == "linked" && $3 != ENVIRON["link"] { print $3 }
     ($1 == "created" || $1 == "replaced") && !($3 in change) { print $3 }
     $1 == "beside" && change[$4] != "keep" { print $3 }' \
     "$tmp/changes" "$record/manifest"
@@ -82,24 +92,25 @@ beside() {
   esac
 }
 
-# make_directory PATH MODE OWNER:GROUP, with those above it. One that is there stays as it is. A third word, tree, says that what will
-# be in it is this installation's alone: a failure removes the whole of it.
+# make_directory PATH MODE OWNER:GROUP, with those above it. One that is there stays as it is.
 make_directory() {
   if [ ! -d "$1" ]; then
     make_directory_above "$1"
-    journal "${4:-rmdir}" "$1"
+    journal directory "$1"
+    remember directory - "$1"
     mkdir -m "$2" -- "$1"
     own "$1" "$3"
-    remember directory - "$1"
   fi
 }
 
 # Directories that earlier runs made, whatever this one has to do with them.
 remember_directories() {
-  [ -e "$record/manifest" ] || return 0
-  while IFS=$TAB read -r action _ directory _; do
-    [ "$action" != directory ] || [ ! -d "$directory" ] || remember directory - "$directory"
-  done <"$record/manifest"
+  recorded_paths directory | while read -r directory; do
+    [ ! -d "$directory" ] || remember directory - "$directory"
+  done
+  awk -F '\t' '{ print $2 }' "$tmp/made" | while read -r directory; do
+    remember directory - "$directory"
+  done
 }
 
 make_directory_above() {
@@ -126,87 +137,140 @@ place_files() {
   done <"$tmp/changes"
   while read -r target; do
     if [ -L "$target" ]; then
-      journal link "$target" "$(readlink -- "$target")"
-      rm -f -- "$target"
-      continue
+      unlink_placed "$target"
+    else
+      remove_placed "$target" "$(recorded "$target" 1)" "$(recorded "$target" 2)" "$(recorded "$target" 4)"
     fi
-    remove_placed "$target" "$(recorded "$target" 1)" "$(recorded "$target" 2)" "$(recorded "$target" 4)"
   done <"$tmp/obsolete"
+}
+
+# write_beside SOURCE TARGET MODE OWNER:GROUP writes TARGET.dpkg-tmp, a name that cron, logrotate and nginx's patterns leave out. The
+# file is made exclusively, so that no link that was planted under its name is followed.
+write_beside() {
+  journal temporary "$2.dpkg-tmp"
+  rm -f -- "$2.dpkg-tmp"
+  (umask 077 && set -C && cat -- "$1" >"$2.dpkg-tmp")
+  chmod -- "$3" "$2.dpkg-tmp"
+  own "$2.dpkg-tmp" "$4"
 }
 
 # place SOURCE TARGET MODE OWNER:GROUP
 place() {
   make_directory_above "$2"
-  journal remove "$2.new"
-  cp -- "$1" "$2.new"
-  chmod -- "$3" "$2.new"
-  own "$2.new" "$4"
+  write_beside "$1" "$2" "$3" "$4"
+  sum=$(checksum "$1")
   action=$(recorded "$2" 1)
   original=$(recorded "$2" 4)
-  if [ -e "$2" ] || [ -L "$2" ]; then
+  if [ -e "$2" ]; then
     if [ -z "$action" ] || [ "$action" = found ]; then
       action=replaced
-      original=$record/originals/$(printf '%s' "$2" | tr '/' '_')
+      original=$record/originals/$(printf '%s' "$2" | sed 's/_/__/g; s|/|_|g')
       make_directory "$record/originals" 700 "$root_owner"
-      journal remove "$original"
+      journal temporary "$original"
       cp -p -- "$2" "$original"
     fi
     save "$2"
+    journal replace "$2" "$copy" "$sum"
   else
     : "${action:=created}"
-    journal remove "$2"
+    journal create "$2" - "$sum"
   fi
-  mv -f -- "$2.new" "$2"
-  remember "$action" "$(checksum "$2")" "$2" "$original"
+  remember "$action" "$sum" "$2" "$original"
+  mv -f -- "$2.dpkg-tmp" "$2"
 }
 
 # The checksum in the manifest stays the one of what was placed, so that the file counts as edited the next time too.
 keep_edited() {
+  remember "$(recorded "$2" 1)" "$(recorded "$2" 2)" "$2" "$(recorded "$2" 4)"
   new=$(beside "$2")
+  if [ -e "$new" ] && [ -z "$(recorded "$new" 1)" ] && ! cmp -s -- "$1" "$new"; then
+    say "Kept $2, which was edited here. Its new version is not beside it, because $new is another file: move that away and run this again."
+    return
+  fi
+  sum=$(checksum "$1")
+  remember beside "$sum" "$new" "$2"
   if ! cmp -s -- "$1" "$new" 2>/dev/null; then
-    [ ! -e "$new" ] || save "$new"
-    journal remove "$new.writing"
-    cp -- "$1" "$new.writing"
-    chmod -- "$3" "$new.writing"
-    own "$new.writing" "$4"
-    [ -e "$new" ] || journal remove "$new"
-    mv -f -- "$new.writing" "$new"
+    write_beside "$1" "$new" "$3" "$4"
+    if [ -e "$new" ]; then
+      save "$new"
+      journal replace "$new" "$copy" "$sum"
+    else
+      journal create "$new" - "$sum"
+    fi
+    mv -f -- "$new.dpkg-tmp" "$new"
   fi
   say "Kept $2, which was edited here; the new version is $new"
-  remember "$(recorded "$2" 1)" "$(recorded "$2" 2)" "$2" "$(recorded "$2" 4)"
-  remember beside "$(checksum "$new")" "$new" "$2"
+}
+
+# remove_placed PATH ACTION CHECKSUM ORIGINAL: removes a file that was placed, or puts back the one that was there before it. A copy of
+# one that was edited meanwhile is kept under its whole path.
+remove_placed() {
+  if [ -f "$1" ] && [ ! -L "$1" ]; then
+    if [ "$2" != beside ] && [ -z "$purge" ] && ! is_still "$1" "$3"; then
+      edited=$config_directory/edited$1
+      make_directory_above "$edited"
+      write_beside "$1" "$edited" 600 "$root_owner"
+      mv -f -- "$edited.dpkg-tmp" "$edited"
+      remember edited - "$edited"
+      say "$1 was edited here; a copy is $edited"
+    fi
+    save "$1"
+    journal delete "$1" "$copy"
+    rm -f -- "$1"
+  fi
+  if [ "$2" = replaced ] && [ -e "$4" ] && [ ! -e "$1" ]; then
+    journal create "$1" - "$(checksum "$4")"
+    journal temporary "$1.dpkg-tmp"
+    cp -p -- "$4" "$1.dpkg-tmp"
+    mv -f -- "$1.dpkg-tmp" "$1"
+  fi
 }
 
 # place_link TARGET LINK
 place_link() {
+  remember linked - "$2"
   if [ ! -L "$2" ]; then
     [ ! -e "$2" ] || err "$2 is in the way: move it away and run this again"
-    journal remove "$2"
+    journal link "$2" "$1"
     ln -s -- "$1" "$2"
   fi
-  remember linked - "$2"
 }
 
-# insert_line FILE LINE_NUMBER TEXT puts a line of ours behind a line of a file that is somebody else's.
-insert_line() {
-  # The target of a symbolic link, which is what sites-enabled is made of, keeps its name.
-  save "$1"
-  journal remove "$1.new"
-  # A copy first, for the mode and the owner.
-  cp -p -- "$1" "$1.new"
-  awk -v after="$2" -v text="$3" '{ print } NR == after { print text }' "$1" >"$1.new"
-  # awk ends the last line, where the file may not.
-  trim_last_newline "$1" "$1.new"
-  mv -f -- "$1.new" "$1"
+unlink_placed() {
+  [ -L "$1" ] || return 0
+  journal unlink "$1" "$(readlink -- "$1")"
+  rm -f -- "$1"
 }
 
-# remove_line FILE takes out the lines that carry our mark.
+# edit_line VERB FILE [LINE_NUMBER TEXT]: insert puts a line of ours behind a line of a file that is somebody else's, uninsert takes out
+# the lines that carry our mark. The text is in the environment, for awk reads escapes in its own variables.
+edit_line() {
+  if [ "$1" = insert ]; then
+    text=$4 awk -v after="$3" '{ print } NR == after { print ENVIRON["text"] }' "$2" >"$tmp/edit"
+  else
+    grep -vF -- "$MARK" "$2" >"$tmp/edit" || true
+  fi
+  trim_last_newline "$2" "$tmp/edit"
+  save "$2"
+  journal "$1" "$2" "$copy" "$(checksum "$tmp/edit")"
+  replace_contents "$2" "$tmp/edit"
+}
+
+# remove_line FILE takes out our lines and writes nothing down.
 remove_line() {
-  [ -e "$1" ] && grep -qF -- "$MARK" "$1" || return 0
-  cp -p -- "$1" "$1.new"
-  grep -vF -- "$MARK" "$1" >"$1.new" || true
-  trim_last_newline "$1" "$1.new"
-  mv -f -- "$1.new" "$1"
+  grep -qF -- "$MARK" "$1" 2>/dev/null || return 0
+  grep -vF -- "$MARK" "$1" >"$tmp/edit" || true
+  trim_last_newline "$1" "$tmp/edit"
+  replace_contents "$1" "$tmp/edit"
+}
+
+# replace_contents FILE NEW: mode and owner stay. The target of a symbolic link, which is what sites-enabled is made of, keeps its name.
+replace_contents() {
+  [ ! -e "$record/journal" ] || journal temporary "$1.dpkg-tmp"
+  rm -f -- "$1.dpkg-tmp"
+  cp -p -- "$1" "$1.dpkg-tmp"
+  cat -- "$2" >"$1.dpkg-tmp"
+  mv -f -- "$1.dpkg-tmp" "$1"
 }
 
 # trim_last_newline MODEL FILE: where the model does not end with a newline, the file does not either.
@@ -214,7 +278,6 @@ trim_last_newline() {
   if [ -s "$1" ] && [ "$(tail -c 1 -- "$1" | od -An -c | tr -d ' ')" != '\n' ]; then
     size=$(wc -c <"$2")
     head -c "$((size - 1))" -- "$2" >"$2.trimmed"
-    cat -- "$2.trimmed" >"$2"
-    rm -f -- "$2.trimmed"
+    mv -f -- "$2.trimmed" "$2"
   fi
 }

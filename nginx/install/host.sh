@@ -7,12 +7,19 @@ install_on_host() {
   set_host_places
   make_temporary
   find_manager
+  find_known
   recover
   need_programs
   find_panel
-  [ -n "$no_nginx" ] || find_nginx
-  [ -n "$no_nginx" ] || find_places
+  if [ -z "$no_nginx" ]; then
+    find_program
+    find_nginx
+  fi
   get_binary
+  if [ -z "$no_nginx" ]; then
+    read_facts
+    find_places
+  fi
   choose_config
   : >"$tmp/wanted"
   [ -n "$no_nginx" ] || find_site
@@ -33,21 +40,22 @@ install_on_host() {
     return
   fi
   confirm
+  ask_contact
 
   begin
   remember_directories
+  remember_data
+  [ -z "$nginx_reload" ] || remember nginx-reload - - "$nginx_reload"
   make_account
   make_directories
   place_config
   place_files
+  check_service
   if [ -z "$no_nginx" ]; then
     [ -z "${site_link:-}" ] || place_link "$site_file" "$site_link"
     include_snippet
     test_nginx
-    if [ -n "$reads_anew" ]; then
-      journal reload-nginx
-      reload_nginx || err "nginx could not be made to read its new configuration: $(tail -n 3 -- "$tmp/reload" 2>/dev/null)"
-    fi
+    [ -z "$reads_anew" ] || apply_nginx
   fi
   start_service
   if can_probe; then
@@ -65,9 +73,28 @@ set_host_places() {
   root_owner=root:root
 }
 
+# What an earlier run noted, for recovery and for the command of --nginx-reload.
+find_known() {
+  docroot=$(recorded_paths docroot | head -n 1)
+  ledger=$(recorded_paths ledger | head -n 1)
+  listen=$(recorded_paths socket | head -n 1)
+  listen=${listen:+unix:$listen}
+  if [ -n "$user_mode" ]; then
+    : "${docroot:=$data/docroot}"
+  else
+    : "${docroot:=/var/www/corenexis-cdn}"
+  fi
+  : "${ledger:=$data/ledger.db}"
+  : "${nginx_reload:=$(recorded_command)}"
+}
+
 need_programs() {
   missing=''
-  [ -n "$no_nginx" ] || [ -x /www/server/nginx/sbin/nginx ] || need_cmd nginx nginx
+  if [ -z "$no_nginx" ] && [ ! -x /www/server/nginx/sbin/nginx ] && ! have nginx; then
+    need_cmd nginx nginx
+    # One that this run installs is started.
+    nginx_is_new=1
+  fi
   need_cmd curl curl
   if [ -z "$no_cron" ]; then
     need_cmd flock util-linux
@@ -75,21 +102,12 @@ need_programs() {
     [ "$manager" = systemd ] || [ -d /etc/periodic/15min ] || need_cmd crontab cron
   fi
   [ "$manager" = systemd ] || [ -n "$no_service" ] || need_cmd spawn-fcgi spawn-fcgi
-  [ -x "$here/dist/corenexis-cdn" ] || need_cmd cc gcc
-  if [ -n "$missing" ]; then
-    say "Missing on this host:$missing"
-    if [ -n "$dry_run" ]; then
-      say "They would be installed with the package manager first; what follows depends on them. Nothing was written."
-      exit 0
-    fi
-    confirm
-    install_packages "$missing"
-    # In a chroot a package does not start what it brings.
-    case $manager:$missing in
-    sysv:*cron*) ! [ -x /etc/init.d/cron ] || /etc/init.d/cron start >&2 ;;
-    esac
-  fi
-  [ -x "$here/dist/corenexis-cdn" ] || need_rust
+  need_build
+  get_missing
+  # In a chroot a package does not start what it brings.
+  case $manager:$missing in
+  sysv:*cron*) ! [ -x /etc/init.d/cron ] || /etc/init.d/cron start >&2 ;;
+  esac
 }
 
 confirm() {
@@ -98,7 +116,7 @@ confirm() {
   printf 'Go on? [y/N] ' >&2
   read -r answer || answer=''
   case $answer in
-  [yY] | [yY][eE][sS]) yes=1 ;;
+  [yY] | [yY][eE][sS]) yes=1 asked=1 ;;
   *)
     say "Nothing was changed."
     exit 1
@@ -106,17 +124,27 @@ confirm() {
   esac
 }
 
+# Whoever was asked whether to go on is asked for this too, the first time; config.toml has the answer afterwards.
+ask_contact() {
+  [ -n "$asked" ] && [ ! -e "$config" ] && [ -z "$contact" ] || return 0
+  printf 'Where may people report an image: a mail address or a URL? [none] ' >&2
+  read -r contact || contact=''
+  [ -n "$contact" ] || return 0
+  write_new_config
+  render_files
+}
+
 # The configuration that is there decides; only a first installation has to be told the name.
 choose_config() {
   public_url=''
   if [ -e "$config" ]; then
-    public_url=$(config_value site public_url)
+    public_url=$(config_get site.public_url)
     configured=${public_url#*://}
     configured=$(printf '%s' "${configured%%[:/]*}" | tr '[:upper:]' '[:lower:]')
-    [ -n "$configured" ] || err "[site] public_url is missing in $config: set it and run this again"
     [ "${domain:=$configured}" = "$configured" ] ||
       err "$config says public_url = \"$public_url\", not $domain: change it there, or leave --domain out"
     config_source=$config
+    docroot=$(config_get storage.docroot)
   else
     [ -n "$domain" ] || usage_error "a first installation needs --domain NAME"
     config_source=$tmp/config.toml
@@ -132,18 +160,22 @@ write_new_config() {
     own:80 | own: | [!o]* | :*) ;;
     own:*) public_url=$public_url:$port ;;
     esac
-    title="corenexis-cdn on this host" apply="After a change run install.sh again."
-    listen=unix:/run/corenexis-cdn.sock docroot=/var/www/corenexis-cdn ledger=$data/ledger.db min_free=1GiB limits='10 40 10'
-    log=''
+    set -- "site.public_url=$public_url" "site.contact=$contact"
     # Only systemd keeps what is said on standard error.
-    [ "$manager" = systemd ] || log='log = "/var/log/corenexis-cdn/responder.log"'
-    config_text >"$config_source"
+    [ "$manager" = systemd ] || set -- "$@" server.log=/var/log/corenexis-cdn/responder.log
+    config_default "corenexis-cdn on this host" "After a change run install.sh again." "$@" >"$config_source"
   fi
-  docroot=$(config_value storage docroot "$config_source")
-  : "${docroot:=/var/www/corenexis-cdn}"
-  ledger=$(config_value ledger path "$config_source")
-  : "${ledger:=/var/lib/corenexis-cdn/ledger.db}"
-  log=$(config_value server log "$config_source")
+  read_places
+}
+
+read_places() {
+  docroot=$(config_get storage.docroot "$config_source")
+  ledger=$(config_get ledger.path "$config_source")
+  log=$(config_get server.log "$config_source")
+  listen=$(config_get server.listen "$config_source")
+  check_path '[storage] docroot' "$docroot"
+  check_path '[ledger] path' "$ledger"
+  check_path '[server] log' "$log"
 }
 
 render_files() {
@@ -152,9 +184,9 @@ render_files() {
     set -- "$@" --nginx-group "$worker_group"
     if [ "$site" = own ]; then
       set -- "$@" --site "$domain" --snippet "$snippet"
-      for address in $listens; do
+      while read -r address; do
         set -- "$@" --site-listen "$address"
-      done
+      done <"$tmp/listens"
     fi
   fi
   "$bin" --config "$config_source" render "$tmp/rendered" "$@" >/dev/null ||
@@ -164,9 +196,7 @@ render_files() {
 # The binary first: everything else names it.
 want_files() {
   want "$bin" "$prefix/bin/corenexis-cdn" 755 "$root_owner"
-  for file in $(cd -- "$tmp/rendered/www" && find . -type f | sort); do
-    want "$tmp/rendered/www/${file#./}" "$docroot/${file#./}" 644 "$root_owner"
-  done
+  want_pages "$root_owner"
   if [ -n "$no_nginx" ]; then
     want "$tmp/rendered/nginx/corenexis-cdn.http.conf" "$config_directory/nginx/corenexis-cdn.http.conf" 644 "$root_owner"
     want "$tmp/rendered/nginx/corenexis-cdn.server.conf" "$config_directory/nginx/corenexis-cdn.server.conf" 644 "$root_owner"
@@ -178,7 +208,7 @@ want_files() {
   want_service
 }
 
-# Whether nginx has to read its configuration anew: one of its files changes, or it does not run.
+# Whether nginx has to read its configuration anew: one of its files changes, or this run installs it.
 find_reload() {
   reads_anew=''
   [ -z "$no_nginx" ] || return 0
@@ -186,7 +216,7 @@ find_reload() {
   while read -r target; do
     ! is_nginx_file "$target" || reads_anew=1
   done <"$tmp/touched"
-  if [ -s "$tmp/include" ] || { [ -n "$site_link" ] && [ ! -L "$site_link" ]; } || ! nginx_pid >/dev/null; then
+  if [ -s "$tmp/include" ] || { [ -n "$site_link" ] && [ ! -L "$site_link" ]; } || [ -n "$nginx_is_new" ]; then
     reads_anew=1
   fi
 }
@@ -204,166 +234,50 @@ has_new_edits() {
   return 1
 }
 
-print_plan() {
-  version=$("$bin" --version)
-  if [ -e "$record/manifest" ]; then
-    say "$version, upgrade of the installation for $public_url:"
-  else
-    say "$version, installation for $public_url:"
-  fi
-  [ -n "$user_mode" ] || id -- "$ACCOUNT" >/dev/null 2>&1 || say "  add      the account $ACCOUNT, which owns images and ledger"
-  [ -e "$config" ] || say "  create   $config"
-  print_changes
-  if [ -z "$no_nginx$user_mode" ]; then
-    while IFS=$TAB read -r file line; do
-      say "  change   $file: an include line behind line $line, into the server block of $domain"
-    done <"$tmp/include"
-    [ -z "${site_link:-}" ] || [ -L "$site_link" ] || say "  link     $site_link"
-    [ -z "$reads_anew" ] || say "  reload   nginx, whose workers are $worker:$worker_group, after 'nginx -t' has accepted the new files"
-  fi
-  if [ -z "$no_service" ]; then
-    verb=start
-    [ -z "$renew" ] || ! service_runs || verb=renew
-    case $verb:$manager in
-    renew:*) say "  renew    the responder; uploads wait for a moment and none fails" ;;
-    *:systemd) say "  start    corenexis-cdn.socket and .service of systemd" ;;
-    *:openrc) say "  start    corenexis-cdn of OpenRC" ;;
-    *:sysv) say "  start    /etc/init.d/corenexis-cdn" ;;
-    *:user) say "  start    $data/corenexis-cdn-user, now and after a reboot (crontab)" ;;
-    esac
-  fi
-  ! can_probe || say "  test     an upload through nginx, removed again"
-  say "Whatever fails, everything is put back."
-}
-
-make_account() {
-  if id -- "$ACCOUNT" >/dev/null 2>&1; then
-    [ -z "$(recorded "$ACCOUNT" 1)" ] || remember account - "$ACCOUNT"
-    return 0
-  fi
-  journal remove-account
-  nologin=$(command -v nologin || echo /bin/false)
-  if have useradd; then
-    useradd --system --user-group --home-dir "$data" --no-create-home --shell "$nologin" "$ACCOUNT"
-  else
-    addgroup -S "$ACCOUNT"
-    adduser -S -D -H -h "$data" -s "$nologin" -G "$ACCOUNT" "$ACCOUNT"
-  fi
-  remember account - "$ACCOUNT"
-}
-
-remove_account() {
-  if have userdel; then
-    userdel -- "$ACCOUNT"
-    ! has_group "$ACCOUNT" || groupdel -- "$ACCOUNT" 2>/dev/null
-  else
-    deluser "$ACCOUNT" 2>/dev/null
-    ! has_group "$ACCOUNT" || delgroup "$ACCOUNT" 2>/dev/null
-  fi
-  return 0
-}
-
 # Root owns what nginx serves as pages; the responder's account owns images and ledger, and nothing that root executes or reads.
 make_directories() {
   if grep -qF -- "$TAB$config_directory$TAB" "$tmp/made"; then
     chown -- "root:$ACCOUNT" "$config_directory"
     chmod -- 750 "$config_directory"
   fi
-  chmod -- 700 "$record"
-  make_directory "$(dirname -- "$ledger")" 750 "$ACCOUNT:$ACCOUNT" remove-tree
-  make_directory "$docroot" 755 "$root_owner" remove-tree
+  make_directory "$(dirname -- "$ledger")" 750 "$ACCOUNT:$ACCOUNT"
+  [ -e "$ledger" ] || journal ledger "$ledger"
+  make_directory "$docroot" 755 "$root_owner"
   make_directory "$docroot/p" 755 "$ACCOUNT:$ACCOUNT"
   make_directory "$docroot/.spool" 700 "$ACCOUNT:$ACCOUNT"
-  [ -z "$log" ] || make_directory "$(dirname -- "$log")" 750 "$ACCOUNT:$ACCOUNT" remove-tree
+  journal_log "${log:-/var/log/corenexis-cdn/responder.log}"
+  [ -z "$log" ] || make_directory "$(dirname -- "$log")" 750 "$ACCOUNT:$ACCOUNT"
+}
+
+# A log that this run makes goes with it; systemd makes the directory (LogsDirectory=).
+journal_log() {
+  [ -d "$(dirname -- "$1")" ] || journal directory "$(dirname -- "$1")"
+  [ -e "$1" ] || journal log "$1"
 }
 
 place_config() {
-  if [ ! -e "$config" ]; then
-    journal remove "$config"
-    journal remove "$config.new"
-    (umask 077 && cat -- "$config_source" >"$config.new")
-    chmod -- 640 "$config.new"
-    [ -n "$user_mode" ] || chown -- "root:$ACCOUNT" "$config.new"
-    mv -f -- "$config.new" "$config"
-  fi
-  remember kept "$(checksum "$config")" "$config"
-}
-
-# cdn ARGUMENT... runs the installed program as the account that owns the ledger, which must not get files of root's.
-cdn() {
-  set -- "$prefix/bin/corenexis-cdn" --config "$config" "$@"
-  if [ -n "$user_mode" ]; then
-    "$@" </dev/null
-  elif have runuser; then
-    (cd / && runuser -u "$ACCOUNT" -- "$@") </dev/null
-  else
-    line=''
-    for word; do
-      line="$line $(quote "$word")"
-    done
-    (cd / && su -s /bin/sh "$ACCOUNT" -c "$line") </dev/null
-  fi
+  sum=$(checksum "$config_source")
+  remember kept "$sum" "$config"
+  [ ! -e "$config" ] || return 0
+  write_beside "$config_source" "$config" 640 "root:$ACCOUNT"
+  journal create "$config" - "$sum"
+  mv -f -- "$config.dpkg-tmp" "$config"
 }
 
 can_probe() {
-  [ -z "$no_service" ] && [ -z "$no_nginx" ] && [ "${site:-}" != hand ] || return 1
+  [ -z "$no_service" ] && [ -z "$no_nginx" ] && [ -z "$no_test" ] && [ "${site:-}" != hand ] || return 1
+  [ -n "$user_mode" ] || nginx_runs || [ -n "$nginx_is_new" ] || return 1
   [ -z "$working" ] || find_address
 }
 
 # Once the files are placed, the address is looked up among all blocks that nginx has now. The nginx of a user's own has one.
 find_address() {
-  [ -n "$user_mode" ] || find_probe_address "${public_url%%:*}" || find_probe_address http || find_probe_address https
+  [ -n "$user_mode" ] || find_probe_address
 }
 
 check_health() {
   [ -z "$dry_run" ] && can_probe || return 0
   find_address || return 0
-  wait_until_healthy || err "but $probe_url/image/v2/health does not answer through nginx; see nginx's error log, and $(service_log)"
+  wait_until_healthy || fail_probe "but $probe_url/image/v2/health does not answer through nginx: $failure" "$tmp/health"
   say "$probe_url/image/v2/health answers."
-}
-
-conclude() {
-  say ""
-  say "corenexis-cdn is installed: $public_url"
-  if [ -n "$no_nginx" ] || [ "${site:-}" = hand ]; then
-    say "Left to do in nginx:"
-    [ -z "$no_nginx" ] || say "  include $config_directory/nginx/corenexis-cdn.http.conf; inside http { }"
-    [ -z "$no_nginx" ] || snippet=$config_directory/nginx/corenexis-cdn.server.conf
-    [ "${site:-}" != hand ] || say "  in the panel, under \"Additional nginx directives\" of $domain:"
-    say "  include $snippet; inside the server { } of $domain"
-  fi
-  [ -z "$no_service" ] || say "Left to do: run '$prefix/bin/corenexis-cdn --config $config serve' as $ACCOUNT"
-  [ -z "$no_cron" ] || say "Left to do: run '$prefix/bin/corenexis-cdn --config $config sweep' as $ACCOUNT every ten minutes"
-  if [ "${site:-}" = own ] && [ "$scheme" = http ]; then
-    say "For https: 'certbot --nginx -d $domain', then https:// in public_url of $config, then this command again."
-  fi
-  add_test_client
-  ! "$prefix/bin/corenexis-cdn" doctor --help >/dev/null 2>&1 || run_doctor
-  say "A client that may upload:  $(cdn_by_hand) client add shop --plan 3m"
-}
-
-cdn_by_hand() {
-  if [ -n "$user_mode" ]; then
-    echo "$prefix/bin/corenexis-cdn --config $config"
-  elif have sudo || ! have runuser; then
-    echo "sudo -u $ACCOUNT $prefix/bin/corenexis-cdn"
-  else
-    echo "runuser -u $ACCOUNT -- $prefix/bin/corenexis-cdn"
-  fi
-}
-
-# With a token of its own: the client of the public documentation is known to everybody.
-add_test_client() {
-  [ -n "$test_client" ] || return 0
-  if cdn client show test >/dev/null 2>&1; then
-    say "The client \"test\" is there already; '$(cdn_by_hand) client rotate test' gives it a new token."
-  else
-    cdn client add test --plan 3m || say "The client \"test\" could not be added: the line above says why"
-  fi
-}
-
-# It looks at more than the smoke test does. What it finds is for the operator, and no reason to undo what has passed that.
-run_doctor() {
-  say ""
-  "$prefix/bin/corenexis-cdn" --config "$config" doctor >&2 || say "The doctor found something to look at: see above."
 }

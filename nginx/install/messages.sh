@@ -22,11 +22,6 @@ quote() {
   esac
 }
 
-# Prints $1 as a TOML string.
-toml() {
-  printf '"%s"' "$(printf '%s' "$1" | sed 's/[\\"]/\\&/g')"
-}
-
 have() {
   command -v "$1" >/dev/null 2>&1
 }

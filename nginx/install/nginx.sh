@@ -1,37 +1,91 @@
 # shellcheck shell=sh
-# The host's nginx: where it is, what its workers are, whether it accepts its configuration, and making it read that again.
+# The host's nginx: which program and configuration run, what the workers are, and making it read its configuration again.
 
 # The end of every line that is put into somebody else's file.
 MARK='# corenexis-cdn: placed by install.sh'
 
-# Sets $nginx (the program), $nginx_conf and $nginx_directory, $worker and $worker_group, and writes the whole configuration to
-# $tmp/nginx. Ends where nginx does not accept what it has now: what is broken already could not be told from what we break.
-find_nginx() {
-  nginx=nginx
+# Sets $nginx, the program, and writes the arguments with which the one that runs was started (-c and -p) to $tmp/nginx.arguments.
+find_program() {
+  nginx=nginx nginx_master=''
+  : >"$tmp/nginx.arguments"
   # aaPanel builds its own and does not put it on the PATH.
   [ ! -x /www/server/nginx/sbin/nginx ] || nginx=/www/server/nginx/sbin/nginx
-  nginx_conf=$(nginx_built_with conf-path)
-  : "${nginx_conf:=/etc/nginx/nginx.conf}"
-  nginx_directory=$(dirname -- "$nginx_conf")
+  find_master
+}
+
+# The master process: by its title, which nginx gives it whoever started it, in the foreground or under a supervisor. Those of
+# containers have another mount namespace; those of our own demo and of --user have our nginx.conf.
+find_master() {
+  default_conf=$(nginx_built_with conf-path)
+  others=''
+  grep -l '^nginx: master process' /proc/[0-9]*/cmdline 2>/dev/null >"$tmp/masters" || true
+  while read -r file; do
+    process=${file%/cmdline}
+    [ "$(readlink "$process/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || continue
+    title=$(tr '\0' ' ' <"$file" 2>/dev/null) || continue
+    conf=$(title_option -c "$title")
+    if [ -z "$conf" ] || [ "$conf" = "$default_conf" ]; then
+      nginx_master=${process#/proc/}
+      return
+    fi
+    ! grep -qs '^# A complete nginx for the demo' "$conf" || continue
+    others="$others ${process#/proc/}"
+  done <"$tmp/masters"
+  case $others in
+  '') ;;
+  ' '*' '*) [ -n "$nginx_reload" ] || err "several nginx run here, none with $default_conf (processes$others): end those that are not the host's, or use --no-nginx" ;;
+  *)
+    nginx_master=${others# }
+    nginx=$(readlink -- "/proc/$nginx_master/exe")
+    title=$(tr '\0' ' ' <"/proc/$nginx_master/cmdline")
+    for option in -c -p; do
+      value=$(title_option "$option" "$title")
+      [ -z "$value" ] || printf '%s\n%s\n' "$option" "$value" >>"$tmp/nginx.arguments"
+    done
+    ;;
+  esac
+}
+
+# title_option OPTION TITLE prints the word behind an option in a process's title.
+title_option() {
+  printf '%s\n' "$2" | tr ' ' '\n' | awk -v option="$1" 'found { print; exit } $0 == option { found = 1 }'
+}
+
+# run_nginx ARGUMENT... runs the program with the -c and -p of the one that runs.
+run_nginx() {
+  while read -r argument; do
+    set -- "$@" "$argument"
+  done <"$tmp/nginx.arguments"
+  "$nginx" "$@"
+}
+
+# Sets $nginx_conf and $nginx_directory, $worker and $worker_group, and writes the configuration to $tmp/nginx and what was found in it
+# to $tmp/nginx.facts. Ends where nginx does not accept what it has now: what is broken already could not be told from what we break.
+find_nginx() {
   read_nginx || {
     show "$tmp/nginx.said"
     err "nginx does not accept its configuration as it is now, so nothing was changed: 'nginx -t' has to pass first"
   }
+}
+
+read_facts() {
+  "$bin" nginx-sites "$tmp/nginx" >"$tmp/nginx.facts" || err "the output of 'nginx -T' cannot be read: the line above says why"
+  nginx_conf=$(sed -n 's/^# configuration file \(.*\):$/\1/p' "$tmp/nginx" | head -n 1)
+  nginx_directory=$(dirname -- "$nginx_conf")
   # Group: the second argument of `user`, else the group of the account's name; else what nginx was built with.
-  # shellcheck disable=SC2046
-  set -- $(sed -n 's/^[ \t]*user[ \t][ \t]*\([^;]*\);.*/\1/p' "$tmp/nginx" | head -n 1)
-  worker=${1:-$(nginx_built_with user)}
-  : "${worker:=nobody}"
-  worker_group=${2:-}
+  worker=$(fact user 2) worker_group=$(fact user 3)
   if [ -z "$worker_group" ]; then
-    if [ -n "${1:-}" ]; then
-      worker_group=$1
-    else
-      worker_group=$(nginx_built_with group)
-    fi
+    worker_group=${worker:-$(nginx_built_with group)}
   fi
+  : "${worker:=$(nginx_built_with user)}"
+  : "${worker:=nobody}"
   has_group "$worker_group" || worker_group=$(id -gn -- "$worker" 2>/dev/null || true)
   [ -n "$worker_group" ] || err "cannot find the group of nginx's workers: the account $worker of 'user' in $nginx_conf does not exist"
+}
+
+# fact WORD FIELD prints a field of the first line with the word.
+fact() {
+  awk -F '\t' -v word="$1" -v field="$2" '$1 == word { print $field; exit }' "$tmp/nginx.facts"
 }
 
 nginx_built_with() {
@@ -44,7 +98,7 @@ has_group() {
 
 # Writes the whole configuration to $tmp/nginx and what nginx says about it to $tmp/nginx.said.
 read_nginx() {
-  "$nginx" -T >"$tmp/nginx" 2>"$tmp/nginx.said"
+  run_nginx -T >"$tmp/nginx" 2>"$tmp/nginx.said"
 }
 
 # After everything is placed. A name that two server blocks have is no error to nginx: it only warns, and one of them is ignored.
@@ -76,37 +130,28 @@ find_places() {
   err "$nginx_conf includes neither conf.d/*.conf nor http.d/*.conf inside http { }: add such a line, or use --no-nginx"
 }
 
-# Whether the configuration has an `include` of this pattern, absolute or relative to nginx.conf.
+# Whether the http context has an `include` of this pattern.
 is_included() {
-  relative=${1#"$nginx_directory"/}
-  awk -v absolute="$1" -v relative="$relative" '
-    $1 == "include" { sub(/;.*/, "", $2); gsub(/"/, "", $2); if ($2 == absolute || $2 == relative) found = 1 }
-    END { exit !found }' "$tmp/nginx"
+  pattern=$1 awk -F '\t' '$1 == "http-include" && $2 == ENVIRON["pattern"] { found = 1 } END { exit !found }' "$tmp/nginx.facts"
 }
 
-nginx_pid() {
-  pid_file=$(sed -n 's/^[ \t]*pid[ \t][ \t]*\([^;]*\);.*/\1/p' "$tmp/nginx" 2>/dev/null | head -n 1)
-  [ -n "$pid_file" ] || pid_file=$(nginx_built_with pid-path)
-  case $pid_file in
-  /*) ;;
-  *) pid_file=$(nginx_built_with prefix)/$pid_file ;;
-  esac
-  [ -s "$pid_file" ] || return 1
-  read -r pid <"$pid_file"
-  kill -0 "$pid" 2>/dev/null || return 1
-  echo "$pid"
+nginx_runs() {
+  [ -n "$nginx_reload" ] || { [ -n "$nginx_master" ] && kill -0 "$nginx_master" 2>/dev/null; }
 }
 
-# Makes nginx read its configuration, or starts it.
+# Makes nginx read its configuration.
 reload_nginx() {
-  if nginx_pid >/dev/null; then
-    if [ "$manager" = systemd ] && systemctl is-active --quiet nginx; then
-      systemctl reload nginx
-    else
-      "$nginx" -s reload 2>>"$tmp/reload"
-    fi
-    return
+  if [ -n "$nginx_reload" ]; then
+    sh -c "$nginx_reload" >"$tmp/reload" 2>&1
+  elif [ "$manager" = systemd ] && [ "$(systemctl show -p MainPID --value nginx.service)" = "$nginx_master" ]; then
+    systemctl reload nginx.service 2>"$tmp/reload"
+  else
+    kill -HUP "$nginx_master" 2>"$tmp/reload"
   fi
+}
+
+# Starts the nginx that this run installed. One that was stopped stays stopped.
+start_nginx() {
   journal stop-nginx
   case $manager in
   systemd) systemctl start nginx ;;
@@ -119,12 +164,23 @@ reload_nginx() {
     fi
     ;;
   esac
+  find_master
 }
 
 stop_nginx() {
   case $manager in
   systemd) systemctl stop nginx ;;
   openrc) rc-service nginx stop >&2 ;;
-  *) ! nginx_pid >/dev/null || "$nginx" -s quit ;;
+  *) ! nginx_runs || kill -QUIT "$nginx_master" ;;
   esac
+}
+
+# After the new files are there.
+apply_nginx() {
+  if nginx_runs; then
+    journal reload-nginx
+    reload_nginx || err "nginx could not be made to read its new configuration: $(tail -n 3 -- "$tmp/reload" 2>/dev/null)"
+  elif [ -n "$nginx_is_new" ]; then
+    start_nginx || err "nginx could not be started: the lines above say why"
+  fi
 }

@@ -1,74 +1,95 @@
 # shellcheck shell=sh
 # The smoke test: a real upload through the host's nginx by a client that exists for that long alone.
 
-# Sets $probe_url and $probe_to, curl's arguments for reaching the site on this host whatever its name resolves to elsewhere.
+# Sets $probe_url and writes curl's arguments for reaching the site on this host, whatever its name resolves to elsewhere, one a line.
+# The placement is looked up among all blocks that nginx has now, a block of our own included.
 find_probe_address() {
-  list_servers
-  # The listen directives of the blocks with our name that come to our locations, those of the scheme first wanted.
-  set -- "$(awk -F '\t' -v https="$1" '
-    $4 && !$5 {
-      count = split($7, listen, "|")
-      for (i = 1; i <= count; i++) {
-        if (listen[i] ~ /^unix:/) continue
-        if ((listen[i] ~ / ssl( |$)/) == (https == "https")) { print listen[i]; exit }
-      }
-    }' "$tmp/servers")" "$1"
-  [ -n "$1" ] || return 1
-  address=${1%% *}
-  case $address in
-  \[*\]) probe_port=80 ;;
-  *:*) probe_port=${address##*:} address=${address%:*} ;;
-  *[!0-9]*) probe_port=80 ;;
-  *) probe_port=$address address='*' ;;
-  esac
-  case $address in
-  '*' | 0.0.0.0) address=127.0.0.1 ;;
-  '[::]') address='[::1]' ;;
-  esac
-  probe_url=$2://$domain:$probe_port
-  probe_to="--insecure --resolve $domain:$probe_port:$address"
-  case " $1 " in *" proxy_protocol "*) probe_to="$probe_to --haproxy-protocol" ;; esac
+  : >"$tmp/probe.arguments"
+  ask_placement --no-insert || err "the placed files do not serve $domain: the line above says why"
+  awk -F '\t' -v scheme="${public_url%%:*}" '$1 == "address" { print ($2 == scheme ? 0 : 1) "\t" $0 }' "$tmp/placement" |
+    sort -s -k 1,1 >"$tmp/addresses"
+  IFS=$TAB read -r _ _ probe_scheme address probe_port proxy <"$tmp/addresses" || {
+    say "$domain listens on no address that curl can reach, so there is no test upload."
+    return 1
+  }
+  probe_url=$probe_scheme://$domain:$probe_port
+  printf '%s\n' --insecure --resolve "$domain:$probe_port:$address" >"$tmp/probe.arguments"
+  [ "$proxy" != proxy_protocol ] || echo --haproxy-protocol >>"$tmp/probe.arguments"
 }
 
 # probe_curl ARGUMENT...
 probe_curl() {
-  # The words hold no spaces of their own.
-  # shellcheck disable=SC2086
-  local_curl $probe_to --max-time 60 "$@" </dev/null
+  while read -r argument; do
+    set -- "$@" "$argument"
+  done <"$tmp/probe.arguments"
+  local_curl --max-time 60 "$@" </dev/null
+}
+
+# probe_get URL FILE writes the reply to the file, and sets $failure where its status is not 200.
+probe_get() {
+  : >"$2"
+  status=$(probe_curl --output "$2" --write-out '%{http_code}' "$1" 2>"$tmp/probe.said") || {
+    failure="no answer: $(cat -- "$tmp/probe.said")"
+    return 1
+  }
+  failure="status $status"
+  [ "$status" = 200 ]
 }
 
 # Waits until the new configuration answers: a reload of nginx takes effect when its new workers have started.
 wait_until_healthy() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
-  until failure=$(probe_curl --fail --output "$tmp/health" "$probe_url/image/v2/health" 2>&1) && grep -q '"status"' "$tmp/health"; do
+  until probe_get "$probe_url/image/v2/health" "$tmp/health" && failure='another site answers' && grep -q '"status"' "$tmp/health"; do
     [ "$(date +%s)" -lt "$deadline" ] || return 1
     nap
   done
 }
 
+# fail_probe TEXT REPLY ends with the text, the reply and the last line of the log.
+fail_probe() {
+  said=$1
+  if [ -s "$2" ]; then
+    said="$said
+    reply: $(head -c 300 -- "$2" | tr '\n' ' ')"
+  fi
+  last=$(last_log_line)
+  [ -z "$last" ] || said="$said
+    log:   $last"
+  err "$said
+    nginx's error log and $(service_log) say more$(selinux_hint); a site that only some visitors reach is installed with --no-test"
+}
+
+last_log_line() {
+  if [ -n "$log" ] || [ "$manager" != systemd ]; then
+    tail -n 1 -- "${log:-$(service_log)}" 2>/dev/null || true
+  else
+    journalctl -q --no-pager -n 1 -o cat -u corenexis-cdn 2>/dev/null || true
+  fi
+}
+
 smoke_test() {
-  wait_until_healthy || err "$probe_url/image/v2/health does not answer through nginx: ${failure:-another site answers}; see nginx's error log, and $(service_log)$(selinux_hint)"
+  wait_until_healthy || fail_probe "$probe_url/image/v2/health does not answer through nginx: $failure" "$tmp/health"
   say "Uploading a test image through nginx ..."
   probe=install-probe-$$
   make_probe_image "$tmp/probe.png"
-  # What a failure from here on leaves would be in a ledger that stays.
+  # The client is in the journal first: whatever ends this run, the next one removes it.
+  journal probe "$probe"
   add_probe || err "cannot add a client for the test: the lines above say why"
-  failure='' path=''
-  try_upload || failure=${failure:-the upload failed}
-  remove_probe
-  [ -z "$failure" ] || err "the test upload failed: $failure"
+  : >"$tmp/reply"
+  try_upload || fail_probe "the test upload failed: $failure" "$tmp/reply"
+  remove_probe "$probe"
   say "Uploaded, fetched back, compared, and removed again."
 }
 
+# Any plan that takes an upload.
 add_probe() {
-  # Any plan that takes an upload; those of the configuration, else the default ones.
-  plans=$(sed -n 's/^[ \t]*\[plans\.\([A-Za-z0-9_-]*\)\].*/\1/p' "$config")
-  for plan in ${plans:-free}; do
+  "$bin" --config "$config" config get | sed -n 's/^plans\.\(.*\)\.url = .*/\1/p' >"$tmp/plans"
+  while read -r plan; do
     if answer=$(cdn client add "$probe" --plan "$plan"); then
       token=$(printf '%s\n' "$answer" | sed -n 's/^client_token=//p')
       return 0
     fi
-  done
+  done <"$tmp/plans"
   return 1
 }
 
@@ -86,20 +107,20 @@ try_upload() {
   */view/\?img=*) path=${image##*/view/\?img=} ;;
   */p/*) path=${image##*/p/} ;;
   *)
-    failure="the answer was: $answer"
+    failure="the upload was answered with an error"
     return 1
     ;;
   esac
-  probe_curl --fail --output "$tmp/fetched" "$probe_url/p/$path" 2>>"$tmp/probe.said" || {
-    failure="$probe_url/p/$path cannot be fetched: $(cat -- "$tmp/probe.said"); can the account $worker read $docroot?"
+  probe_get "$probe_url/p/$path" "$tmp/reply" || {
+    failure="$probe_url/p/$path cannot be fetched: $failure; can the account $worker read $docroot?"
     return 1
   }
-  cmp -s -- "$tmp/probe.png" "$tmp/fetched" || {
+  cmp -s -- "$tmp/probe.png" "$tmp/reply" || {
     failure="what $probe_url/p/$path gives is not what was uploaded"
     return 1
   }
   # The host's own rules must not get hold of what lies behind an image's name, a rule for PHP above all.
-  status=$(probe_curl --output "$tmp/fetched" --write-out '%{http_code}' "$probe_url/p/$path/x.php") || status=none
+  probe_get "$probe_url/p/$path/x.php" "$tmp/reply" || true
   [ "$status" = 404 ] || {
     failure="$probe_url/p/$path/x.php was answered with $status instead of 404: a rule of the host comes before the images' locations"
     return 1
@@ -108,21 +129,31 @@ try_upload() {
 
 upload() {
   printf '%s' "$token" >"$tmp/probe.token"
-  answer=$(probe_curl -X POST -F "client_id=$probe" -F "client_token=<$tmp/probe.token" -F "store_duration=$1" \
-    -F "image=@$tmp/probe.png;filename=probe.png" "$probe_url/image/v2/" 2>>"$tmp/probe.said") || {
+  probe_curl --output "$tmp/reply" -X POST -F "client_id=$probe" -F "client_token=<$tmp/probe.token" -F "store_duration=$1" \
+    -F "image=@$tmp/probe.png;filename=probe.png" "$probe_url/image/v2/" 2>"$tmp/probe.said" || {
     failure="no answer: $(cat -- "$tmp/probe.said")"
     return 1
   }
+  answer=$(cat -- "$tmp/reply")
 }
 
-# Nothing of the test stays: neither image nor client, nor the directories that were made for it.
+# remove_probe CLIENT: nothing of a test stays, neither images nor client.
 remove_probe() {
-  rm -f -- "$tmp/probe.token"
-  if [ -n "$path" ]; then
+  cdn image list --client "$1" --json 2>/dev/null | sed -n 's/.*"path": *"\([a-z0-9/A-Z.]*\)".*/\1/p' >"$tmp/images" || true
+  while read -r path; do
     cdn image delete "$path" >/dev/null || say "The test image $path could not be deleted"
-    rmdir -- "$docroot/p/${path%/*}" "$docroot/p/${path%%/*}" 2>/dev/null || true
-  fi
-  cdn client remove "$probe" --yes >/dev/null 2>&1 || say "The test client $probe could not be removed"
+    as_account rmdir -- "$docroot/p/${path%/*}" "$docroot/p/${path%%/*}" 2>/dev/null || true
+  done <"$tmp/images"
+  cdn client remove "$1" --yes >/dev/null 2>&1 || say "The test client $1 could not be removed"
+}
+
+# Those of the journal that are still there.
+remove_probes() {
+  [ -x "$prefix/bin/corenexis-cdn" ] || return 0
+  awk -F '\t' '$1 == "probe" { print $2 }' "$record/journal" >"$tmp/probes"
+  while read -r client; do
+    ! cdn client show "$client" >/dev/null 2>&1 || remove_probe "$client"
+  done <"$tmp/probes"
 }
 
 # The smallest PNG: one grey pixel.

@@ -1,31 +1,31 @@
 # shellcheck shell=sh
-# The journal, which puts everything back when an installation fails or is cut off, and the manifest, which makes the next one an
-# upgrade and knows what to remove. Both lie in $record, which belongs to whoever installs: the account of the responder must not be
-# able to tell root what to delete.
+# The journal, from which a run that fails or is cut off is undone, and the manifest, which makes the next run an upgrade and says what
+# an uninstall removes. Both lie in $record, which belongs to root (with --user to the account): the account of the responder must not
+# be able to tell root what to delete. Their lines have four fields with tabs between them, - for an empty one.
 #
-# The journal has a line for each step, written before the step is taken: a verb, a path and sometimes a third word, with tabs between
-# them. The manifest has a line for each thing that is there now: an action, a checksum or -, a path and sometimes a fourth word.
+#   journal    VERB  PATH  WORD  CHECKSUM    written before each step; recovery.sh has the verbs
+#   manifest   ACTION  CHECKSUM  PATH  WORD  one line for each thing that is there:
+#     created, replaced (WORD: the original), found (was there, the same), beside (WORD: the edited file)   files
+#     edited                               a copy of an edited file that an uninstall made
+#     inserted, linked, directory          include lines, links, directories
+#     kept                                 config.toml
+#     docroot, ledger, log, socket         where data lies, of this and of earlier configurations
+#     account, nginx-reload                the account; the command of --nginx-reload (WORD)
 
 TAB=$(printf '\t')
-
-# Puts back what an earlier run left half done, because it was killed or the machine went down.
-recover() {
-  [ -e "$record/journal" ] || return 0
-  if [ -n "$dry_run" ]; then
-    say "An earlier run was cut off; the next one without --dry-run first puts back what that had changed."
-    return
-  fi
-  say "An earlier run was cut off: putting back what it had changed."
-  undo
-}
 
 begin() {
   # The directories of the journal cannot be in it when they are made.
   : >"$tmp/made"
   make_parents "$record"
-  rm -rf -- "$record/undo"
-  (umask 077 && mkdir -- "$record/undo" && cat -- "$tmp/made" >"$record/journal")
-  : >"$tmp/manifest"
+  chmod -- 700 "$record"
+  clear_undo
+  mkdir -m 700 -- "$record/undo"
+  : >"$record/manifest.new"
+  {
+    printf 'started\t%s\t-\t-\n' "$(date -u '+%Y-%m-%d %H:%M:%S UTC')"
+    cat -- "$tmp/made"
+  } >"$record/journal"
   saved=0
   working=1
 }
@@ -35,83 +35,90 @@ make_parents() {
   [ ! -d "$1" ] || return 0
   make_parents "$(dirname -- "$1")"
   mkdir -m 755 -- "$1" || err "cannot make the directory $1"
-  printf 'rmdir\t%s\t\n' "$1" >>"$tmp/made"
+  printf 'directory\t%s\t-\t-\n' "$1" >>"$tmp/made"
 }
 
-# journal VERB [PATH [WORD]]: what undoes the step that follows. A word needs a path, if only -, for `read` takes two tabs as one.
+# journal VERB [PATH [WORD [CHECKSUM]]]: what undoes the step that follows.
 journal() {
-  printf '%s\t%s\t%s\n' "$1" "${2:-}" "${3:-}" >>"$record/journal"
+  printf '%s\t%s\t%s\t%s\n' "$1" "${2:--}" "${3:--}" "${4:--}" >>"$record/journal"
 }
 
-# save PATH keeps a copy and notes that it is to be put back.
+# save PATH keeps a copy for the journal, in $copy.
 save() {
   saved=$((saved + 1))
-  cp -p -- "$1" "$record/undo/$saved"
-  journal restore "$1" "$record/undo/$saved"
+  copy=$record/undo/$saved
+  cp -p -- "$1" "$copy"
 }
 
 # remember ACTION CHECKSUM PATH [WORD]: a line of the manifest that is to be.
 remember() {
-  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:-}" >>"$tmp/manifest"
+  printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:--}" >>"$record/manifest.new"
 }
 
-# recorded PATH FIELD prints a field of the manifest of the last installation for a path: 1 action, 2 checksum, 4 the last word.
+# recorded PATH FIELD prints a field of the manifest's line for a file: 1 action, 2 checksum, 4 the word, nothing for -.
 recorded() {
   [ -e "$record/manifest" ] || return 0
-  awk -F '\t' -v path="$1" -v field="$2" '$3 == path { print $field; exit }' "$record/manifest"
+  path=$1 awk -F '\t' -v field="$2" '
+    $1 ~ /^(created|replaced|found|beside|linked|kept|account)$/ && $3 == ENVIRON["path"] { if ($field != "-") print $field; exit }' \
+    "$record/manifest"
+}
+
+# recorded_paths ACTION prints the paths of the manifest's lines for an action.
+recorded_paths() {
+  [ ! -e "$record/manifest" ] || awk -F '\t' -v action="$1" '$1 == action { print $3 }' "$record/manifest"
+}
+
+is_installed() {
+  [ -n "$(recorded_paths created)$(recorded_paths replaced)" ]
 }
 
 checksum() {
   sha256sum <"$1" | cut -d ' ' -f 1
 }
 
-# Undoes everything in the journal, the last step first. It may be cut off itself and begun again.
-undo() {
-  set +e
-  cp -- "$record/journal" "$tmp/journal"
-  # What runs is ended before its files go, and started again after they are back.
-  undo_steps before
-  undo_steps files
-  rm -rf -- "$record/undo" "$record/manifest.new"
-  rm -f -- "$record/journal"
-  undo_steps directories
-  undo_steps after
-  set -e
+# is_still PATH CHECKSUM: the file is what this installer placed.
+is_still() {
+  [ -f "$1" ] && [ ! -L "$1" ] && [ "$(checksum "$1")" = "$2" ]
 }
 
-# undo_steps PHASE
-undo_steps() {
-  awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }' "$tmp/journal" >"$tmp/steps"
-  while IFS=$TAB read -r verb path word; do
-    case $1:$verb in
-    before:stop-service) stop_service ;;
-    before:stop-nginx) stop_nginx ;;
-    files:remove) rm -f -- "$path" ;;
-    files:restore)
-      [ ! -e "$word" ] || { cp -p -- "$word" "$path.undo" && mv -f -- "$path.undo" "$path"; }
-      ;;
-    files:link) [ -L "$path" ] || ln -s -- "$word" "$path" ;;
-    files:remove-tree) rm -rf -- "$path" ;;
-    files:remove-account) remove_account ;;
-    files:restore-crontab) restore_crontab "$word" ;;
-    directories:rmdir) rmdir -- "$path" 2>/dev/null ;;
-    after:reload-units) reload_units ;;
-    after:start-service) enable_service ;;
-    after:renew-service) renew_service ;;
-    after:reload-nginx) reload_nginx ;;
-    esac
-  done <"$tmp/steps"
+# Where data lies now, and where it lay for earlier configurations: a purge removes both.
+remember_data() {
+  for action in docroot ledger log socket; do
+    {
+      case $action in
+      docroot) echo "$docroot" ;;
+      ledger) echo "$ledger" ;;
+      log) echo "$log" ;;
+      socket) case $listen in unix:*) echo "${listen#unix:}" ;; esac ;;
+      esac
+      recorded_paths "$action"
+    } | sort -u >"$tmp/data"
+    while read -r path; do
+      [ -z "$path" ] || remember "$action" - "$path"
+    done <"$tmp/data"
+  done
+  recorded_paths edited | while read -r path; do
+    remember edited - "$path"
+  done
 }
 
-# The new manifest takes the place of the old one, and with that the installation is done.
+# The new manifest takes the place of the old one, and with that the run is done.
 finish() {
-  if ! cmp -s -- "$tmp/manifest" "$record/manifest" 2>/dev/null; then
-    (umask 077 && cat -- "$tmp/manifest" >"$record/manifest.new")
+  if cmp -s -- "$record/manifest.new" "$record/manifest" 2>/dev/null; then
+    rm -f -- "$record/manifest.new"
+  else
     mv -f -- "$record/manifest.new" "$record/manifest"
   fi
   working=''
   rm -f -- "$record/journal"
-  rm -rf -- "$record/undo"
+  clear_undo
+}
+
+# The copies are named by numbers.
+clear_undo() {
+  [ -d "$record/undo" ] || return 0
+  find "$record/undo" -type f -exec rm -f -- {} +
+  rmdir -- "$record/undo"
 }
 
 # The end of every run that installs or removes.
@@ -122,8 +129,8 @@ clean_up() {
   if [ -n "${working:-}" ]; then
     say "Putting everything back as it was ..."
     undo
-    say "Nothing of this run is left on this host."
-  elif [ -s "$tmp/made" ] && [ ! -e "$record/manifest" ]; then
+    say "What this run had changed is put back."
+  elif [ -s "$tmp/made" ] && [ ! -e "$record/manifest" ] && [ ! -e "$record/journal" ]; then
     # It ended between the first directory and the journal.
     sed '1!G;h;$!d' "$tmp/made" | cut -f 2 | while read -r directory; do
       rmdir -- "$directory" 2>/dev/null || true

@@ -1,9 +1,45 @@
 # shellcheck shell=sh
 # What has to be on the machine first: programs, Rust, and the binary itself.
 
-# need_cmd COMMAND PACKAGE
+# need_cmd COMMAND PACKAGE adds the package to $missing where the command is not found.
 need_cmd() {
   have "$1" || missing="$missing $2"
+}
+
+# What a build needs, where no binary is shipped. Sets $missing_rust to what is wrong with Rust, which no package manager is asked for.
+need_build() {
+  missing_rust=''
+  [ ! -x "$here/dist/corenexis-cdn" ] || return 0
+  need_cmd cc gcc
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
+  if ! have cargo || ! have rustc; then
+    missing_rust="Rust $wanted or newer is missing: get it from https://rustup.rs, open a new shell, and run this again"
+    return
+  fi
+  found=$(cd -- "$here" && rustc --version | awk '{ print $2 }') || found=''
+  # shellcheck disable=SC2046
+  if [ -z "$found" ] || ! newer_or_same $(echo "$found $wanted" | tr . ' '); then
+    missing_rust="Rust $wanted or newer is needed and this is ${found:-broken}: run 'rustup update stable', or get it from https://rustup.rs"
+  fi
+}
+
+# newer_or_same FOUND_MAJOR FOUND_MINOR FOUND_PATCH WANTED_MAJOR WANTED_MINOR
+newer_or_same() {
+  [ "$1" -gt "$4" ] || { [ "$1" -eq "$4" ] && [ "$2" -ge "$5" ]; }
+}
+
+# Says everything that is missing before the first package is installed; installs what packages have.
+get_missing() {
+  [ -n "$missing$missing_rust" ] || return 0
+  [ -z "$missing" ] || say "Missing on this machine:$missing"
+  [ -z "$missing_rust" ] || say "$missing_rust"
+  if [ -n "${dry_run:-}" ]; then
+    say "The packages would be installed first; the rest of the plan depends on them. Nothing was written."
+    exit 0
+  fi
+  [ -z "$missing_rust" ] || err "nothing was installed"
+  [ -n "$demo$user_mode" ] || confirm
+  install_packages "$missing"
 }
 
 install_packages() {
@@ -17,7 +53,7 @@ install_packages() {
     packages=$(echo "$1" | sed 's/gcc/gcc musl-dev/')
     install="apk add$packages"
   else
-    err "missing on this machine:$1; install them and run this again"
+    err "no package manager was found here: install$1 and run this again"
   fi
   [ "$(id -u)" = 0 ] || err "missing on this machine:$1; run as root: $install"
   say "Installing$1 ..."
@@ -32,23 +68,6 @@ install_packages() {
   # The words of the command hold no spaces of their own.
   # shellcheck disable=SC2086
   $install >&2 || err "could not install$1: the lines above say why; the command was: $install"
-}
-
-need_rust() {
-  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
-  if ! have cargo || ! have rustc; then
-    err "Rust $wanted or newer is missing: get it from https://rustup.rs, open a new shell, and run this again"
-  fi
-  found=$(cd -- "$here" && rustc --version | awk '{ print $2 }') || err "rustc --version failed: the lines above say why"
-  # shellcheck disable=SC2046
-  if ! newer_or_same $(echo "$found $wanted" | tr . ' '); then
-    err "Rust $wanted or newer is needed and this is $found: run 'rustup update stable', or get it from https://rustup.rs"
-  fi
-}
-
-# newer_or_same FOUND_MAJOR FOUND_MINOR FOUND_PATCH WANTED_MAJOR WANTED_MINOR
-newer_or_same() {
-  [ "$1" -gt "$4" ] || { [ "$1" -eq "$4" ] && [ "$2" -ge "$5" ]; }
 }
 
 get_binary() {

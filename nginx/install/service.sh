@@ -38,6 +38,13 @@ want_service() {
   fi
 }
 
+# Whether the installed program can serve with the configuration, asked as the account that will: its sentence is what the administrator
+# reads, before a running service is touched.
+check_service() {
+  "$prefix/bin/corenexis-cdn" serve --help | grep -q -- --check || return 0
+  cdn serve --check >&2 || err "the service would not start: the line above says why"
+}
+
 # Starts what does not run, and renews what runs an older binary, unit or configuration.
 start_service() {
   [ -z "$no_service" ] || return 0
@@ -116,19 +123,22 @@ enable_service() {
 
 stop_service() {
   case $manager in
-  systemd) systemctl disable --quiet --now corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null ;;
+  systemd) systemctl disable --quiet --now corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null || true ;;
   openrc)
-    rc-service corenexis-cdn stop >&2
-    rc-update del corenexis-cdn default >&2
+    rc-service corenexis-cdn stop >&2 || true
+    rc-update del corenexis-cdn default >&2 || true
     ;;
   sysv)
-    [ ! -x /etc/init.d/corenexis-cdn ] || /etc/init.d/corenexis-cdn stop >&2
-    ! have chkconfig || chkconfig --del corenexis-cdn >&2
-    ! have update-rc.d || update-rc.d -f corenexis-cdn remove >&2
+    [ ! -x /etc/init.d/corenexis-cdn ] || /etc/init.d/corenexis-cdn stop >&2 || true
+    ! have chkconfig || chkconfig --del corenexis-cdn >&2 || true
+    ! have update-rc.d || update-rc.d -f corenexis-cdn remove >&2 || true
     ;;
   user) stop_supervisor ;;
   esac
-  return 0
+  # systemd leaves the name of a socket that it held.
+  case $listen in
+  unix:*) [ ! -S "${listen#unix:}" ] || rm -f -- "${listen#unix:}" ;;
+  esac
 }
 
 renew_service() {

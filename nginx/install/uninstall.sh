@@ -1,24 +1,22 @@
 # shellcheck shell=sh
-# Removing what the manifest says was placed. Images, ledger and configuration stay unless --purge is given.
+# Removing what the manifest says was placed. Images, ledger and configuration stay unless --purge is given, and the manifest keeps
+# their lines, so that a later --purge finds them.
 
 uninstall() {
   if [ -n "$user_mode" ]; then
     set_user_places
-    manager=user
   else
     [ "$(id -u)" = 0 ] || err "this needs root: run it with sudo, or './install.sh --uninstall --user' for your home directory alone"
     set_host_places
     find_manager
   fi
   make_temporary
+  [ -e "$record/manifest" ] || [ -e "$record/journal" ] ||
+    err "nothing was installed by install.sh here: $record/manifest is missing"
+  find_installed
   recover
-  [ -e "$record/manifest" ] || err "nothing was installed by install.sh here: $record/manifest is missing"
-  prefix=$(awk -F '\t' '$3 ~ /\/bin\/corenexis-cdn$/ { sub(/\/bin\/corenexis-cdn$/, "", $3); print $3; exit }' "$record/manifest")
-  docroot=$(config_value storage docroot 2>/dev/null || true)
-  : "${docroot:=/var/www/corenexis-cdn}"
-  ledger=$(config_value ledger path 2>/dev/null || true)
-  : "${ledger:=$data/ledger.db}"
-  log=$(config_value server log 2>/dev/null || true)
+  find_installed
+  is_installed || [ -n "$purge" ] || err "corenexis-cdn is removed already; --purge removes its data too"
   print_removal
   if [ -n "$dry_run" ]; then
     say "This was a dry run: nothing was removed."
@@ -26,12 +24,33 @@ uninstall() {
   fi
   confirm
   begin
-  cp -- "$record/manifest" "$tmp/placed"
+  : >"$record/manifest.new"
   # nginx lets go first, so that no request meets a responder that is gone.
-  leave_nginx
+  [ -n "$user_mode" ] || leave_nginx
   stop_for_good
   remove_all_placed
   finish_removal
+}
+
+# What the manifest knows of the installation: program, data, the command for nginx.
+find_installed() {
+  prefix=$({ cat -- "$record/manifest" "$record/manifest.new" 2>/dev/null || true; } |
+    awk -F '\t' '$3 ~ /\/bin\/corenexis-cdn$/ { sub(/\/bin\/corenexis-cdn$/, "", $3); print $3; exit }')
+  bin=$prefix/bin/corenexis-cdn
+  listen=$(recorded_paths socket | head -n 1)
+  listen=${listen:+unix:$listen}
+  : "${nginx_reload:=$(recorded_command)}"
+  docroot=$(recorded_paths docroot | head -n 1)
+  ledger=$(recorded_paths ledger | head -n 1)
+  log=$(recorded_paths log | head -n 1)
+  # A manifest of the first versions has no such lines.
+  if [ -z "$docroot$ledger" ] && [ -e "$config" ] && [ -x "$bin" ]; then
+    docroot=$(config_get storage.docroot) ledger=$(config_get ledger.path) log=$(config_get server.log) listen=$(config_get server.listen)
+  fi
+}
+
+recorded_command() {
+  [ ! -e "$record/manifest" ] || awk -F '\t' '$1 == "nginx-reload" { print $4; exit }' "$record/manifest"
 }
 
 print_removal() {
@@ -41,9 +60,11 @@ print_removal() {
     $1 == "replaced" { print "  restore  " $3 ", as it was before" }
     $1 == "inserted" { print "  change   " $3 ": our include line goes" }' "$record/manifest" >&2
   if [ -n "$purge" ]; then
-    say "  remove   $docroot with all images, $(dirname -- "$ledger") with the ledger, $config_directory"
+    recorded_paths docroot | while read -r path; do say "  remove   all images and pages in $path"; done
+    recorded_paths ledger | while read -r path; do say "  remove   the ledger $path"; done
+    say "  remove   $config"
   else
-    say "  keep     images in $docroot, the ledger $ledger, $config; --purge removes them too"
+    say "  keep     images in ${docroot:-the docroot}, the ledger ${ledger:-}, $config; --purge removes them too"
   fi
 }
 
@@ -56,20 +77,16 @@ is_nginx_file() {
 }
 
 leave_nginx() {
-  [ -z "$user_mode" ] || return 0
   : >"$tmp/touched"
   while IFS=$TAB read -r action sum path word; do
     case $action in
     inserted)
-      [ -e "$path" ] || continue
-      save "$path"
-      remove_line "$path"
+      grep -qF -- "$MARK" "$path" 2>/dev/null || continue
+      edit_line uninsert "$path"
       echo "$path" >>"$tmp/touched"
       ;;
     linked)
-      [ -L "$path" ] || continue
-      journal link "$path" "$(readlink -- "$path")"
-      rm -f -- "$path"
+      unlink_placed "$path"
       echo "$path" >>"$tmp/touched"
       ;;
     created | replaced | beside)
@@ -78,100 +95,63 @@ leave_nginx() {
       echo "$path" >>"$tmp/touched"
       ;;
     esac
-  done <"$tmp/placed"
+  done <"$record/manifest"
   [ -s "$tmp/touched" ] || return 0
-  nginx=nginx
-  [ ! -x /www/server/nginx/sbin/nginx ] || nginx=/www/server/nginx/sbin/nginx
+  find_program
   if have "$nginx"; then
     if ! read_nginx; then
       show "$tmp/nginx.said"
       err "nginx does not accept its configuration without us: something that was added later needs us"
     fi
-    if nginx_pid >/dev/null; then
-      journal reload-nginx
-      reload_nginx || err "nginx could not be made to read its configuration"
-    fi
+    nginx_is_new=''
+    apply_nginx
   fi
 }
 
 stop_for_good() {
-  if grep -qE "(/systemd/system/corenexis-cdn|/init\.d/corenexis-cdn|/corenexis-cdn-user$TAB)" "$tmp/placed"; then
+  if grep -qE "(/systemd/system/corenexis-cdn|/init\.d/corenexis-cdn|/corenexis-cdn-user$TAB)" "$record/manifest"; then
     journal start-service
     stop_service
   fi
   [ -z "$user_mode" ] || leave_crontab
 }
 
-# remove_placed PATH ACTION CHECKSUM ORIGINAL: removes a file that was placed, or puts back the one that was there before it. One that
-# was edited meanwhile is not lost.
-remove_placed() {
-  if [ -e "$1" ]; then
-    if [ "$2" = created ] && [ "$(checksum "$1")" != "$3" ] && [ -z "$purge" ]; then
-      make_directory "$config_directory/edited" 755 "$root_owner"
-      cp -p -- "$1" "$config_directory/edited/$(basename -- "$1")"
-      say "$1 was edited here; a copy is in $config_directory/edited"
-    fi
-    save "$1"
-    rm -f -- "$1"
-  fi
-  if [ "$2" = replaced ] && [ -e "$4" ]; then
-    [ -e "$1" ] || journal remove "$1"
-    cp -p -- "$4" "$1"
-  fi
-}
-
 remove_all_placed() {
   while IFS=$TAB read -r action sum path word; do
     case $action in
-    created | replaced | beside)
-      is_nginx_file "$path" && [ -z "$user_mode" ] && continue
-      remove_placed "$path" "$action" "$sum" "$word"
-      ;;
+    created | replaced | beside) remove_placed "$path" "$action" "$sum" "$word" ;;
     esac
-  done <"$tmp/placed"
+  done <"$record/manifest"
   reload_units
 }
 
-# From here on nothing can be put back, and nothing has to be.
+# From here on nothing is undone: a run that is cut off is finished by the next --uninstall, for the manifest goes last.
 finish_removal() {
+  cat -- "$record/manifest" >"$tmp/placed"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account|edited)$/' "$tmp/placed" >>"$record/manifest.new"
+  mv -f -- "$record/manifest.new" "$record/manifest"
   working=''
-  rm -rf -- "$record"
-  if [ -n "$purge" ]; then
-    purge_directory "$docroot" p .spool view image
-    purge_directory "$(dirname -- "$ledger")" "$(basename -- "$ledger")*"
-    purge_directory "$config_directory" config.toml edited
-    [ -z "$log" ] || purge_directory "$(dirname -- "$log")" "$(basename -- "$log")*"
-    if [ -n "$user_mode" ]; then
-      rm -rf -- "$data"
-    else
-      rm -rf -- /var/log/corenexis-cdn
-    fi
-  fi
-  # The deepest first. What still has something in it is not ours alone.
-  awk -F '\t' '$1 == "directory" { print $3 }' "$tmp/placed" | sort -r | while read -r directory; do
-    rmdir -- "$directory" 2>/dev/null || true
-  done
-  rmdir -- "$config_directory" 2>/dev/null || true
-  # An account of this name with this home was made by an installation, whichever.
-  if [ -n "$purge" ] && [ -z "$user_mode" ] && grep -q "^$ACCOUNT:.*:$data:" /etc/passwd; then
-    remove_account
-  fi
+  rm -f -- "$record/journal"
+  clear_undo
+  [ -z "$purge" ] || purge
+  remove_directories
+  [ -z "$purge" ] || name_leftovers
   say "corenexis-cdn is removed."
   [ -n "$purge" ] || say "Images, ledger and configuration are where they were; a later installation takes them up again."
 }
 
-# purge_directory DIRECTORY NAME... : the whole of it where an installation made it, else what is ours in it. Patterns are allowed.
-purge_directory() {
-  if [ -n "$(awk -F '\t' -v path="$1" '$1 == "directory" && $3 == path' "$tmp/placed")" ]; then
-    rm -rf -- "$1"
-    return
-  fi
-  directory=$1
-  shift
-  for name; do
-    # The pattern is meant.
-    # shellcheck disable=SC2086
-    (cd -- "$directory" 2>/dev/null && rm -rf -- $name)
+# Those that installations made, the deepest first. What still has something in it is not ours alone.
+remove_directories() {
+  for file in "$record/originals"/*; do
+    # A purge has put the originals back.
+    [ ! -f "$file" ] || rm -f -- "$file"
   done
-  rmdir -- "$directory" 2>/dev/null || true
+  recorded_paths directory | sort -ru >"$tmp/directories"
+  if [ -n "$purge" ]; then
+    rm -f -- "$record/manifest"
+  fi
+  while read -r directory; do
+    rmdir -- "$directory" 2>/dev/null || true
+  done <"$tmp/directories"
+  [ -z "$purge" ] || rmdir -- "$record" "$config_directory" 2>/dev/null || true
 }

@@ -5,6 +5,7 @@
 install_for_user() {
   set_user_places
   make_temporary
+  find_known
   recover
   # Neither system accounts nor panels, nor what else only root can change.
   panel=none site=own reads_anew=''
@@ -13,13 +14,14 @@ install_for_user() {
   choose_user_config
   : >"$tmp/wanted"
   write_user_config
-  render_for_user
+  render_files
   want_user_files
   compare_files
   find_user_renewal
   if is_same && has_crontab; then
     say "corenexis-cdn is installed here as it should be: nothing to do."
     check_health
+    say_crontab
     return
   fi
   print_plan
@@ -31,10 +33,12 @@ install_for_user() {
 
   begin
   remember_directories
-  chmod -- 700 "$config_directory" "$record"
+  remember_data
+  chmod -- 700 "$config_directory"
   make_user_directories
   place_config
   place_files
+  check_service
   test_own_nginx
   start_supervisor
   enter_crontab
@@ -48,7 +52,7 @@ install_for_user() {
 set_user_places() {
   manager=user
   ACCOUNT=$(id -un)
-  root_owner=''
+  root_owner=-
   [ -n "${HOME:-}" ] || err "HOME is not set: this installs into your home directory"
   case $HOME in
   *[[:cntrl:]]* | *\$*) err "the path of your home directory holds a character that nginx cannot serve from: $HOME" ;;
@@ -64,15 +68,14 @@ need_user_programs() {
   missing=''
   [ -n "$no_nginx" ] || need_cmd nginx nginx
   need_cmd curl curl
-  [ -x "$here/dist/corenexis-cdn" ] || need_cmd cc gcc
-  [ -z "$missing" ] || install_packages "$missing"
-  [ -x "$here/dist/corenexis-cdn" ] || need_rust
+  need_build
+  get_missing
 }
 
 choose_user_config() {
   if [ -e "$config" ]; then
     config_source=$config
-    public_url=$(config_value site public_url)
+    public_url=$(config_get site.public_url)
     return
   fi
   config_source=$tmp/config.toml
@@ -90,24 +93,24 @@ choose_user_config() {
 
 write_user_config() {
   if [ ! -e "$config" ]; then
-    title="corenexis-cdn of $ACCOUNT" apply="After a change run install.sh --user again."
-    listen=unix:$data/run/cdn.sock docroot=$data/docroot ledger=$data/ledger.db min_free=256MiB limits='10 40 10' log=''
+    set -- "site.public_url=$public_url" "site.contact=$contact" "storage.docroot=$data/docroot" storage.min_free=256MiB \
+      "ledger.path=$data/ledger.db"
     if [ -n "$no_nginx" ]; then
       # The nginx of somebody else cannot reach a socket of this account.
-      listen=tcp:127.0.0.1:$port
+      set -- "$@" "server.listen=tcp:127.0.0.1:$port"
     elif [ "${#data}" -gt $((SOCKET_PATH_MAX - 17)) ]; then
       err "the path $data/run/cdn.sock is too long for a socket: set XDG_DATA_HOME to a shorter one"
+    else
+      set -- "$@" "server.listen=unix:$data/run/cdn.sock"
     fi
-    config_text >"$config_source"
+    config_default "corenexis-cdn of $ACCOUNT" "After a change run install.sh --user again." "$@" >"$config_source"
   fi
-  docroot=$(config_value storage docroot "$config_source")
-  ledger=$(config_value ledger path "$config_source")
-  log=$(config_value server log "$config_source")
-  listen=$(config_value server listen "$config_source")
+  read_places
   case $listen in
   tcp:*) no_nginx=1 ;;
   esac
-  probe_to='' probe_url=$public_url
+  probe_url=$public_url
+  : >"$tmp/probe.arguments"
   if [ -z "$no_nginx" ]; then
     # The port is the one of the configuration from the second time on.
     host=${public_url#*://}
@@ -119,7 +122,7 @@ write_user_config() {
   fi
 }
 
-render_for_user() {
+render_files() {
   set -- --binary "$prefix/bin/corenexis-cdn" --config-path "$config" --user "$ACCOUNT"
   [ -n "$no_nginx" ] || set -- "$@" --nginx-listen "$own_listen"
   # The files for a responder that fcgiwrap starts, for hosts that let no process stay.
@@ -132,17 +135,15 @@ render_for_user() {
 }
 
 want_user_files() {
-  want "$bin" "$prefix/bin/corenexis-cdn" 755 ''
-  for file in $(cd -- "$tmp/rendered/www" && find . -type f | sort); do
-    want "$tmp/rendered/www/${file#./}" "$docroot/${file#./}" 644 ''
-  done
-  [ -n "$no_nginx" ] || want "$tmp/rendered/nginx/nginx.conf" "$data/nginx/conf/nginx.conf" 644 ''
+  want "$bin" "$prefix/bin/corenexis-cdn" 755 -
+  want_pages -
+  [ -n "$no_nginx" ] || want "$tmp/rendered/nginx/nginx.conf" "$data/nginx/conf/nginx.conf" 644 -
   for file in corenexis-cdn.http.conf corenexis-cdn.server.conf; do
-    want "$tmp/rendered/nginx/$file" "$data/nginx/conf/$file" 644 ''
-    want "$tmp/cgi/nginx/$file" "$data/nginx/fcgiwrap/$file" 644 ''
+    want "$tmp/rendered/nginx/$file" "$data/nginx/conf/$file" 644 -
+    want "$tmp/cgi/nginx/$file" "$data/nginx/fcgiwrap/$file" 644 -
   done
-  want "$tmp/rendered/service/corenexis-cdn.user" "$data/corenexis-cdn-user" 755 ''
-  want "$tmp/rendered/service/corenexis-cdn.cgi" "$data/corenexis-cdn.cgi" 755 ''
+  want "$tmp/rendered/service/corenexis-cdn.user" "$data/corenexis-cdn-user" 755 -
+  want "$tmp/rendered/service/corenexis-cdn.cgi" "$data/corenexis-cdn.cgi" 755 -
 }
 
 find_user_renewal() {
@@ -153,13 +154,24 @@ find_user_renewal() {
   fi
 }
 
+# For this account alone; the nginx of the host's administrator has to get through to the docroot.
 make_user_directories() {
-  make_directory "$data" 755 '' remove-tree
-  make_directory "$(dirname -- "$ledger")" 700 '' remove-tree
-  make_directory "$docroot" 755 '' remove-tree
-  for directory in run logs nginx nginx/logs nginx/run nginx/conf; do
-    make_directory "$data/$directory" 755 '' remove-tree
+  [ -d "$data/logs" ] || journal home
+  passable=700
+  [ -z "$no_nginx" ] || passable=711
+  make_directory "$data" "$passable" -
+  make_directory "$(dirname -- "$ledger")" 700 -
+  [ -e "$ledger" ] || journal ledger "$ledger"
+  make_directory "$docroot" 711 -
+  make_directory "$docroot/p" 755 -
+  make_directory "$docroot/.spool" 700 -
+  for directory in run logs nginx nginx/logs nginx/run nginx/conf nginx/fcgiwrap; do
+    make_directory "$data/$directory" 700 -
   done
+  # Of an installation that an earlier version made.
+  chmod -- "$passable" "$data"
+  chmod -- 711 "$docroot"
+  chmod -- 700 "$data/run" "$data/logs" "$data/nginx" "$data/nginx/logs" "$data/nginx/run" "$data/nginx/conf" "$data/nginx/fcgiwrap"
 }
 
 test_own_nginx() {
@@ -169,7 +181,8 @@ test_own_nginx() {
   if nginx -h 2>&1 | grep -q -- '-e filename'; then
     set -- "$@" -e "$data/nginx/logs/error.log"
   fi
-  nginx "$@" -t >"$tmp/nginx.said" 2>&1 || {
+  # It opens the logs, which are not for everybody.
+  (umask 027 && nginx "$@" -t) >"$tmp/nginx.said" 2>&1 || {
     show "$tmp/nginx.said"
     err "nginx refuses the rendered configuration: the lines above say why"
   }
@@ -210,24 +223,18 @@ wants_crontab() {
 }
 
 has_crontab() {
-  wants_crontab || return 0
-  have crontab || return 0
+  wants_crontab && have crontab || return 0
   crontab_lines >"$tmp/lines"
   crontab -l 2>/dev/null | grep -F -- "$MARK" | cmp -s - "$tmp/lines"
 }
 
 enter_crontab() {
-  wants_crontab && ! has_crontab || return 0
-  if ! have crontab; then
-    say "This host has no crontab command. Have these lines run by what it has instead:"
-    crontab_lines >&2
-    return
-  fi
+  wants_crontab && have crontab && ! has_crontab || return 0
   crontab_lines >"$tmp/lines"
   if crontab -l >"$record/undo/crontab" 2>/dev/null; then
-    journal restore-crontab - "$record/undo/crontab"
+    journal crontab - "$record/undo/crontab"
   else
-    journal restore-crontab
+    journal crontab
     : >"$record/undo/crontab"
   fi
   {
@@ -237,18 +244,31 @@ enter_crontab() {
   crontab "$tmp/crontab" || err "the crontab was not accepted: the line above says why; --no-cron --no-service do without"
 }
 
-# restore_crontab [FILE]
+# Without crontab nothing starts the service after a reboot and nothing sweeps.
+say_crontab() {
+  wants_crontab && ! have crontab || return 0
+  say "This host has no crontab command. Have these commands run by what it has instead:"
+  [ -n "$no_service" ] || say "  after a reboot     $(quote "$data/corenexis-cdn-user") start"
+  [ -n "$no_cron" ] || say "  every ten minutes  $(cdn_by_hand) sweep"
+}
+
+# restore_crontab FILE, or - where there was none. Only lines that carry our mark are changed by what followed.
 restore_crontab() {
-  if [ -n "$1" ]; then
-    crontab "$1"
+  if [ "$1" = - ]; then
+    crontab -l 2>/dev/null | grep -vF -- "$MARK" >"$tmp/crontab"
+    if [ -s "$tmp/crontab" ]; then crontab "$tmp/crontab"; else crontab -r 2>/dev/null; fi
   else
-    crontab -r 2>/dev/null
+    {
+      crontab -l 2>/dev/null | grep -vF -- "$MARK"
+      grep -F -- "$MARK" "$1"
+    } >"$tmp/crontab"
+    crontab "$tmp/crontab"
   fi
 }
 
 leave_crontab() {
   have crontab && crontab -l >"$record/undo/crontab" 2>/dev/null && grep -qF -- "$MARK" "$record/undo/crontab" || return 0
-  journal restore-crontab - "$record/undo/crontab"
+  journal crontab - "$record/undo/crontab"
   if grep -vF -- "$MARK" "$record/undo/crontab" >"$tmp/crontab"; then
     crontab "$tmp/crontab"
   else
@@ -268,6 +288,7 @@ conclude_for_user() {
     say "Where no process may stay, fcgiwrap can start the responder for each request: then those in $data/nginx/fcgiwrap instead,"
     say "and fcgiwrap has to run as $ACCOUNT."
   fi
+  say_crontab
   [ -z "$no_service" ] || say "Left to do: run '$data/corenexis-cdn-user start'"
   add_test_client
   ! "$prefix/bin/corenexis-cdn" doctor --help >/dev/null 2>&1 || run_doctor

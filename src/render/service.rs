@@ -175,6 +175,14 @@ fn supervisor(config: &Config, options: &Options) -> String {
             ("CONFIG_FILE", Escaped::shell_word(&options.config_file)),
             ("SOCKET", Escaped::shell_word(&socket)),
             ("REMOVE_SOCKET", remove_socket(config)),
+            // A log of the configuration's is the operator's to rotate.
+            (
+                "LOG_FILE",
+                Escaped::written(match config.server.log {
+                    Some(_) => "",
+                    None => " --log-file \"$here/logs/responder.log\"",
+                }),
+            ),
         ],
         sections: &[("UNIX", is_unix(config)), ("TCP", !is_unix(config))],
     }

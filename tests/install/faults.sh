@@ -125,10 +125,18 @@ unchanged "everything is as before" /tmp/before
 same "the host serves as before" 0 "$(shop_works && nginx -t 2>/dev/null && echo 0)"
 rm /etc/nginx/conf.d/aa-mine.conf
 
-# A name that only nginx itself finds twice: a warning to it, a reason to stop for us.
-echo 'server { listen 80; include /etc/nginx/name[.]inc; }' >/etc/nginx/conf.d/other.conf
+# A name that a site gets from a file it includes is found before anything is touched.
+printf 'server { listen 80; include /etc/nginx/name[.]inc; }\n' >/etc/nginx/conf.d/other.conf
 echo 'server_name cdn.example.com;' >/etc/nginx/name.inc
 sed -i 's/shop.example/cdn.example.com/' /etc/corenexis-cdn/config.toml
+snapshot >/tmp/before
+refuses "a block in one line is refused with its line" 1 "/etc/nginx/conf.d/other.conf, line 1: something follows the brace" ./install.sh --yes
+unchanged "everything is as before" /tmp/before
+
+# A name that only nginx itself finds twice: a warning to it, a reason to stop for us.
+printf 'server {\n    listen 80;\n    server_name $hostname;\n}\n' >/etc/nginx/conf.d/other.conf
+rm /etc/nginx/name.inc
+sed -i 's/cdn.example.com/room/' /etc/corenexis-cdn/config.toml
 snapshot >/tmp/before
 refuses "a name that another site has already" 1 "conflicting server name" ./install.sh --yes
 unchanged "everything is as before" /tmp/before

@@ -33,7 +33,7 @@ check "install into the shop's site" ./install.sh --domain shop.example --yes
 same "the shop's PHP and static rules go on" 0 "$(shop_works && echo 0)"
 same "one line was put into the site" "    include /etc/nginx/snippets/corenexis-cdn.conf; # corenexis-cdn: placed by install.sh" \
   "$(diff <(grep -v '^$' /etc/nginx/sites-available/shop) <(grep -v 'corenexis' /etc/nginx/sites-available/shop | grep -v '^$') | sed -n 's/^< //p')"
-same "nothing of the test is left" "0" "$(cdn client list --json | grep -c probe)$(find /var/www/corenexis-cdn/p -mindepth 1)"
+same "nothing of the test is left" "0" "$(cdn client list --json | grep -c probe)$(find /var/www/corenexis-cdn/p -mindepth 1 ! -name .identity)"
 path=$(upload shop.example)
 same "an image is served" 0 "$(serves shop.example "$path" && echo 0)"
 same "a rule of the shop never sees what lies behind it" 404 "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: shop.example' "http://127.0.0.1/p/$path/x.php")"

@@ -72,9 +72,16 @@ while pgrep -u tester >/dev/null; do sleep 0.1; done
 runuser -l tester -c "$(cron_user | sed -n "s/^@reboot //p")"
 same "after a reboot the crontab's line brings it back" 0 "$(serves localhost "$path" $url && echo 0)"
 
+# Once, everybody could read the directories and logs of the account.
+same "directories are for this account alone, and others get through the docroot" "700 700 700 711" \
+  "$(stat -c '%a' $home $home/logs $home/nginx $home/docroot | tr '\n' ' ' | sed 's/ $//')"
+same "logs are not for everybody" "" "$(find $home/logs $home/nginx/logs -type f -perm /o=rwx)"
+check "images are" test "$(stat -c %a "$home/docroot/p/$path")" = 644
+
 # Debian's fcgiwrap, as the account, behind an nginx of somebody else, without a responder.
 runuser -l tester -c "$home/corenexis-cdn-user stop"
 same "stopped, nothing is left running" "" "$(pgrep -u tester 'corenexis|nginx')"
+chmod 711 $home
 runuser -u tester -- fcgiwrap -s unix:/tmp/fcgiwrap.socket &
 wrapper=$!
 until [ -S /tmp/fcgiwrap.socket ]; do sleep 0.1; done

@@ -1,0 +1,110 @@
+# shellcheck shell=sh
+# --purge: removing data. Only what the manifest names, and in its directories only names that this program gives: <class>/<day>/<name>
+# and .identity below p, the ledger and the files beside it, the log and its rotations. Whatever else is there stays, and is named.
+#
+# In directories that the responder's account may write, the commands run as that account.
+
+purge() {
+  recorded_paths docroot | while read -r path; do
+    purge_docroot "$path"
+  done
+  recorded_paths ledger | while read -r path; do
+    purge_ledger "$path"
+  done
+  recorded_paths log | while read -r path; do
+    purge_log "$path"
+  done
+  if [ -z "$user_mode" ]; then
+    purge_log /var/log/corenexis-cdn/responder.log
+    rmdir -- /var/log/corenexis-cdn 2>/dev/null || true
+  fi
+  { recorded_paths kept && recorded_paths edited; } | while read -r path; do
+    rm -f -- "$path"
+  done
+  rm -f -- "$config"
+  remove_empty_below "$config_directory/edited"
+  [ -z "$user_mode" ] || purge_home
+  # For what follows when the manifest is gone.
+  { recorded_paths docroot && recorded_paths ledger | sed 's|/[^/]*$||'; } | sort -u >"$tmp/left"
+  made_account=$(recorded_paths account)
+}
+
+# The pages went with the other placed files.
+purge_docroot() {
+  # shellcheck disable=SC2016
+  as_account sh -c '
+    cd -- "$1/p" 2>/dev/null || exit 0
+    for class in d m mm l; do
+      [ -d "$class" ] && [ ! -L "$class" ] || continue
+      find "$class" -type f \( -path "$class/[a-z][a-z][1-9]/*" -o -path "$class/[a-z][a-z][1-3][0-9]/*" \) ! -path "*/*/*/*" \
+        \( -name "??????*.jpg" -o -name "??????*.png" -o -name "??????*.gif" -o -name "??????*.webp" \) \
+        ! -name "*[!A-Za-z0-9.]*" ! -name "*.*.*" -exec rm -f -- {} +
+      find "$class" -depth -type d \( -path "$class/[a-z][a-z][1-9]" -o -path "$class/[a-z][a-z][1-3][0-9]" \) -exec rmdir -- {} + 2>/dev/null
+      rmdir -- "$class" 2>/dev/null
+    done
+    rm -f -- .identity .identity-*
+    cd ../.spool 2>/dev/null || exit 0
+    find . -type f -name "[0-9]*-[0-9]*-[0-9]*" ! -name "*[!0-9-]*" -exec rm -f -- {} +' sh "$1" || true
+  rmdir -- "$1/p" "$1/.spool" 2>/dev/null || true
+  remove_empty_below "$1/view"
+  remove_empty_below "$1/image"
+}
+
+purge_ledger() {
+  # shellcheck disable=SC2016
+  as_account sh -c '
+    for file in "$1" "$1-wal" "$1-shm" "$1-journal" "$1.sweep-lock" "$1".before-migration-from-* "$1".before-restore-*; do
+      rm -f -- "$file"
+    done' sh "$1" || true
+}
+
+purge_log() {
+  # shellcheck disable=SC2016
+  as_account sh -c '
+    for file in "$1" "$1".[0-9] "$1".[0-9][0-9] "$1".[0-9].gz "$1".[0-9][0-9].gz; do
+      rm -f -- "$file"
+    done' sh "$1" || true
+}
+
+# What the supervisor and the nginx of --user write.
+purge_home() {
+  for file in supervisor.log responder.log access.log error.log; do
+    for directory in "$data/logs" "$data/nginx/logs"; do
+      purge_log "$directory/$file"
+    done
+  done
+  rm -f -- "$data/run/supervisor.pid" "$data/run/responder.pid" "$data/nginx/run/nginx.pid"
+  for name in body proxy fastcgi uwsgi scgi; do
+    remove_empty_below "$data/nginx/run/$name"
+  done
+}
+
+# Directories only.
+remove_empty_below() {
+  [ ! -d "$1" ] || [ -L "$1" ] || find "$1" -depth -type d -exec rmdir -- {} + 2>/dev/null || true
+}
+
+# When the directories are gone that installations made: what is left in the places of the data belongs to somebody else.
+name_leftovers() {
+  left=''
+  while read -r directory; do
+    if [ -d "$directory" ]; then
+      left=1
+      say "Kept $directory, which holds files that are not from corenexis-cdn."
+    fi
+  done <"$tmp/left"
+  # The account was made by an installation, and owns nothing any more.
+  if [ -z "$user_mode" ] && [ -n "$made_account" ]; then
+    if [ -z "$left" ] || [ -z "$(find_owned)" ]; then
+      remove_account
+    else
+      say "Kept the account $ACCOUNT, which owns some of them."
+    fi
+  fi
+}
+
+find_owned() {
+  while read -r directory; do
+    [ ! -d "$directory" ] || find "$directory" -user "$ACCOUNT" 2>/dev/null | head -n 1
+  done <"$tmp/left"
+}
