@@ -54,6 +54,9 @@ pub enum Command {
         /// Append the log to this file instead of standard error; SIGUSR1 opens it again after a rotation
         #[arg(long, value_name = "FILE")]
         log_file: Option<PathBuf>,
+        /// Only check that it could start: configuration, plans, ledger, docroot and their identity; change nothing
+        #[arg(long)]
+        check: bool,
     },
     /// Delete expired images, abandoned uploads, rows without files and files without rows
     ///

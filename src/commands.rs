@@ -30,6 +30,7 @@ use serde_json::Value;
 use crate::cli::{Arguments, Command};
 use crate::config::Config;
 use crate::ledger::LedgerError;
+use crate::owner::{Owner, OwnerError};
 use crate::site::SiteError;
 
 /// How a command failed: an exit code and what to tell the person at the terminal.
@@ -93,6 +94,12 @@ impl From<SiteError> for Failure {
     }
 }
 
+impl From<OwnerError> for Failure {
+    fn from(error: OwnerError) -> Self {
+        Self::storage(error)
+    }
+}
+
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::failed(error)
@@ -119,26 +126,31 @@ pub fn run() -> ExitCode {
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
     let path = arguments.config;
     match arguments.command {
-        Command::Serve { listen, log_file } => {
-            serve::serve(read_config(&path)?, listen.as_ref(), log_file.as_deref())
-        }
+        Command::Serve {
+            listen: _,
+            log_file: _,
+            check: true,
+        } => serve::check(&as_owner(&path)?),
+        Command::Serve {
+            listen, log_file, ..
+        } => serve::serve(as_owner(&path)?, listen.as_ref(), log_file.as_deref()),
         Command::Sweep { dry_run, yes, json } => {
-            sweep::sweep(&read_config(&path)?, dry_run, yes, json)
+            sweep::sweep(&as_owner(&path)?, dry_run, yes, json)
         }
-        Command::Verify(arguments) => verify::verify(&read_config(&path)?, &arguments),
+        Command::Verify(arguments) => verify::verify(&as_owner(&path)?, &arguments),
         Command::Backup { file, force, json } => {
             backup::backup(&read_config(&path)?, &file, force, json)
         }
         Command::Restore { file, yes, json } => {
             backup::restore(&read_config(&path)?, &file, yes, json)
         }
-        Command::Client(command) => client::client(&read_config(&path)?, command),
-        Command::Image(command) => image::image(&read_config(&path)?, command),
+        Command::Client(command) => client::client(&as_owner(&path)?, command),
+        Command::Image(command) => image::image(&as_owner(&path)?, command),
         Command::Usage {
             client,
             since,
             json,
-        } => usage::usage(&read_config(&path)?, client.as_deref(), since, json),
+        } => usage::usage(&as_owner(&path)?, client.as_deref(), since, json),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Config(command) => config::config(&path, command),
@@ -151,6 +163,15 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             print(&String::from_utf8_lossy(&script))
         }
     }
+}
+
+/// Reads the configuration; then root becomes the owner of the ledger's directory.
+fn as_owner(path: &Path) -> Result<Config, Failure> {
+    let config = read_config(path)?;
+    if let Some(owner) = Owner::of(&config)? {
+        owner.become_owner()?;
+    }
+    Ok(config)
 }
 
 fn read_config(path: &Path) -> Result<Config, Failure> {

@@ -167,7 +167,7 @@ pub(crate) fn check(
     progress("ledger");
     let (ledger, events) = ledger::checks(&installation);
     checks.extend(ledger);
-    // The check that ledger and docroot carry the same identity belongs here.
+    checks.extend(ledger::identity(&installation));
     checks.extend(sweep::checks(&installation, events.as_ref()));
     progress("public URL");
     checks.extend(website::checks(&installation.config));

@@ -56,6 +56,7 @@ pub mod ledger;
 pub mod log;
 pub mod metrics;
 pub mod nginx_conf;
+mod owner;
 pub mod plan;
 pub mod random;
 pub mod render;

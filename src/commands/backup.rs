@@ -1,20 +1,25 @@
 //! `backup` and `restore` of the ledger.
 
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::{Access, AtFlags, CWD, OFlags, accessat};
 use serde_json::{Value, json};
+use tempfile::TempPath;
 use time::UtcDateTime;
 
 use super::{Failure, confirm, print, print_json, spinner};
 use crate::config::Config;
 use crate::ledger::{self, Contents, LedgerError};
+use crate::owner::Owner;
 use crate::site;
 
 pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
-    site::check(config)?;
     let bar = spinner();
     bar.set_message(format!("writing {}", file.display()));
-    let outcome = ledger::back_up(config, file, force);
+    let outcome = write(config, file, force);
     bar.finish_and_clear();
     let contents = outcome?;
     if json {
@@ -27,9 +32,108 @@ pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> R
     ))
 }
 
+/// Writes the backup. Root works as the owner of the ledger; only a file in a directory that the owner may not write is root's.
+fn write(config: &Config, file: &Path, force: bool) -> Result<Contents, Failure> {
+    let as_owner = || -> Result<Contents, Failure> {
+        site::check(config)?;
+        Ok(ledger::back_up(config, file, force)?)
+    };
+    let directory = directory_of(file);
+    match Owner::of(config)? {
+        None => as_owner(),
+        Some(owner) if owner.run(|| may_write(directory))? => owner.run(as_owner)?,
+        Some(owner) => {
+            require_private(directory)?;
+            let (mut copy, contents) = owner.run(|| -> Result<_, Failure> {
+                site::check(config)?;
+                Ok(ledger::back_up_unnamed(config)?)
+            })??;
+            place(&mut copy, file, force).map_err(|error| {
+                Failure::storage(format!(
+                    "no backup at {}: {error}{}",
+                    file.display(),
+                    if error.kind() == io::ErrorKind::AlreadyExists {
+                        "; --force replaces it"
+                    } else {
+                        ""
+                    }
+                ))
+            })?;
+            Ok(contents)
+        }
+    }
+}
+
+fn directory_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        Some(_) => Path::new("."),
+        None => Path::new("/"),
+    }
+}
+
+fn may_write(directory: &Path) -> bool {
+    let access = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(CWD, directory, access, AtFlags::EACCESS).is_ok()
+}
+
+/// Root writes only where no other account may.
+fn require_private(directory: &Path) -> Result<(), Failure> {
+    let metadata = fs::metadata(directory).map_err(|error| {
+        Failure::storage(format!("no backup in {}: {error}", directory.display()))
+    })?;
+    if metadata.uid() == 0 && metadata.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(Failure::storage(format!(
+        "root does not write a backup to {}, which another account may write: name a directory of root's, or run \
+         `sudo -u ACCOUNT corenexis-cdn backup FILE` as the account that owns it",
+        directory.display()
+    )))
+}
+
+/// Copies a backup to a file of root's: under a temporary name, synced, renamed, and the directory synced.
+fn place(copy: &mut File, file: &Path, force: bool) -> io::Result<()> {
+    let mut target = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(0o640))
+        .tempfile_in(directory_of(file))?;
+    io::copy(copy, &mut target)?;
+    target.as_file().sync_all()?;
+    if force {
+        target.persist(file)?;
+    } else {
+        target.persist_noclobber(file)?;
+    }
+    File::open(directory_of(file))?.sync_all()
+}
+
+/// The backup as a file that the owner of the ledger may read: itself, or a copy beside the ledger of one that only root may read.
+fn readable(config: &Config, file: &Path) -> Result<Option<TempPath>, Failure> {
+    let Some(owner) = Owner::of(config)? else {
+        return Ok(None);
+    };
+    let staged = if owner.run(|| File::open(file).is_ok())? {
+        None
+    } else {
+        let unreadable =
+            |error| Failure::storage(format!("{} cannot be read: {error}", file.display()));
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let opened = OpenOptions::new().read(true).custom_flags(flags).open(file);
+        let mut backup = opened.map_err(unreadable)?;
+        if !backup.metadata().map_err(unreadable)?.is_file() {
+            return Err(unreadable(io::Error::other("it is not a regular file")));
+        }
+        Some(owner.run(|| ledger::stage_backup(config, &mut backup))??)
+    };
+    owner.become_owner()?;
+    Ok(staged)
+}
+
 pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Result<(), Failure> {
     let path = &config.ledger.path;
-    let contents = ledger::check_backup(file)?;
+    let staged = readable(config, file)?;
+    let backup = staged.as_deref().unwrap_or(file);
+    let contents = ledger::check_backup(backup)?;
     if !yes {
         confirm(
             &format!(
@@ -43,7 +147,7 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Re
     }
     let bar = spinner();
     bar.set_message(format!("restoring {}", path.display()));
-    let outcome = ledger::restore(config, file, UtcDateTime::now());
+    let outcome = ledger::restore(config, backup, UtcDateTime::now());
     bar.finish_and_clear();
     let restored = outcome.map_err(|error| match error {
         LedgerError::Busy(cause) => Failure::busy(format!("nothing was restored: {cause}")),
@@ -72,7 +176,7 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Re
         );
     }
     eprintln!(
-        "Start the responder again; `corenexis-cdn verify --rebuild` then gives rows to images that were uploaded after the backup."
+        "Now `corenexis-cdn verify --rebuild` adds rows for the images that were uploaded after the backup; then start the responder."
     );
     Ok(())
 }

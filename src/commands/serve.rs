@@ -6,14 +6,14 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use rustix::fs::Mode;
+use rustix::fs::{Access, AtFlags, CWD, Mode, accessat};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
-use super::{Failure, read_config};
+use super::{Failure, as_owner};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
@@ -21,16 +21,21 @@ use crate::commit::Committer;
 use crate::config::{Config, Listen};
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
-use crate::ledger::Ledger;
+use crate::identity::LedgerState;
+use crate::image_path::IMAGE_ROOT;
+use crate::ledger::{self, Ledger, QuickCheck};
 use crate::log::{self, Line};
 use crate::metrics::Metrics;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
 use crate::site::{self, Site};
-use crate::store::Store;
+use crate::store::{SPOOL, Store};
 
 /// Requests that may read the ledger at once. Each reads for microseconds, so a few serve many connections.
 const LEDGER_READERS: usize = 4;
+
+/// How long `serve --check` may check the pages of the ledger.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a CGI host started this process to answer one request: `GATEWAY_INTERFACE` is set and descriptor 0 is no listening socket.
 pub(super) fn is_cgi() -> bool {
@@ -41,7 +46,7 @@ pub(super) fn is_cgi() -> bool {
 /// Answers the one request of a CGI host. The configuration is named by the environment alone, which a request cannot set.
 pub(super) fn cgi() -> Result<(), Failure> {
     let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
-    let config = read_config(Path::new(&path))?;
+    let config = as_owner(Path::new(&path))?;
     open_log(&config, None)?;
     set_umask();
     let site = site::open_for_request(&config)?;
@@ -135,7 +140,12 @@ fn set_umask() {
 fn open_app(config: Config, site: Site) -> Result<App, Failure> {
     let ledger: Arc<dyn Ledger> = site.ledger.into();
     let store: Arc<dyn Store> = site.store.into();
-    refuse_dropped_plans(&config, &*ledger)?;
+    let clients = ledger.clients(UtcDateTime::now())?;
+    let plans = clients.iter();
+    require_plans(
+        &config,
+        plans.map(|row| (row.id.as_str(), row.plan.as_str())),
+    )?;
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
     let metrics = Metrics::new();
     let committer = Committer::start(
@@ -165,22 +175,90 @@ fn open_app(config: Config, site: Site) -> Result<App, Failure> {
     })
 }
 
-/// A client whose plan is gone could only be answered with errors, so the mistake is caught here.
-fn refuse_dropped_plans(config: &Config, ledger: &dyn Ledger) -> Result<(), Failure> {
-    let stranded: Vec<_> = ledger
-        .clients(UtcDateTime::now())?
-        .into_iter()
-        .filter(|client| !config.plans.contains_key(&client.plan))
-        .map(|client| format!("{} (plan {:?})", client.id, client.plan))
+/// Fails if a client has a plan that the configuration does not have: its requests could only be answered with errors.
+fn require_plans<'a>(
+    config: &Config,
+    clients: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<(), Failure> {
+    let stranded: Vec<_> = clients
+        .filter(|(_, plan)| !config.plans.contains_key(*plan))
+        .map(|(id, plan)| format!("{id} (plan {plan:?})"))
         .collect();
     if stranded.is_empty() {
         Ok(())
     } else {
         Err(Failure::configuration(format!(
-            "the configuration has no plan for these clients: {}; put the plan back, or remove the clients",
+            "the configuration has no plan for these clients: {}; put the plan back, or give them another with \
+             `corenexis-cdn client set ID --plan PLAN`",
             stranded.join(", ")
         )))
     }
+}
+
+/// `serve --check`: what a start would refuse, found without changing anything.
+pub(super) fn check(config: &Config) -> Result<(), Failure> {
+    site::check(config)?;
+    if ledger::state(config)? != LedgerState::Missing {
+        let inspection = ledger::inspect(config, CHECK_TIMEOUT)?;
+        if inspection.schema > ledger::newest_schema() {
+            return Err(Failure::storage(format!(
+                "the ledger {} has schema version {}; this program knows {}: use a newer corenexis-cdn",
+                config.ledger.path.display(),
+                inspection.schema,
+                ledger::newest_schema()
+            )));
+        }
+        if let QuickCheck::Damaged(damage) = inspection.check {
+            return Err(Failure::storage(format!(
+                "the ledger {} is damaged: {damage}; `corenexis-cdn restore FILE` brings a backup back",
+                config.ledger.path.display()
+            )));
+        }
+        let clients = inspection.clients.iter();
+        require_plans(
+            config,
+            clients.map(|(id, plan)| (id.as_str(), plan.as_str())),
+        )?;
+    }
+    let docroot = &config.storage.docroot;
+    let log = config.server.log.as_deref().and_then(Path::parent);
+    let directories = [
+        (
+            "[ledger] path",
+            config.ledger.path.parent(),
+            Access::WRITE_OK,
+        ),
+        ("[storage] docroot", Some(docroot), Access::READ_OK),
+        ("[server] log", log, Access::WRITE_OK),
+        (
+            "[server] listen",
+            config.server.listen.directory(),
+            Access::EXISTS,
+        ),
+    ];
+    for (key, directory, access) in directories {
+        if let Some(directory) = directory {
+            require_access(key, directory, access)?;
+        }
+    }
+    for name in [SPOOL, IMAGE_ROOT] {
+        let directory = docroot.join(name);
+        if directory.exists() {
+            require_access("[storage] docroot", &directory, Access::WRITE_OK)?;
+        }
+    }
+    eprintln!("corenexis-cdn serve could start with this configuration.");
+    Ok(())
+}
+
+fn require_access(key: &str, directory: &Path, access: Access) -> Result<(), Failure> {
+    let access = access | Access::EXEC_OK;
+    accessat(CWD, directory, access, AtFlags::EACCESS).map_err(|error| {
+        Failure::storage(format!(
+            "{key}: the directory {} cannot be used: {error}; does the account that runs the responder own it?",
+            directory.display()
+        ))
+    })
 }
 
 fn event(name: &str) -> Line {

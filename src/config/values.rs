@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -150,6 +150,16 @@ impl FromStr for Listen {
             }
             Some(("tcp", address)) => address.parse().map(Self::Tcp).map_err(|_| wrong()),
             _ => Err(wrong()),
+        }
+    }
+}
+
+impl Listen {
+    /// The directory of a Unix socket.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(path) => path.parent(),
+            Self::Tcp(_) => None,
         }
     }
 }

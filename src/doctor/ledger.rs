@@ -14,8 +14,11 @@ use indicatif::HumanDuration;
 use super::access::{Account, Permission};
 use super::{Check, Installation, docroot};
 use crate::config::Config;
+use crate::identity::Pair;
 use crate::ledger::{Inspection, QuickCheck, inspect, newest_schema};
+use crate::owner::Owner;
 use crate::plan::DAY_SECONDS;
+use crate::site::{self, SiteError};
 use crate::store::SPOOL;
 use crate::timestamp::Timestamp;
 
@@ -69,6 +72,37 @@ pub(super) fn checks(installation: &Installation) -> (Vec<Check>, Option<Inspect
     (checks, inspection)
 }
 
+/// Root's thread becomes the owner of the ledger's directory, because SQLite creates files there.
+fn become_owner(config: &Config) -> Result<(), String> {
+    let owner = Owner::of(config).map_err(|error| error.to_string())?;
+    owner.map_or(Ok(()), |owner| {
+        owner.become_owner().map_err(|error| error.to_string())
+    })
+}
+
+/// Whether ledger and docroot belong together. Only told where both can be read.
+pub(super) fn identity(installation: &Installation) -> Option<Check> {
+    let (sender, receiver) = channel();
+    let config = installation.config.clone();
+    thread::spawn(move || {
+        let checked = become_owner(&config).map(|()| site::check(&config));
+        let _ = sender.send(checked);
+    });
+    match receiver.recv_timeout(INSPECTION_TIMEOUT).ok()?.ok()? {
+        Ok(Pair::Complete) => Some(Check::ok("identity", "ledger and docroot belong together")),
+        Ok(Pair::Unnamed(_)) => Some(Check::ok(
+            "identity",
+            "ledger and docroot get one at the first start",
+        )),
+        Err(SiteError::Mismatch(refusal)) => Some(Check::fail(
+            "identity",
+            refusal,
+            "nothing is deleted until they are joined; `corenexis-cdn verify --accept` does that",
+        )),
+        Err(SiteError::Ledger(_) | SiteError::Store { .. }) => None,
+    }
+}
+
 /// The ledger and the files that SQLite keeps beside it.
 fn files(path: &Path) -> [PathBuf; 4] {
     ["", "-wal", "-shm", "-journal"].map(|suffix| {
@@ -104,12 +138,15 @@ fn inspected(installation: &Installation, path: &Path) -> Result<Inspection, Che
     let (sender, receiver) = channel();
     let config = installation.config.clone();
     thread::spawn(move || {
+        let inspected = become_owner(&config).and_then(|()| {
+            inspect(&config, QUICK_CHECK_TIMEOUT).map_err(|error| error.to_string())
+        });
         // After the time limit nobody receives the result.
-        let _ = sender.send(inspect(&config, QUICK_CHECK_TIMEOUT));
+        let _ = sender.send(inspected);
     });
     match receiver.recv_timeout(INSPECTION_TIMEOUT) {
         Ok(Ok(inspection)) => Ok(inspection),
-        Ok(Err(error)) => Err(Check::fail(name, error.to_string(), RESTORE)),
+        Ok(Err(error)) => Err(Check::fail(name, error, RESTORE)),
         Err(_) => Err(Check::fail(
             name,
             format!(

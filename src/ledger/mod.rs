@@ -7,9 +7,11 @@ mod rows;
 mod sqlite;
 
 use std::fmt;
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use tempfile::TempPath;
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
@@ -208,6 +210,17 @@ pub fn state(config: &Config) -> Result<LedgerState, LedgerError> {
 pub fn back_up(config: &Config, target: &Path, force: bool) -> Result<Contents, LedgerError> {
     require(config)?;
     open_full(config)?.backup(target, force)
+}
+
+/// Writes a checked copy of the ledger to an unnamed file in the ledger's directory, for a target that only root may write.
+pub fn back_up_unnamed(config: &Config) -> Result<(File, Contents), LedgerError> {
+    require(config)?;
+    open_full(config)?.backup_unnamed(&config.ledger.path)
+}
+
+/// Copies a backup that only root may read to a temporary file beside the ledger.
+pub fn stage_backup(config: &Config, backup: &mut File) -> Result<TempPath, LedgerError> {
+    sqlite::backup::stage(backup, &config.ledger.path)
 }
 
 /// Checks that `file` is an intact ledger with a schema version that this program knows.

@@ -14,13 +14,14 @@ mod sweep_lock;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rustix::fs::OFlags;
 use time::{Date, UtcDateTime};
 
 use super::{
@@ -279,7 +280,7 @@ impl From<rusqlite::Error> for LedgerError {
             Some(DiskFull) => Self::Full(error.to_string()),
             _ if no_shared_memory => Self::Full(error.to_string()),
             Some(ReadOnly) => Self::Failed(format!(
-                "the ledger cannot be written: {error}; run this as the account that owns it, or as root"
+                "the ledger cannot be written: {error}; run this as the account that owns it"
             )),
             _ => Self::Failed(format!("the ledger failed: {error}")),
         }
@@ -298,7 +299,7 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
         .mode(0o640)
         .open(path)
     {
-        Ok(_) => take_owner_of_directory(path).map_err(|error| unopened(path, &error)),
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(LedgerError::Failed(format!(
             "the ledger {} could not be created: {error}; does the account that runs this own its directory?",
@@ -307,17 +308,9 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
-/// Gives a new file the owner of its directory, so that the responder can open what root's commands create.
-fn take_owner_of_directory(file: &Path) -> io::Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let owner = fs::metadata(backup::directory_of(file))?;
-    chown(file, Some(owner.uid()), Some(owner.gid()))
-}
-
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    backup::require_regular(path).map_err(|error| unopened(path, &error))?;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| unopened(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -347,10 +340,15 @@ fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerErro
 /// `SQLITE_CANTOPEN` has no cause, so the file is opened again for the errno.
 fn unopened(path: &Path, error: &dyn std::fmt::Display) -> LedgerError {
     let path_text = path.display();
-    let cause = OpenOptions::new().read(true).write(true).open(path).err();
+    let cause = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .err();
     LedgerError::Failed(match cause {
         Some(cause) if cause.kind() == io::ErrorKind::PermissionDenied => format!(
-            "the ledger {path_text} could not be opened: {cause}; run this as the account that owns it, or as root"
+            "the ledger {path_text} could not be opened: {cause}; run this as the account that owns it"
         ),
         Some(cause) => format!("the ledger {path_text} could not be opened: {cause}"),
         None => format!("the ledger {path_text} could not be opened: {error}"),

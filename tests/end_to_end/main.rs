@@ -22,6 +22,7 @@ mod rate_limits;
 mod refusal_order;
 mod refusals;
 mod robustness;
+mod root;
 mod server_errors;
 mod ssrf;
 mod ssrf_names;

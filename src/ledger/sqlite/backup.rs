@@ -7,11 +7,11 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, OFlags, fcntl_lock};
 use tempfile::TempPath;
 use time::UtcDateTime;
 use time::macros::format_description;
@@ -41,6 +41,18 @@ pub struct Restored {
 }
 
 impl SqliteLedger {
+    /// Writes a checked copy of the ledger to a file beside `path` that has no name any more when this returns.
+    pub(crate) fn backup_unnamed(&self, path: &Path) -> Result<(File, Contents), LedgerError> {
+        let failed = |error: io::Error| {
+            LedgerError::Failed(format!("no backup beside {}: {error}", path.display()))
+        };
+        let copy = create_beside(path).map_err(failed)?;
+        self.readers
+            .with(|connection| copy_into(connection, &copy))?;
+        let contents = check(&copy)?;
+        Ok((File::open(&copy).map_err(failed)?, contents))
+    }
+
     /// Writes a copy of the ledger to `target` under a temporary name, checks it, and renames it. An existing file is replaced only with
     /// `force`. The copy is durable when this returns.
     pub(crate) fn backup(&self, target: &Path, force: bool) -> Result<Contents, LedgerError> {
@@ -65,6 +77,23 @@ impl SqliteLedger {
         persist(partial, target, force).map_err(|error| failed(&error))?;
         Ok(contents)
     }
+}
+
+/// Copies the file `backup` to a temporary file beside the ledger at `path`.
+pub(crate) fn stage(backup: &mut File, path: &Path) -> Result<TempPath, LedgerError> {
+    let failed = |error: io::Error| {
+        LedgerError::Failed(format!(
+            "the backup could not be copied beside the ledger {}: {error}",
+            path.display()
+        ))
+    };
+    let staged = create_beside(path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(&staged)
+        .map_err(failed)?;
+    io::copy(backup, &mut file).map_err(failed)?;
+    Ok(staged)
 }
 
 /// Checks that the file at `path` is an intact ledger of a known schema version.
@@ -100,7 +129,6 @@ pub(crate) fn restore(
         let connection = Connection::open(&partial)?;
         meta::set_time(&connection, meta::CREATED_AT, now)?;
     }
-    take_owner(&partial, path).map_err(failed)?;
     let mut replaced = None;
     let mut _others = None;
     if path.try_exists().map_err(failed)? {
@@ -166,13 +194,36 @@ fn refuse_other_programs(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
+/// Fails if the ledger cannot be read, with the cause that `SQLITE_CANTOPEN` lacks, or if one of its files is a FIFO, a device or the
+/// like, which SQLite could read without end.
+pub(super) fn require_regular(path: &Path) -> io::Result<()> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?;
+    let irregular =
+        |path: &Path| io::Error::other(format!("{} is not a regular file", path.display()));
+    if !file.metadata()?.is_file() {
+        return Err(irregular(path));
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let beside = with_suffix(path, suffix);
+        match fs::symlink_metadata(&beside) {
+            Ok(metadata) if !metadata.is_file() => return Err(irregular(&beside)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: &dyn std::fmt::Display| {
         LedgerError::Failed(format!("{} could not be opened: {error}", path.display()))
     };
-    // SQLITE_CANTOPEN has no cause, so the file is opened first for the errno.
-    File::open(path).map_err(|error| failed(&error))?;
+    require_regular(path).map_err(|error| failed(&error))?;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
     connection.busy_timeout(super::BUSY_TIMEOUT)?;
     Ok(connection)
@@ -254,16 +305,6 @@ fn set_aside(path: &Path, now: UtcDateTime) -> io::Result<PathBuf> {
         }
     }
     Ok(aside)
-}
-
-/// Gives `file` the owner of the ledger at `path`, or else of its directory: root may run the restore, but never runs the responder.
-fn take_owner(file: &Path, path: &Path) -> io::Result<()> {
-    let wanted = fs::metadata(path).or_else(|_| fs::metadata(directory_of(path)))?;
-    let found = fs::metadata(file)?;
-    if (found.uid(), found.gid()) == (wanted.uid(), wanted.gid()) {
-        return Ok(());
-    }
-    chown(file, Some(wanted.uid()), Some(wanted.gid()))
 }
 
 pub(super) fn directory_of(path: &Path) -> &Path {

@@ -1,11 +1,13 @@
 //! The lock that excludes a second sweep, with a reserve of disk space.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
+
 use super::backup::with_suffix;
-use super::take_owner_of_directory;
 use crate::ledger::LedgerError;
 
 /// Bytes that the lock's file keeps allocated, and that are released on a full disk. SQLite's shared-memory file is created when a
@@ -21,7 +23,7 @@ impl SweepLock {
         let path = with_suffix(ledger, ".sweep-lock");
         let unusable = |error| {
             LedgerError::Failed(format!(
-                "the lock {} cannot be used: {error}; run this as the account that owns it, or as root",
+                "the lock {} cannot be used: {error}; run this as the account that owns it",
                 path.display()
             ))
         };
@@ -30,10 +32,13 @@ impl SweepLock {
             .create(true)
             .truncate(false)
             .mode(0o640)
+            // Neither follows a link nor waits for the reader of a FIFO.
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(&path)
             .map_err(unusable)?;
-        // A lock that root makes must stay usable for the account that sweeps by cron.
-        take_owner_of_directory(&path).map_err(unusable)?;
+        if !file.metadata().map_err(unusable)?.is_file() {
+            return Err(unusable(io::Error::other("it is not a regular file")));
+        }
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
             Err(TryLockError::WouldBlock) => Err(LedgerError::SweepRuns),
