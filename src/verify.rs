@@ -5,7 +5,7 @@
 //! that is left of an earlier ledger.
 
 use std::fmt;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 
 use time::UtcDateTime;
 
@@ -23,6 +23,10 @@ pub const RECOVERED: &str = "recovered";
 /// Rows of one page, and images of one transaction.
 const BATCH: u32 = 1_000;
 
+/// Beginnings of files whose width and height are looked up, in bytes. Metadata with a preview is in front of the image data of a
+/// photograph, so the first is not enough for every one.
+const HEADS: [u64; 2] = [16 * 1024, 256 * 1024];
+
 /// Bytes that the image check reads at once.
 const INSPECTION_BUFFER: usize = 64 * 1024;
 
@@ -39,6 +43,13 @@ pub enum Difference {
         recorded: u64,
         /// Bytes in the docroot.
         found: u64,
+    },
+    /// An image that is shown with another width and height than its row says, in pixels.
+    Dimensions {
+        /// In the ledger.
+        recorded: (u32, u32),
+        /// As browsers show the file.
+        found: (u32, u32),
     },
     /// A file whose modification time differs from the expiry of its row, so that nginx sends a wrong `Expires`.
     Time {
@@ -58,6 +69,7 @@ impl Difference {
             Self::Missing => "missing",
             Self::Unknown => "unknown",
             Self::Size { .. } => "size",
+            Self::Dimensions { .. } => "dimensions",
             Self::Time { .. } => "time",
             Self::Unreadable => "unreadable",
         }
@@ -94,6 +106,8 @@ pub struct Report {
     pub unknown: u64,
     /// Files whose size differs from their rows.
     pub sizes: u64,
+    /// Images whose width and height differ from their rows.
+    pub dimensions: u64,
     /// Files whose modification time differs from the expiry of their rows.
     pub times: u64,
     /// Files that could not be read.
@@ -105,7 +119,12 @@ pub struct Report {
 impl Report {
     /// Differences that were not repaired.
     pub const fn remaining(&self) -> u64 {
-        let found = self.missing + self.unknown + self.sizes + self.times + self.unreadable;
+        let found = self.missing
+            + self.unknown
+            + self.sizes
+            + self.dimensions
+            + self.times
+            + self.unreadable;
         found - self.repaired
     }
 }
@@ -132,7 +151,7 @@ pub struct Verification<'a> {
     pub store: &'a dyn Store,
     /// The instant that decides which rows are too young.
     pub now: UtcDateTime,
-    /// Refund rows without files, and set the expiry of files to that of their rows.
+    /// Refund rows without files, set the expiry of files to that of their rows, and the width and height of rows to those of files.
     pub repair: bool,
     /// Add rows for files without rows, as images of the client [`RECOVERED`] with this plan.
     pub rebuild: Option<&'a str>,
@@ -167,22 +186,27 @@ impl Verification<'_> {
         let mut files = files.into_iter().peekable();
         let mut missing = Vec::new();
         let mut unknown = Vec::new();
+        let mut resized = Vec::new();
         while let Some(row) = rows.next_in(directory)? {
             while let Some(file) = files.next_if(|file| *file < row.path) {
                 unknown.push(file);
             }
             // Looked up whether it was listed or not, because the file may be newer than the list.
             let _ = files.next_if_eq(&row.path);
-            if self.compare(&row, report)? == Presence::Missing {
-                missing.push(row.path);
+            match self.compare(&row, report)? {
+                Presence::Missing => missing.push(row.path),
+                Presence::Resized(found) => resized.push((row, found)),
+                Presence::There | Presence::Transient => {}
             }
             if report.images.is_multiple_of(u64::from(BATCH)) {
                 self.handle_missing(std::mem::take(&mut missing), report)?;
+                self.handle_resized(&std::mem::take(&mut resized), report)?;
                 self.handle_unknown(&std::mem::take(&mut unknown), report)?;
                 (self.progress)(report);
             }
         }
         self.handle_missing(missing, report)?;
+        self.handle_resized(&resized, report)?;
         unknown.extend(files);
         for unknown in unknown.chunks(BATCH as usize) {
             self.handle_unknown(unknown, report)?;
@@ -220,7 +244,25 @@ impl Verification<'_> {
             let outcome = self.set_expiry(&row.path, recorded);
             self.tell(&row.path, difference, outcome, report)?;
         }
-        Ok(Presence::There)
+        match self.dimensions(&row.path) {
+            Ok(Some(found)) if found != (row.width, row.height) => Ok(Presence::Resized(found)),
+            Ok(_) => Ok(Presence::There),
+            Err(error) => {
+                self.tell(&row.path, Difference::Unreadable, Err(Some(error)), report)?;
+                Ok(Presence::There)
+            }
+        }
+    }
+
+    /// Width and height of an image as browsers show it; `None` where the beginning of its file does not say them.
+    fn dimensions(&self, path: &ImagePath) -> io::Result<Option<(u32, u32)>> {
+        for length in HEADS {
+            let head = self.store.read(path)?.take(length);
+            if let Some(found) = image::size_of(&mut BufReader::new(head)) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// What a row without a file means.
@@ -266,6 +308,29 @@ impl Verification<'_> {
         for path in lost {
             let outcome = if self.repair { Ok(()) } else { Err(None) };
             self.tell(&path, Difference::Missing, outcome, report)?;
+        }
+        Ok(())
+    }
+
+    fn handle_resized(
+        &mut self,
+        resized: &[(ImageRow, (u32, u32))],
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
+        if self.repair && !resized.is_empty() {
+            let dimensions: Vec<_> = resized
+                .iter()
+                .map(|(row, found)| (&row.path, *found))
+                .collect();
+            self.ledger.set_dimensions(&dimensions)?;
+        }
+        for (row, found) in resized {
+            let difference = Difference::Dimensions {
+                recorded: (row.width, row.height),
+                found: *found,
+            };
+            let outcome = if self.repair { Ok(()) } else { Err(None) };
+            self.tell(&row.path, difference, outcome, report)?;
         }
         Ok(())
     }
@@ -348,6 +413,7 @@ impl Verification<'_> {
             Difference::Missing => &mut report.missing,
             Difference::Unknown => &mut report.unknown,
             Difference::Size { .. } => &mut report.sizes,
+            Difference::Dimensions { .. } => &mut report.dimensions,
             Difference::Time { .. } => &mut report.times,
             Difference::Unreadable => &mut report.unreadable,
         };
@@ -402,6 +468,8 @@ type Outcome = Result<(), Option<io::Error>>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Presence {
     There,
+    /// With another width and height.
+    Resized((u32, u32)),
     /// Not yet, or no longer.
     Transient,
     Missing,
@@ -413,6 +481,13 @@ impl fmt::Display for Finding {
         match &self.difference {
             Difference::Size { recorded, found } => {
                 write!(f, ": {found} bytes, {recorded} by the ledger")?;
+            }
+            Difference::Dimensions { recorded, found } => {
+                write!(
+                    f,
+                    ": {} × {} pixels, {} × {} by the ledger",
+                    found.0, found.1, recorded.0, recorded.1
+                )?;
             }
             Difference::Time { recorded, found } => {
                 write!(f, ": expires {:+} s off its row", found.minus(recorded.0).0)?;

@@ -82,7 +82,7 @@ fn accept_pair(config: &Config, yes: bool) -> Result<Site, Failure> {
 }
 
 fn advice(report: &Report, repair: bool, rebuild: bool) -> &'static str {
-    let repairable = report.missing + report.times > 0 && !repair;
+    let repairable = report.missing + report.dimensions + report.times > 0 && !repair;
     match (repairable, report.unknown > 0 && !rebuild) {
         (true, true) => "; --repair and --rebuild repair what can be repaired",
         (true, false) => "; --repair repairs what can be repaired",
@@ -176,6 +176,10 @@ fn machine_readable(finding: &Finding) -> Value {
             object["recorded_bytes"] = json!(recorded);
             object["found_bytes"] = json!(found);
         }
+        Difference::Dimensions { recorded, found } => {
+            object["recorded_dimensions"] = json!(recorded);
+            object["found_dimensions"] = json!(found);
+        }
         Difference::Time { recorded, found } => {
             object["recorded_expiry"] = json!(recorded.0);
             object["found_expiry"] = json!(found.0);
@@ -196,6 +200,7 @@ fn counts(report: &Report) -> Value {
         "missing": report.missing,
         "unknown": report.unknown,
         "sizes": report.sizes,
+        "dimensions": report.dimensions,
         "times": report.times,
         "unreadable": report.unreadable,
         "repaired": report.repaired,
@@ -205,13 +210,14 @@ fn counts(report: &Report) -> Value {
 
 fn summary(report: &Report, took: Duration) -> String {
     format!(
-        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} wrong times, {} unreadable; \
+        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} other dimensions, {} wrong times, {} unreadable; \
          {} repaired, {} left; in {:.1} s",
         report.images,
         report.bytes,
         report.missing,
         report.unknown,
         report.sizes,
+        report.dimensions,
         report.times,
         report.unreadable,
         report.repaired,

@@ -191,6 +191,15 @@ pub fn inspect(source: &mut impl BufRead, limits: Limits) -> Result<Inspection, 
     }
 }
 
+/// Width and height as shown, in pixels, by the beginning of an image; `None` if the image data begins behind it, or it is no image.
+pub fn size_of(head: &mut impl BufRead) -> Option<(u32, u32)> {
+    match inspect(head, Limits::NONE).ok()? {
+        Inspection::Whole(image) | Inspection::Damaged(Damaged { image, .. }) => {
+            Some((image.width, image.height))
+        }
+    }
+}
+
 /// The type that the magic number at the head of a file names.
 fn type_of(head: &[u8]) -> Option<ImageType> {
     match infer::get(head)?.mime_type() {

@@ -25,6 +25,7 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     a_quota_is_counted_with_its_images(&open());
     a_batch_is_judged_in_its_order(&open());
     refunded_images_do_not_count(&open());
+    width_and_height_can_be_corrected(&open());
     expired_images_come_in_order_and_pages(&open());
     images_are_listed_by_day_and_client(&open());
     found_images_are_adopted_without_quota(&open());
@@ -252,6 +253,24 @@ fn refunded_images_do_not_count(ledger: &dyn Ledger) {
     );
     assert_eq!(ledger.usage(None, None).expect("readable")[0].bytes, 200);
     assert!(ledger.image(&third).expect("readable").is_some());
+}
+
+fn width_and_height_can_be_corrected(ledger: &dyn Ledger) {
+    let client = add(ledger, "a");
+    let images = [day_image(client), day_image(client), day_image(client)];
+    ledger.record(&images[..2], NOW).expect("recorded");
+    let [first, second, absent] = images.map(|image| image.path);
+    let row = |path| ledger.image(path).expect("readable");
+    let before = row(&first).expect("there");
+    assert_eq!(
+        ledger.set_dimensions(&[(&second, (3, 70_000)), (&absent, (1, 1))]),
+        Ok(())
+    );
+    let after = row(&second).expect("there");
+    assert_eq!((after.width, after.height), (3, 70_000));
+    assert_eq!(row(&first), Some(before));
+    assert_eq!(row(&absent), None);
+    assert_eq!(ledger.set_dimensions(&[]), Ok(()));
 }
 
 fn expired_images_come_in_order_and_pages(ledger: &dyn Ledger) {

@@ -91,6 +91,9 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// Deletes the rows of images whose files are deleted. Quota is not refunded.
     fn delete_rows(&self, paths: &[ImagePath]) -> Result<Deleted, LedgerError>;
 
+    /// Sets width and height of images, in pixels. An image without a row is skipped.
+    fn set_dimensions(&self, images: &[(&ImagePath, (u32, u32))]) -> Result<(), LedgerError>;
+
     /// At most `limit` images that have expired at `now`, in the order of expiry and path, behind `after`.
     fn expired(
         &self,

@@ -164,6 +164,10 @@ impl Ledger for SqliteLedger {
         self.write(|connection| images::refund(connection, paths))
     }
 
+    fn set_dimensions(&self, images: &[(&ImagePath, (u32, u32))]) -> Result<(), LedgerError> {
+        self.write(|connection| images::set_dimensions(connection, images))
+    }
+
     fn delete_rows(&self, paths: &[ImagePath]) -> Result<Deleted, LedgerError> {
         self.write(|connection| images::delete_rows(connection, paths))
     }

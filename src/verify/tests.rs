@@ -13,6 +13,7 @@ use crate::store::Store;
 use crate::store::conformance::publish_with;
 
 const PNG: &[u8] = include_bytes!("../../tests/samples/badge.png");
+const PNG_SIZE: (u32, u32) = (160, 160);
 
 struct Site {
     directory: tempfile::TempDir,
@@ -61,8 +62,8 @@ impl Site {
             client: client.key,
             daily_limit: 10_000,
             size: PNG.len() as u64,
-            width: 1,
-            height: 1,
+            width: PNG_SIZE.0,
+            height: PNG_SIZE.1,
         };
         self.ledger.record(&[image], at).expect("recorded");
         if placed {
@@ -189,6 +190,42 @@ fn a_damaged_image_is_reported_and_kept() {
         (&cut, &expected)
     );
     assert_eq!(fs::read(file).expect("there"), b"half");
+}
+
+#[test]
+fn width_and_height_of_rows_are_corrected_to_what_browsers_show() {
+    let site = site();
+    let paths: Vec<_> = (0..3)
+        .map(|_| site.upload(StoreDuration::Month1, true))
+        .collect();
+    let of = |path: &ImagePath| {
+        let row = site.ledger.image(path).expect("readable").expect("there");
+        (row.width, row.height)
+    };
+    // As rows were before Exif orientation was heeded.
+    let turned = (PNG_SIZE.1 + 1, PNG_SIZE.0);
+    site.ledger
+        .set_dimensions(&[(&paths[1], turned)])
+        .expect("set");
+    for repair in [false, true] {
+        let (report, findings) = site.verify(repair, false);
+        assert_eq!(
+            (report.dimensions, report.remaining()),
+            (1, u64::from(!repair))
+        );
+        let expected = Difference::Dimensions {
+            recorded: turned,
+            found: PNG_SIZE,
+        };
+        assert_eq!(
+            (&findings[0].path, &findings[0].difference),
+            (&paths[1], &expected)
+        );
+    }
+    for path in &paths {
+        assert_eq!(of(path), PNG_SIZE);
+    }
+    assert_eq!(site.verify(false, false).0.dimensions, 0);
 }
 
 #[test]

@@ -135,6 +135,18 @@ pub(super) fn adopt(
     })
 }
 
+pub(super) fn set_dimensions(
+    connection: &Connection,
+    images: &[(&ImagePath, (u32, u32))],
+) -> rusqlite::Result<()> {
+    let mut update =
+        connection.prepare_cached("UPDATE image SET width = ?2, height = ?3 WHERE path = ?1")?;
+    for (path, (width, height)) in images {
+        update.execute((path.as_str(), width, height))?;
+    }
+    Ok(())
+}
+
 pub(super) fn delete_rows(
     connection: &Connection,
     paths: &[ImagePath],
