@@ -81,14 +81,19 @@ class Browser:
                 return event["params"]
 
 
+    def open(self, page):
+        """Opens a page and waits until it is loaded."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.call("Page.enable")
+        self.call("Runtime.enable")
+        self.call("Page.navigate", url=page)
+        self.event("Page.loadEventFired")
+
+
 def upload(browser, page, image):
     """Opens the page, chooses the file, submits, and prints the console until the page has said how it went."""
-    target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-    browser.session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    browser.call("Page.enable")
-    browser.call("Runtime.enable")
-    browser.call("Page.navigate", url=page)
-    browser.event("Page.loadEventFired")
+    browser.open(page)
     root = browser.call("DOM.getDocument")["root"]["nodeId"]
     field = browser.call("DOM.querySelector", nodeId=root, selector="#imageFile")["nodeId"]
     browser.call("DOM.setFileInputFiles", nodeId=field, files=[image])

@@ -69,7 +69,7 @@ class Responder:
             f'[server]\nlisten = "unix:{self.socket}"\n'
             f'[storage]\ndocroot = "{self.docroot}"\nmin_free = "1MiB"\ndurability = "relaxed"\n'
             f'[ledger]\npath = "{self.ledger}"\n'
-            f'[plans.all]\ndaily_uploads = 1000000\nmax_file_size = "20MiB"\ndurations = ["LTF"]\nurl = "direct"\n'
+            f'[plans.all]\ndaily_uploads = 1000000\nmax_file_size = "100MiB"\ndurations = ["LTF"]\nurl = "direct"\n'
         )
         added = subprocess.run(
             [program, "--config", config, "client", "add", CLIENT, "--plan", "all"],
