@@ -195,13 +195,13 @@ render_files() {
   cdn render "$state/rendered" "$@" >"$state/logs/render.log" ||
     err "corenexis-cdn render failed: the lines above say why"
   nginx_conf=$state/rendered/nginx/nginx.conf
-  mkdir -p -- "$state/nginx/run" "$docroot"
+  mkdir -p -- "$state/nginx/run"
   cp -R -- "$state/rendered/www/." "$docroot/"
 }
 
 add_clients() {
   tokens=$state/tokens
-  mkdir -p -- "$tokens"
+  mkdir -p -- "$tokens" "$docroot"
   chmod 700 "$tokens"
   (umask 077 && printf '%s\n' "$DEMO_TOKEN" >"$tokens/client_3m_plan")
   add_client client_free_plan free
