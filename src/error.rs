@@ -1,8 +1,8 @@
-//! The two ways an upload can fail.
+//! The errors of a request.
 //!
-//! A [`Refusal`] is the client's to mend: it has a documented status and body. A [`Fault`] is ours: the client is told one
-//! of four documented texts, the operator finds the cause in the log. A function that can only refuse returns a `Refusal`, one
-//! that can only fail returns a `Fault`, the pipeline returns [`Error`], which is either.
+//! A [`Refusal`] is the client's error (status 4xx, or 503): it has a documented status and body. A [`Fault`] is the server's error
+//! (status 500): the reply has one of four documented texts, the log has the cause. A function that can only refuse returns a
+//! `Refusal`, one that can only fail a `Fault`, the upload pipeline either, as [`Error`].
 
 use std::fmt;
 use std::io;
@@ -13,12 +13,12 @@ use crate::image::ImageType;
 use crate::image_path::content_type_of;
 use crate::plan::StoreDuration;
 
-/// Either way an upload can fail.
+/// The error of a request.
 #[derive(Debug)]
 pub enum Error {
-    /// The client's to mend.
+    /// The client's error.
     Refusal(Refusal),
-    /// Ours to mend.
+    /// The server's error.
     Fault(Fault),
 }
 
@@ -60,29 +60,29 @@ pub enum Refusal {
         /// Width × height, in megapixels.
         max_megapixels: u32,
     },
-    /// The image at `image_url` could not be had, for whatever reason.
+    /// The image at `image_url` could not be downloaded, for any reason.
     DownloadFailed,
     /// The body is not the form that its content type says. The text is for the log.
     Malformed(&'static str),
-    /// A parameter of the query that cannot be read.
+    /// An invalid parameter in the query string.
     InvalidQuery {
         /// Its name.
         parameter: &'static str,
     },
-    /// No client of that id.
+    /// There is no client with this id.
     InvalidClientId,
-    /// Not the client's token.
+    /// The token is not the client's.
     InvalidClientToken,
-    /// The right token of a client that was disabled.
+    /// The token is right, and the client is disabled.
     ClientDisabled,
     /// No such path below `/image/v2/`.
     NotFound,
-    /// The path exists, the method does not.
+    /// The path does not support this method.
     MethodNotAllowed {
-        /// The methods that do, as the `Allow` header lists them.
+        /// The supported methods, as the value of `Allow`.
         allow: &'static str,
     },
-    /// The plan's uploads of this UTC day are used up.
+    /// The daily quota of the plan is used up.
     QuotaExhausted {
         /// Seconds to the next UTC midnight.
         retry_after: u64,
@@ -146,7 +146,7 @@ impl Refusal {
         }
     }
 
-    /// The JSON body of the reply: `error` first, then what the client needs to mend it.
+    /// The JSON body of the reply: `error` first, then the limit or the permitted values.
     pub fn body(&self) -> Value {
         let error = self.message();
         match self {
@@ -194,7 +194,7 @@ impl Refusal {
         }
     }
 
-    /// Seconds for the `Retry-After` header, where the reply has one.
+    /// Seconds for the `Retry-After` header, if the reply has one.
     pub const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::QuotaExhausted { retry_after }
@@ -205,14 +205,14 @@ impl Refusal {
     }
 }
 
-/// Something that went wrong on our side. Answered with status 500 and [`Fault::message`]; [`fmt::Display`] is for the log.
+/// An error of the server. The reply has status 500 and [`Fault::message`]; [`fmt::Display`] is for the log.
 #[derive(Debug)]
 pub enum Fault {
-    /// A directory of the docroot could not be made.
+    /// A directory of the docroot could not be created.
     CreateDirectory(io::Error),
-    /// The image could not be written or moved to its place.
+    /// The image could not be written or renamed.
     SaveImage(io::Error),
-    /// The file system has less than `min_free` left, or none at all.
+    /// The file system has less than `min_free` free, or is full.
     InsufficientStorage {
         /// Bytes free now.
         free: u64,
@@ -224,7 +224,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Sorts an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
+    /// Classifies an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
     pub fn saving(error: io::Error) -> Self {
         if is_full(&error) {
             Self::InsufficientStorage { free: 0 }
@@ -233,7 +233,7 @@ impl Fault {
         }
     }
 
-    /// Sorts an error of making a directory like [`Fault::saving`].
+    /// Classifies an error of creating a directory as [`Fault::saving`] does.
     pub fn directory(error: io::Error) -> Self {
         if is_full(&error) {
             Self::InsufficientStorage { free: 0 }

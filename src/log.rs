@@ -1,6 +1,6 @@
-//! The log: one logfmt line an event, to standard error or to a file.
+//! Writes the log: one logfmt line per event, to standard error or to a file.
 //!
-//! Values that came from outside are quoted and escaped, so that no request can forge a line.
+//! Values are quoted and escaped, so that no request can forge a line.
 
 use std::any::Any;
 use std::fmt::{self, Write as _};
@@ -13,18 +13,18 @@ use std::time::Duration;
 
 use time::UtcDateTime;
 
-/// The file of this process's log; standard error where none was set.
+/// The log file of this process; without one, lines go to standard error.
 static FILE: OnceLock<LogFile> = OnceLock::new();
 
-/// From now on lines of this process are appended to the file at `path`, which is made if it is missing. Only the first call counts.
+/// Appends the lines of this process to the file at `path` from now on, and creates it if it is missing. Only the first call counts.
 pub fn to_file(path: &Path) -> io::Result<()> {
     let file = LogFile::open(path)?;
     let _ = FILE.set(file);
     Ok(())
 }
 
-/// Opens the log's file again by its name, after it was rotated. A file that cannot be opened leaves the old one in use. Does nothing
-/// where the log goes to standard error.
+/// Opens the log file again by its name, after a rotation. If that fails, the old file stays in use. Does nothing if the log goes to
+/// standard error.
 pub fn reopen(now: UtcDateTime) {
     if let Some(file) = FILE.get()
         && let Err(error) = file.reopen()
@@ -35,7 +35,7 @@ pub fn reopen(now: UtcDateTime) {
     }
 }
 
-/// A file that lines are appended to, and that may be renamed meanwhile.
+/// A log file, which may be renamed while it is written.
 #[derive(Debug)]
 struct LogFile {
     path: PathBuf,
@@ -56,8 +56,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// One write, so that lines of several threads do not mix: the kernel appends each in one piece. No lock is held meanwhile, so a
-    /// slow disk delays nobody who has nothing to write.
+    /// Appends a line by one write(2), which the kernel does not mix with that of another thread. No lock is held during the write, so
+    /// a slow disk delays only threads that write.
     fn write(&self, line: &[u8]) -> io::Result<()> {
         let file = Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner));
         (&*file).write_all(line)
@@ -73,12 +73,12 @@ fn append_to(path: &Path) -> io::Result<File> {
     file.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
-/// A line that is being put together.
+/// A log line under construction.
 #[derive(Debug)]
 pub struct Line(String);
 
 impl Line {
-    /// Begins a line at `now`; `event` says what happened.
+    /// A line of time and event name.
     pub fn new(now: UtcDateTime, event: &str) -> Self {
         let mut line = Self(String::with_capacity(256));
         let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
@@ -92,7 +92,7 @@ impl Line {
         line
     }
 
-    /// Adds a field, quoted where it needs to be.
+    /// Adds a field, quoted if needed.
     #[must_use]
     pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.0, " {key}=");
@@ -114,7 +114,7 @@ impl Line {
         }
     }
 
-    /// Writes the line in one piece. A log that cannot be written stops nothing.
+    /// Writes the line. A failure is ignored: the log must not stop the service.
     pub fn write(mut self) {
         self.0.push('\n');
         let line = self.0.as_bytes();
@@ -131,8 +131,7 @@ fn is_plain(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(plain)
 }
 
-/// To standard error, past the lock that the library holds over each write there: a thread that waits for a slow reader of the log must
-/// not make the others wait in a queue of our own.
+/// Writes to standard error without the standard library's lock: a slow reader of the log would make all threads wait for it.
 fn write_whole(mut line: &[u8]) -> io::Result<()> {
     while !line.is_empty() {
         match rustix::io::write(rustix::stdio::stderr(), line) {
@@ -144,7 +143,7 @@ fn write_whole(mut line: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// The message that a panic was raised with.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

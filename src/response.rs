@@ -1,4 +1,4 @@
-//! Replies: a status, headers and a JSON body, written as a CGI response (RFC 3875, section 6).
+//! Replies: status, headers and body, written as a CGI response (RFC 3875, section 6).
 
 use std::io::Write;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Fault, Refusal};
 use crate::plan::Quota;
 
-/// Headers that a script of another origin may read.
+/// Headers that scripts of another origin may read (CORS).
 const EXPOSED: &str =
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, Retry-After, X-Request-Id";
 
@@ -52,7 +52,7 @@ impl Response {
         }
     }
 
-    /// A reply with a text of some other type.
+    /// A reply with status 200 and a text.
     pub const fn text(media_type: &'static str, text: String) -> Self {
         Self {
             status: 200,
@@ -74,7 +74,7 @@ impl Response {
         }
     }
 
-    /// The answer to a preflight request (Fetch standard, CORS protocol): anything may be sent to `allow` methods.
+    /// The reply to a CORS preflight request (Fetch standard): any header may be sent, with the methods `allow`.
     pub fn preflight(allow: &'static str) -> Self {
         Self::empty(204)
             .with("Allow", allow)
@@ -83,7 +83,7 @@ impl Response {
             .with("Access-Control-Max-Age", "86400")
     }
 
-    /// The reply to a request that was refused or failed.
+    /// The documented reply to an error.
     pub fn error(error: &Error) -> Self {
         match error {
             Error::Refusal(refusal) => Self::refusal(refusal),
@@ -129,11 +129,11 @@ impl Response {
         self.status
     }
 
-    /// The bytes that a web server expects of a CGI program, with the headers that every reply has.
+    /// The bytes of a CGI response, with the headers of every reply.
     pub fn to_cgi(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(768);
         let mut header = |name: &str, value: &str| {
-            // A line break would begin a header of the client's making; none of our values can have one.
+            // A line break would allow header injection; no value here can have one.
             debug_assert!(!value.contains(['\r', '\n']), "{name}: {value:?}");
             let _ = write!(out, "{name}: {value}\r\n");
         };
@@ -165,7 +165,7 @@ impl Response {
     }
 }
 
-/// The reason phrase of the statuses that are sent (RFC 9110, section 15).
+/// The reason phrase of a status (RFC 9110, section 15).
 const fn reason_phrase(status: u16) -> &'static str {
     match status {
         200 => "OK",

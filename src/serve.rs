@@ -1,7 +1,7 @@
-//! The responder process: a listener, a thread for each connection, and an orderly end.
+//! Runs the responder: a listener, a thread per connection, graceful shutdown.
 //!
-//! At most `max_connections` threads serve; what comes beyond is answered "Server busy" by one thread of its own. SIGTERM stops the
-//! accepting, lets every request that was begun end, and closes connections as they fall idle.
+//! At most `max_connections` threads serve; one more thread answers further connections with "Server busy". SIGTERM stops accepting,
+//! lets running requests finish and closes connections as they become idle.
 
 mod connections;
 pub mod listener;
@@ -31,46 +31,46 @@ use crate::trace::request_id;
 use connections::{Connections, Registered};
 use listener::{Listener, Stream};
 
-/// Longer than the 60 seconds that nginx keeps an idle connection, so that nginx is the one that closes it.
+/// Longer than nginx keeps an idle connection (60 s), so that nginx closes it.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long SIGTERM waits for requests that were begun.
+/// How long a graceful shutdown waits for running requests.
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 
-/// How long a draining responder leaves an idle connection open. nginx may be about to use it, and has no way to hear that it should
-/// not; under load each of them is used, answered and closed within this time.
+/// How long a graceful shutdown leaves idle connections open. nginx may be about to use one, and FastCGI has no way to announce the
+/// close; under load each is used, answered and closed within this time.
 const IDLE_GRACE: Duration = Duration::from_millis(500);
 
-/// How long accepting rests after an error that will not pass at once.
+/// The pause after an error of accept(2) that lasts.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 
-/// What a connection over the cap may take to send its request.
+/// How long a connection over the cap may take to send its request.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Connections over the cap that wait for their refusal. Behind them the listening socket's backlog is the queue.
+/// Connections over the cap that wait for their refusal. Further ones wait in the backlog of the listening socket.
 const BUSY_QUEUE: usize = 8;
 
-/// Descriptors that are not connections being served: 20 for standard streams, listener, signals and ledger, the rest for
-/// directories being synced and connections being refused.
+/// File descriptors beside the connections: 20 for standard streams, listener, signals and ledger, the rest for directory syncs and
+/// refused connections.
 const OWN_DESCRIPTORS: u64 = 36;
 
-/// Descriptors of one connection: its socket, its spool file, a directory or a download.
+/// File descriptors of one connection: its socket, its spool file, a directory or a download.
 const DESCRIPTORS_EACH: u64 = 3;
 
-/// Stack of a connection's thread, in bytes. TLS downloads need the most of it.
+/// Stack of a connection's thread, in bytes. TLS downloads need the most.
 const STACK_SIZE: usize = 1 << 20;
 
-/// What answers requests.
+/// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request; reads as much of `body` as it needs.
     fn answer(&self, params: &Params, body: &mut dyn Read) -> Response;
 
-    /// Hears that a connection was taken.
+    /// Called when a connection is accepted.
     fn connection_began(&self) {}
 
-    /// Hears that a connection ended.
+    /// Called when a connection ends.
     fn connection_ended(&self) {}
 }
 
@@ -88,8 +88,8 @@ impl Handler for App {
     }
 }
 
-/// Serves until `stop` becomes readable, then drains. Returns when every request that was begun has been answered, or after ten
-/// seconds.
+/// Serves until `stop` becomes readable, then shuts down gracefully. Returns when every running request has been answered, or after
+/// ten seconds.
 pub fn serve(
     listener: &Listener,
     max_connections: usize,
@@ -127,7 +127,7 @@ pub fn serve(
     Ok(())
 }
 
-/// Waits until a connection waits (`true`) or the process shall stop (`false`).
+/// Waits for a connection (`true`) or for `stop` (`false`).
 fn wait_for_connection(listener: &Listener, stop: &UnixStream) -> io::Result<bool> {
     loop {
         let mut descriptors = [
@@ -144,7 +144,7 @@ fn wait_for_connection(listener: &Listener, stop: &UnixStream) -> io::Result<boo
 
 struct Acceptor<'a> {
     listener: &'a Listener,
-    /// Held back so that a full descriptor table still gets an answer.
+    /// Reserved, so that a connection can be refused when the process is out of file descriptors.
     spare: Option<File>,
     connections: &'a Arc<Connections>,
     handler: Arc<dyn Handler>,
@@ -157,7 +157,7 @@ impl Acceptor<'_> {
             Ok(stream) => self.take(stream),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if is_descriptor_shortage(&error) => self.accept_with_spare(&error),
-            // The peer left before it was accepted, or the like: that connection's trouble only.
+            // The peer closed the connection before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 event("accept_failed").field("cause", &error).write();
@@ -166,7 +166,7 @@ impl Acceptor<'_> {
         }
     }
 
-    /// Gives up the spare descriptor for one connection, so that it is refused instead of left hanging.
+    /// Uses the spare descriptor for one connection, so that it is refused instead of left waiting.
     fn accept_with_spare(&mut self, error: &io::Error) {
         event("accept_failed").field("cause", error).write();
         if self.spare.take().is_some()
@@ -182,7 +182,7 @@ impl Acceptor<'_> {
 
     fn take(&self, stream: Stream) {
         let Some(registered) = Connections::register(self.connections, stream.clone()) else {
-            // Waits for room in the queue: a refusal takes less than a millisecond, or a second at the most.
+            // Blocks while the queue is full: a refusal takes less than a millisecond, or a second at most.
             let _ = self.busy.send(stream);
             return;
         };
@@ -232,7 +232,7 @@ fn serve_connection(
     }
 }
 
-/// Answers one request; a panic on the way becomes a 500 and nothing else.
+/// Answers one request; a panic becomes a reply with status 500.
 fn answer(handler: &dyn Handler, params: &Params, body: &mut dyn Read) -> Response {
     catch_unwind(AssertUnwindSafe(|| handler.answer(params, body))).unwrap_or_else(|panic| {
         let id = request_id(params);
@@ -244,7 +244,7 @@ fn answer(handler: &dyn Handler, params: &Params, body: &mut dyn Read) -> Respon
     })
 }
 
-/// Refuses the connections over the cap, one after the other.
+/// Refuses connections over the cap, one after the other.
 fn refuse_connections(waiting: &Receiver<Stream>) {
     waiting.iter().for_each(refuse_connection);
 }
@@ -270,7 +270,7 @@ fn refuse_connection(stream: Stream) {
         .write();
 }
 
-/// Answers one request as a plain CGI program (RFC 3875): parameters from the environment, body and reply over the standard streams.
+/// Answers one request as a CGI program (RFC 3875): parameters from the environment, body and reply over the standard streams.
 pub fn serve_cgi(
     handler: &dyn Handler,
     params: &Params,
@@ -289,7 +289,7 @@ pub fn serve_cgi(
     };
     out.write_all(&response.to_cgi())?;
     out.flush()?;
-    // The web server may not read the reply before it has written the whole body.
+    // Some web servers read the reply only after they have written the whole body.
     io::copy(&mut body, &mut io::sink()).or_else(|error| match error.kind() {
         io::ErrorKind::InvalidData => Ok(0),
         _ => Err(error),
@@ -297,7 +297,7 @@ pub fn serve_cgi(
     Ok(())
 }
 
-/// Standard input up to `CONTENT_LENGTH`, which must come whole.
+/// Standard input up to `CONTENT_LENGTH`; a shorter one is an error.
 struct CgiBody<R> {
     left: u64,
     body: R,
@@ -324,7 +324,7 @@ impl<R: Read> Read for CgiBody<R> {
     }
 }
 
-/// Raises the soft limit on descriptors to the hard one, and gives how many connections fit under it.
+/// Raises the soft limit on file descriptors as far as needed, and returns the number of connections that fit under it.
 fn descriptor_cap(max_connections: usize) -> usize {
     let wanted = max_connections as u64 * DESCRIPTORS_EACH + OWN_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);

@@ -1,8 +1,8 @@
-//! One connection from the web server: requests in, replies out.
+//! Reads requests from a FastCGI connection and writes replies.
 //!
-//! A connection carries one request at a time (nginx never multiplexes). [`Connection::next_request`] reads up to the end of the
-//! parameters, [`Connection::body`] then streams the body, [`Connection::reply`] answers and reads what is left of the body, so that
-//! the next request can follow. Management records are answered wherever they come.
+//! A connection carries one request at a time (nginx does not multiplex). [`Connection::next_request`] reads to the end of the
+//! parameters, [`Connection::body`] streams the body, [`Connection::reply`] writes the reply and reads the rest of the body, so that
+//! the next request can follow. Management records are answered at any time.
 
 use std::io::{self, IoSliceMut, Read, Write};
 
@@ -12,14 +12,14 @@ use super::record::{
     UnknownVersion, push_end_request, push_record, push_stream,
 };
 
-/// Holds the parameters of a request and the beginning of its body; the rest of a large body does not pass through it. An idle connection
-/// keeps it, so it is small.
+/// Size of the buffer, in bytes. It holds the parameters and the beginning of the body; the rest of a large body bypasses it. It is small
+/// because idle connections keep it.
 const BUFFER_LENGTH: usize = 16 * 1024;
 
-/// Longer than any padding and a header together.
+/// Room for the longest padding and a header.
 const SCRATCH_LENGTH: usize = 255 + HEADER_LENGTH;
 
-/// A request up to its body.
+/// A request without its body.
 #[derive(Debug)]
 pub struct Request {
     /// The parameters that the web server passed.
@@ -28,19 +28,19 @@ pub struct Request {
     keep_connection: bool,
 }
 
-/// Why a connection cannot go on.
+/// An error that ends the connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// Reading or writing failed, or the peer left in the middle of a record.
+    /// Reading or writing failed, or the peer closed the connection inside a record.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What came is no FastCGI.
+    /// The peer does not speak FastCGI 1.
     #[error("FastCGI version {0} instead of 1")]
     Version(u8),
-    /// The parameters cannot be read.
+    /// The parameters are malformed or over a limit.
     #[error("{0}")]
     Params(#[from] InvalidParams),
-    /// A record that cannot stand where it stands.
+    /// A record that is not allowed at this point.
     #[error("unexpected record: {0}")]
     Unexpected(&'static str),
 }
@@ -60,11 +60,11 @@ impl From<ConnectionError> for io::Error {
     }
 }
 
-/// Where the body of the present request stands.
+/// How much of the current request's body was read.
 #[derive(Debug, Default, Clone, Copy)]
 struct BodyState {
     id: u16,
-    /// What `CONTENT_LENGTH` announced; `None` if it was no number.
+    /// `CONTENT_LENGTH`; `None` if it is not a number.
     expected: Option<u64>,
     received: u64,
     ended: bool,
@@ -72,7 +72,7 @@ struct BodyState {
 }
 
 impl BodyState {
-    /// Bytes that are still to come; `None` where nothing was announced that could be kept.
+    /// Bytes still expected; `None` if `CONTENT_LENGTH` is not a number or was exceeded.
     fn left(&self) -> Option<u64> {
         self.expected?.checked_sub(self.received)
     }
@@ -85,7 +85,7 @@ pub struct Connection<S> {
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
-    /// Content of the present record that was not taken yet.
+    /// Bytes of the current record's content that were not taken yet.
     content: usize,
     /// Padding that follows it.
     padding: usize,
@@ -95,7 +95,7 @@ pub struct Connection<S> {
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// Takes over an accepted stream. `max_connections` is what `FCGI_GET_VALUES` is answered with.
+    /// A connection over an accepted stream. `max_connections` is the answer to `FCGI_GET_VALUES`.
     pub fn new(stream: S, max_connections: usize) -> Self {
         Self {
             stream,
@@ -112,7 +112,7 @@ impl<S: Read + Write> Connection<S> {
         }
     }
 
-    /// The next request, read to the end of its parameters; `None` when the peer has closed the connection between requests.
+    /// The next request, read to the end of its parameters; `None` if the peer closed the connection between requests.
     pub fn next_request(&mut self) -> Result<Option<Request>, ConnectionError> {
         loop {
             let Some(header) = self.next_header()? else {
@@ -146,27 +146,27 @@ impl<S: Read + Write> Connection<S> {
                         keep_connection: begin.keep_connection,
                     }));
                 }
-                // What is left of a request that was answered or refused, such as the empty STDIN of an unknown role.
-                _ => self.take_elsewhere(header)?,
+                // The rest of a request that was answered or refused, such as the empty STDIN of an unknown role.
+                _ => self.take_other_record(header)?,
             }
         }
     }
 
-    /// The body of the request that [`Self::next_request`] gave.
+    /// The body of the request that [`Self::next_request`] returned last.
     pub fn body(&mut self) -> Body<'_, S> {
         Body { connection: self }
     }
 
-    /// Answers `request` with the bytes of a CGI response (RFC 3875, section 6), then reads the rest of its body. Returns whether
-    /// another request may follow. An error means that the reply was not given.
+    /// Writes a CGI response (RFC 3875, section 6) as the reply to `request`, then reads the rest of its body. Returns whether another
+    /// request may follow. After an error the reply was not sent.
     pub fn reply(&mut self, request: &Request, response: &[u8]) -> Result<bool, ConnectionError> {
         let mut out = Vec::with_capacity(response.len() + 6 * HEADER_LENGTH);
         push_stream(&mut out, RecordType::Stdout, request.id, response);
         push_end_request(&mut out, request.id, ProtocolStatus::RequestComplete);
         self.stream.write_all(&out)?;
         self.stream.flush()?;
-        // The peer goes on sending the body that it began; unread, it would make our closing of the connection an error of its.
-        // nginx closes the connection itself when the reply comes before the end of the body; the reply was given all the same.
+        // The peer still sends the rest of the body; closing the connection with unread data would reset it and lose the reply.
+        // nginx closes the connection when the reply precedes the end of the body, which is no error here: the reply was sent.
         while !self.body.ended {
             if self.skip_body_piece().is_err() {
                 return Ok(false);
@@ -195,14 +195,13 @@ impl<S: Read + Write> Connection<S> {
                         "STDIN before the end of PARAMS",
                     ));
                 }
-                _ => self.take_elsewhere(header)?,
+                _ => self.take_other_record(header)?,
             }
         }
     }
 
-    /// Takes a record that does not belong to the request being read: answers it where it is a management record, drops it
-    /// otherwise.
-    fn take_elsewhere(&mut self, header: Header) -> Result<(), ConnectionError> {
+    /// Takes a record outside the current request: answers a management record, drops any other.
+    fn take_other_record(&mut self, header: Header) -> Result<(), ConnectionError> {
         match header.record_type {
             RecordType::BeginRequest => {
                 self.end_request(header.request_id, ProtocolStatus::CantMultiplex)
@@ -263,7 +262,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(BeginRequest::parse(*content))
     }
 
-    /// Moves the rest of the present record's content behind `out`.
+    /// Appends the rest of the current record's content to `out`.
     fn take_content(&mut self, out: &mut Vec<u8>) -> Result<(), ConnectionError> {
         out.reserve(self.content);
         while self.content > 0 {
@@ -274,7 +273,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(())
     }
 
-    /// The header of the next record; what was left of the present one is dropped. `None` at the end of the stream between records.
+    /// The header of the next record; drops the rest of the current one. `None` at the end of the stream between records.
     fn next_header(&mut self) -> Result<Option<Header>, ConnectionError> {
         self.skip_record()?;
         while self.end - self.start < HEADER_LENGTH {
@@ -300,7 +299,7 @@ impl<S: Read + Write> Connection<S> {
         self.next_header()?.ok_or_else(unexpected_end)
     }
 
-    /// Drops what is left of the present record, content and padding.
+    /// Drops the rest of the current record, content and padding.
     fn skip_record(&mut self) -> Result<(), ConnectionError> {
         let mut left = self.content + self.padding;
         while left > 0 {
@@ -316,7 +315,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(())
     }
 
-    /// How much of the present record's content is in the buffer, at least one byte. Only called while content is left.
+    /// How many bytes of the current record's content are in the buffer, at least one. Only called while content is left.
     fn buffered_content(&mut self) -> Result<usize, ConnectionError> {
         if self.start == self.end && self.fill()? == 0 {
             return Err(unexpected_end());
@@ -329,7 +328,7 @@ impl<S: Read + Write> Connection<S> {
         self.content -= taken;
     }
 
-    /// Reads more into the buffer, moving what it holds to the front where there is no room left.
+    /// Reads more into the buffer; moves its content to the front if there is no room left.
     fn fill(&mut self) -> io::Result<usize> {
         if self.start == self.end {
             self.start = 0;
@@ -339,12 +338,12 @@ impl<S: Read + Write> Connection<S> {
             self.end -= self.start;
             self.start = 0;
         }
-        let read = retry_interrupted(|| self.stream.read(&mut self.buffer[self.end..]))?;
+        let read = retry_on_eintr(|| self.stream.read(&mut self.buffer[self.end..]))?;
         self.end += read;
         Ok(read)
     }
 
-    /// Goes to the next content of the body. Afterwards content is left, or the body has ended.
+    /// Goes to the next content of the body. Afterwards there is content, or the body has ended.
     fn advance_body(&mut self) -> Result<(), ConnectionError> {
         while self.content == 0 && !self.body.ended {
             let header = self.next_header_within()?;
@@ -357,7 +356,7 @@ impl<S: Read + Write> Connection<S> {
                     self.body.aborted = true;
                 }
                 _ => {
-                    self.take_elsewhere(header)?;
+                    self.take_other_record(header)?;
                     self.skip_record()?;
                 }
             }
@@ -374,7 +373,7 @@ impl<S: Read + Write> Connection<S> {
         Ok(())
     }
 
-    /// Reads content into `out` past the buffer, and the padding and the next header behind it into the buffer.
+    /// Reads content directly into `out`, and the following padding and header into the buffer.
     fn read_past_buffer(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let direct = out.len().min(self.content);
         // More content after `out` must not go into the buffer, where it would be copied once more.
@@ -388,7 +387,7 @@ impl<S: Read + Write> Connection<S> {
             &mut self.buffer[..behind.min(SCRATCH_LENGTH)],
         );
         let mut slices = [IoSliceMut::new(direct_part), IoSliceMut::new(scratch)];
-        let read = retry_interrupted(|| self.stream.read_vectored(&mut slices))?;
+        let read = retry_on_eintr(|| self.stream.read_vectored(&mut slices))?;
         let taken = read.min(direct);
         self.start = 0;
         self.end = read - taken;
@@ -397,8 +396,7 @@ impl<S: Read + Write> Connection<S> {
     }
 }
 
-/// The body of a request. Reading it gives an error where it is not as long as `CONTENT_LENGTH` says, or the peer aborts the
-/// request.
+/// The body of a request. Reading fails if its length is not `CONTENT_LENGTH`, or if the peer aborts the request.
 #[derive(Debug)]
 pub struct Body<'a, S> {
     connection: &'a mut Connection<S>,
@@ -457,7 +455,7 @@ fn unexpected_end() -> ConnectionError {
     ))
 }
 
-fn retry_interrupted(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+fn retry_on_eintr(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match read() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

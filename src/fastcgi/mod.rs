@@ -1,7 +1,6 @@
-//! FastCGI, the Responder role (FastCGI Specification 1.0).
+//! The FastCGI protocol, Responder role (FastCGI Specification 1.0).
 //!
-//! [`record`] and [`params`] turn bytes into values and back and do no I/O. [`connection`] reads requests from a connection and
-//! writes replies to it.
+//! [`record`] and [`params`] encode and decode without I/O. [`connection`] reads requests from a connection and writes replies.
 
 pub mod connection;
 pub mod params;

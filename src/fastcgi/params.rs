@@ -1,4 +1,4 @@
-//! Name-value pairs: the parameters of a request (FastCGI Specification 1.0, section 3.4).
+//! Encodes and decodes name-value pairs, the parameters of a request (FastCGI Specification 1.0, section 3.4).
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -9,7 +9,7 @@ pub const MAX_BYTES: usize = 64 * 1024;
 /// The most pairs of one request.
 pub const MAX_PAIRS: usize = 256;
 
-/// The parameters of a request. Values are bytes: a web server passes on what a stranger sent.
+/// The parameters of a request. Values are bytes, as HTTP header fields are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Params {
     bytes: Vec<u8>,
@@ -51,7 +51,7 @@ impl Params {
         Ok(Self { bytes, pairs })
     }
 
-    /// Parameters that did not come as FastCGI, such as the environment of a CGI program.
+    /// Parameters from another source, such as the environment of a CGI program.
     pub fn from_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Result<Self, InvalidParams> {
@@ -62,26 +62,26 @@ impl Params {
         Self::parse(bytes)
     }
 
-    /// The value of the first pair of that name.
+    /// The value of the first pair with this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter()
             .find(|(candidate, _)| *candidate == name.as_bytes())
             .map(|(_, value)| value)
     }
 
-    /// The pairs in the order they came.
+    /// The pairs in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.pairs
             .iter()
             .map(|(name, value)| (&self.bytes[name.clone()], &self.bytes[value.clone()]))
     }
 
-    /// The client's address as the web server saw it (`REMOTE_ADDR`, RFC 3875, section 4.1.8); `None` where it passes none.
+    /// The client's address (`REMOTE_ADDR`, RFC 3875, section 4.1.8); `None` if the web server passes none.
     pub fn remote_addr(&self) -> Option<IpAddr> {
         str::from_utf8(self.get("REMOTE_ADDR")?).ok()?.parse().ok()
     }
 
-    /// The length of the body that is announced: `CONTENT_LENGTH`, 0 where it is absent or empty; `None` if it is not a number.
+    /// The announced length of the body, in bytes: `CONTENT_LENGTH`, 0 if it is absent or empty; `None` if it is not a number.
     pub fn content_length(&self) -> Option<u64> {
         let text = self.get("CONTENT_LENGTH").unwrap_or_default();
         if text.is_empty() {

@@ -1,4 +1,4 @@
-//! FastCGI records: bytes to values and back (FastCGI Specification 1.0, sections 3.3, 4, 5 and 8).
+//! Encodes and decodes FastCGI records (FastCGI Specification 1.0, sections 3.3, 4, 5 and 8).
 
 /// Bytes of a record header.
 pub const HEADER_LENGTH: usize = 8;
@@ -16,7 +16,7 @@ const VERSION_1: u8 = 1;
 pub enum RecordType {
     /// Begins a request.
     BeginRequest,
-    /// The web server gives up a request.
+    /// The web server aborts a request.
     AbortRequest,
     /// Ends a request.
     EndRequest,
@@ -81,7 +81,7 @@ impl From<RecordType> for u8 {
 /// The first eight bytes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What the content is.
+    /// The type of the content.
     pub record_type: RecordType,
     /// The request it belongs to; 0 for management records.
     pub request_id: u16,
@@ -139,7 +139,7 @@ impl Header {
 /// The content of [`RecordType::BeginRequest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BeginRequest {
-    /// What the application is to be; 1 is [`BeginRequest::RESPONDER`].
+    /// The role that the application is asked to play; 1 is [`BeginRequest::RESPONDER`].
     pub role: u16,
     /// Whether the connection stays open after the reply (`FCGI_KEEP_CONN`).
     pub keep_connection: bool,

@@ -1,8 +1,7 @@
-//! The HTTP client behind [`Fetcher`](super::Fetcher): an ureq agent whose resolver and connector obey [`Rules`].
+//! The HTTP client of [`Fetcher`](super::Fetcher): a ureq agent whose resolver and connector enforce [`Rules`].
 //!
-//! ureq asks the resolver on every request, for IP literals too, and dials nothing but its answer; so the address that was
-//! judged is the address that is connected to, and a name that resolves differently the next time gains nothing. The
-//! connector looks at the peer once more, because that is the last moment at which a mistake in between costs nothing.
+//! ureq calls the resolver for every request, for IP literals too, and connects only to its answers. So the checked address is the
+//! one connected to, which rules out DNS rebinding. The connector checks the peer's address once more after connecting.
 //!
 //! TLS trusts the Mozilla roots that ureq's `rustls` feature compiles in (webpki-roots): downloads come from the public web, the
 //! result does not depend on what the host has installed, and a host without `ca-certificates` works. A server with a
@@ -39,30 +38,30 @@ const HEADERS: Duration = Duration::from_secs(10);
 /// The largest header of a reply, in bytes.
 const MAX_HEADER: usize = 16 << 10;
 
-/// What is read at once, in bytes; more than [`MAX_HEADER`], so that a header is refused for its size and not for the buffer's.
+/// Bytes read at once; more than [`MAX_HEADER`], so that the limit of a header is that one.
 const INPUT_BUFFER: usize = 32 << 10;
 
 /// Bytes of a request's header at most: the longest URL, in the request line, and a few fields.
 const OUTPUT_BUFFER: usize = MAX_URL + (2 << 10);
 
-/// The most addresses of one name that are tried; what ureq's answer has room for.
+/// The most addresses of one name that are tried, as many as ureq takes.
 const MAX_ADDRESSES: usize = 16;
 
-/// Threads in the system resolver for each download that may run. It cannot be interrupted, so that a name whose server is silent
-/// holds a thread for as long as the system tries (30 s with glibc's defaults) after its download was given up at [`RESOLVE`].
+/// Resolver threads for each running download. `getaddrinfo` cannot be interrupted: a lookup without an answer holds its thread for
+/// the system's timeout (30 s with glibc's defaults), long after its download failed at [`RESOLVE`].
 const LOOKUPS_PER_DOWNLOAD: usize = 4;
 
-/// An agent that reaches what `rules` permit, for `max_concurrent` downloads at once.
+/// An agent that connects only to what `rules` permit, for `max_concurrent` downloads at once.
 pub(super) fn new(rules: Arc<Rules>, max_concurrent: usize) -> Agent {
-    let resolver = GuardedResolver {
+    let resolver = SsrfResolver {
         rules: Arc::clone(&rules),
         lookups: Semaphore::new(max_concurrent.saturating_mul(LOOKUPS_PER_DOWNLOAD)),
     };
-    let connector = GuardedConnector { rules }.chain(RustlsConnector::default());
+    let connector = SsrfConnector { rules }.chain(RustlsConnector::default());
     Agent::with_parts(config(), connector, resolver)
 }
 
-/// Nothing is followed, kept or taken from the environment.
+/// No redirects, no connection pool, no proxy from the environment.
 fn config() -> Config {
     Config::builder()
         .proxy(None)
@@ -86,7 +85,7 @@ fn config() -> Config {
         .build()
 }
 
-/// The addresses of this host's interfaces, as they are now. Reading them takes an `AF_NETLINK` socket.
+/// The current addresses of this host's interfaces. Reading them takes an `AF_NETLINK` socket.
 pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
     Ok(interfaces
@@ -95,12 +94,12 @@ pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
         .collect())
 }
 
-/// An address that the rules deny; for the log.
+/// The rules deny this address; for the log.
 #[derive(Debug, thiserror::Error)]
 #[error("the address {0} is not permitted")]
 struct Denied(SocketAddr);
 
-/// Refuses all of `addresses` when one of them is denied: a name with a public and a private address is an attempt.
+/// Refuses all of `addresses` if one of them is denied: a name with a public and a private address is an attack.
 fn check(rules: &Rules, addresses: &[SocketAddr], own: &[IpAddr]) -> Result<(), Denied> {
     match addresses
         .iter()
@@ -116,12 +115,12 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 }
 
 #[derive(Debug)]
-struct GuardedResolver {
+struct SsrfResolver {
     rules: Arc<Rules>,
     lookups: Semaphore,
 }
 
-impl Resolver for GuardedResolver {
+impl Resolver for SsrfResolver {
     fn resolve(
         &self,
         uri: &Uri,
@@ -192,7 +191,7 @@ struct Budget {
 }
 
 impl Budget {
-    /// A step without a limit does not occur: every request has a deadline of its own. A day stands for it.
+    /// Every request has a deadline, so a timeout without a limit does not occur; it would become a day.
     fn of(timeout: NextTimeout) -> Self {
         let after = (*timeout.after).min(Duration::from_hours(24));
         Self {
@@ -201,7 +200,7 @@ impl Budget {
         }
     }
 
-    /// What is left; never zero, which a socket would take for no limit.
+    /// The time left; never zero, which means no timeout to a socket.
     fn left(&self) -> Result<Duration, Error> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -215,7 +214,7 @@ impl Budget {
         Error::Timeout(self.reason)
     }
 
-    /// An error of a socket whose timeout was what is left.
+    /// Turns a socket's timeout into the error of this step.
     fn judge(&self, error: io::Error) -> Error {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => self.spent(),
@@ -224,13 +223,13 @@ impl Budget {
     }
 }
 
-/// Opens TCP connections to what the resolver answered, and to nothing else.
+/// Opens TCP connections to the resolver's answers only.
 #[derive(Debug)]
-struct GuardedConnector {
+struct SsrfConnector {
     rules: Arc<Rules>,
 }
 
-impl Connector for GuardedConnector {
+impl Connector for SsrfConnector {
     type Out = Connection;
 
     fn connect(
@@ -242,7 +241,7 @@ impl Connector for GuardedConnector {
         let mut failure = Error::ConnectionFailed;
         for (index, address) in details.addrs.iter().enumerate() {
             let left = budget.left()?;
-            // Half of what is left for each, all of it for the last: an address that swallows packets, as IPv6 does on a
+            // Half of the time left for each address, all of it for the last: an address that drops packets, such as IPv6 on a
             // host without a route, leaves time for the next.
             let last = index + 1 == details.addrs.len();
             let patience = if last { left } else { left / 2 };
@@ -255,7 +254,7 @@ impl Connector for GuardedConnector {
     }
 }
 
-impl GuardedConnector {
+impl SsrfConnector {
     fn admit(&self, stream: TcpStream, config: &Config) -> Result<Connection, Error> {
         check(&self.rules, &[stream.peer_addr()?], &own_addresses()?).map_err(other)?;
         stream.set_nodelay(true)?;
@@ -266,7 +265,7 @@ impl GuardedConnector {
     }
 }
 
-/// A TCP connection whose every wait ends in time.
+/// A TCP connection with a timeout for each read and write.
 struct Connection {
     stream: TcpStream,
     buffers: LazyBuffers,
@@ -308,7 +307,7 @@ impl Transport for Connection {
         }
     }
 
-    /// Only a pool asks, and there is none.
+    /// Only a connection pool calls this; there is none.
     fn is_open(&mut self) -> bool {
         false
     }
@@ -364,7 +363,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("its address");
         for (allow, admitted) in [(&[address][..], true), (&[][..], false)] {
-            let connector = GuardedConnector {
+            let connector = SsrfConnector {
                 rules: Arc::new(Rules::new(&[address.port()], allow)),
             };
             let stream = TcpStream::connect(address).expect("a connection");

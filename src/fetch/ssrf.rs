@@ -1,8 +1,8 @@
-//! Which addresses a download may reach: pure rules over numbers, never over the text of an address.
+//! The SSRF rules: which addresses and ports a download may connect to. Addresses are compared as numbers, never as text.
 //!
 //! The blocks are those of the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) and of the IANA multicast and
 //! reserved space, as of 2025; the one address that no registry names says so. Blocks that the registry calls globally
-//! reachable but that lead to somebody's infrastructure rather than to a web server (AS112, AMT, 6to4) are denied too.
+//! reachable but that lead to infrastructure and to no web server (AS112, AMT, 6to4) are denied too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -45,7 +45,7 @@ const DENIED_IPV6: [(Ipv6Addr, u32); 5] = [
 /// The universal/local and individual/group bits of an interface identifier (RFC 4291 appendix A), which ISATAP leaves free.
 const UNIVERSAL_AND_GROUP_BITS: u16 = 0x0300;
 
-/// Whether an address belongs to the public Internet. `::ffff:a.b.c.d` is judged as the IPv4 address that it is.
+/// Whether an address belongs to the public Internet. IPv4-mapped IPv6 addresses are canonicalized.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_ipv4(address),
@@ -78,7 +78,7 @@ fn isatap_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
         .then(|| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }
 
-/// Where the operator lets downloads go.
+/// The ports and exceptions of `[fetch]`.
 #[derive(Debug)]
 pub(super) struct Rules {
     ports: Vec<u16>,
@@ -86,7 +86,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// `ports` for everybody's addresses, `allow` for exactly these addresses and ports whatever else is said of them.
+    /// `ports` are open on public addresses; `allow` are exceptions to all rules, for exactly these addresses and ports.
     pub(super) fn new(ports: &[u16], allow: &[SocketAddr]) -> Self {
         Self {
             ports: ports.to_vec(),
@@ -94,13 +94,13 @@ impl Rules {
         }
     }
 
-    /// Whether there is any address that may be reached at this port.
+    /// Whether any address may be connected to at this port.
     pub(super) fn may_use_port(&self, port: u16) -> bool {
         self.ports.contains(&port) || self.allow.iter().any(|allowed| allowed.port() == port)
     }
 
-    /// Whether `target` may be connected to. `own` are the addresses of this host's interfaces: what listens there often
-    /// trusts whoever reaches it from the host itself, public address or not.
+    /// Whether `target` may be connected to. `own` are the addresses of this host's interfaces: services there often trust
+    /// connections from the host itself, at public addresses too.
     pub(super) fn permits(&self, target: SocketAddr, own: &[IpAddr]) -> bool {
         let target = canonical(target);
         let public = is_public(target.ip())

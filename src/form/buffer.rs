@@ -1,29 +1,29 @@
-//! The one buffer between a body and the multipart parser.
+//! The buffer between a body and the multipart parser.
 
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes in front of everything that is read, so that [`Buffer::unread_line_break`] always finds room.
+/// Bytes reserved at the front, for [`Buffer::unread_line_break`].
 const LEAD: usize = LINE_BREAK.len();
 
 /// RFC 2046's CRLF.
 const LINE_BREAK: [u8; 2] = *b"\r\n";
 
-/// Memory of forms that were read to their end. Making 32 pages of zeros for each form costs more than reading a small one; kept by each
-/// connection, it would be held by a thousand idle ones.
+/// Memory of finished forms, for reuse: zeroing 32 pages costs more than reading a small form. It is not kept by each connection,
+/// because most connections are idle.
 static SPARE: Mutex<Vec<Box<[u8]>>> = Mutex::new(Vec::new());
 
-/// The most pieces of memory that are kept.
+/// The most buffers that are kept for reuse.
 const MOST_SPARE: usize = 32;
 
-/// Bytes that were read and not yet taken, in memory of a fixed size.
+/// Bytes that were read and not taken yet, in memory of a fixed size.
 pub(super) struct Buffer<R> {
     body: R,
     memory: Box<[u8]>,
-    /// Where the untaken bytes are in `memory`: never before `LEAD`, but for a line break that was put back.
+    /// The unread bytes in `memory`: never before `LEAD`, except for a line break that was put back.
     unread: Range<usize>,
-    /// What ended the last [`Self::fill`] that brought something.
+    /// The error that ended the last [`Self::fill`], reported by the next one.
     failed: Option<io::Error>,
 }
 
@@ -41,12 +41,12 @@ impl<R: Read> Buffer<R> {
         }
     }
 
-    /// The untaken bytes.
+    /// The bytes that were read and not taken yet.
     pub(super) fn unread(&self) -> &[u8] {
         &self.memory[self.unread.clone()]
     }
 
-    /// Takes `length` of the untaken bytes. [`Self::taken`] shows them until the next [`Self::fill`].
+    /// Takes `length` of the unread bytes; [`Self::taken`] gives them until the next [`Self::fill`].
     pub(super) fn take(&mut self, length: usize) -> Range<usize> {
         let taken = self.unread.start..self.unread.start + length;
         self.unread.start = taken.end;
@@ -58,18 +58,17 @@ impl<R: Read> Buffer<R> {
         &self.memory[taken]
     }
 
-    /// Puts a line break before the untaken bytes. Must not be called twice without taking something in between.
+    /// Puts a line break before the unread bytes. Must not be called twice without taking something in between.
     pub(super) fn unread_line_break(&mut self) {
         let start = self.unread.start - LINE_BREAK.len();
         self.memory[start..self.unread.start].copy_from_slice(&LINE_BREAK);
         self.unread.start = start;
     }
 
-    /// Reads until the memory is full or the body ends, and tells whether anything came.
+    /// Reads until the memory is full or the body ends; `true` if any bytes were read.
     ///
-    /// The untaken bytes are moved to the front first. The parser leaves less than a delimiter of them, so this costs next to
-    /// nothing, and the pieces of a large value are as large as the memory: what is written in few large pieces costs the file
-    /// system less. An error waits until what came before it was taken.
+    /// Moves the unread bytes to the front first. They are fewer than a delimiter has, so this is cheap, and the pieces of a large value
+    /// are as large as the memory: few large writes cost the file system less. An error is reported after the bytes before it.
     pub(super) fn fill(&mut self) -> io::Result<bool> {
         let length = self.unread.len();
         self.memory.copy_within(self.unread.clone(), LEAD);

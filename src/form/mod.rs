@@ -1,12 +1,10 @@
-//! HTML forms as HTTP bodies: `multipart/form-data` and `application/x-www-form-urlencoded`.
+//! Parses HTML forms: `multipart/form-data` and `application/x-www-form-urlencoded`.
 //!
-//! [`open`] looks at the content type; the [`Form`] it returns gives one field after the other, and a field's value in pieces,
-//! so that a file of any size passes through one buffer. Nothing here knows what the fields mean, and nothing reads
-//! anything but the `Read` it was given.
+//! [`open`] reads the content type and returns a [`Form`], which yields one field after the other and a field's value in pieces, so
+//! that a file of any size passes through one buffer. The parsers know no field by name.
 //!
-//! Whatever is not clearly a form is refused, since a lenient reader and a strict one that disagree about where a part ends
-//! are how uploads get past checks. Every limit is a constant of these modules, and the outcome, the reason of a refusal
-//! included, depends on the bytes of the body alone: neither on how reads split them nor on the size of the buffer.
+//! Ambiguous bodies are refused: two parsers that disagree about the end of a part let an upload bypass checks. Every limit is a
+//! constant of these modules. The outcome depends only on the bytes of the body, not on how reads split them or on the buffer's size.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -25,7 +23,7 @@ pub(crate) use field_reader::FieldReader;
 use multipart::Multipart;
 use urlencoded::Urlencoded;
 
-/// Fields of one form.
+/// The most fields of one form.
 pub const MAX_FIELDS: usize = 64;
 
 /// Why a form could not be read to its end.
@@ -39,7 +37,7 @@ pub enum FormError {
     Read(#[source] io::Error),
 }
 
-/// What precedes a field's value.
+/// The headers of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
     /// The field's name, in whatever encoding the client chose. It may be empty.
@@ -61,8 +59,7 @@ pub enum FileName {
 
 /// A form that is being read.
 ///
-/// A form that has failed stays failed: every later call gives an error again. The exception is [`Form::text`] that meets its
-/// limit, after which the form can be read on.
+/// After an error every later call fails too. The exception is a [`Form::text`] over its limit, after which the form can be read on.
 #[derive(Debug)]
 #[expect(
     clippy::large_enum_variant,
@@ -89,8 +86,8 @@ pub fn open<R: Read>(content_type: Option<&[u8]>, body: R) -> Result<Form<R>, Fo
 }
 
 impl<R: Read> Form<R> {
-    /// Goes to the next field. What is left of the present value is read, checked and dropped. `None` after the last field,
-    /// which for a multipart form means that the closing delimiter was seen.
+    /// Goes to the next field; reads, checks and drops the rest of the current value. `None` after the last field: a multipart form
+    /// then had its closing delimiter.
     pub fn next_field(&mut self) -> Result<Option<Field>, FormError> {
         match self {
             Self::Multipart(form) => form.next_field(),
@@ -98,14 +95,14 @@ impl<R: Read> Form<R> {
         }
     }
 
-    /// The next piece of the present field's value, never empty; `None` at its end, and where there is no present field.
-    /// A piece is a slice of the form's buffer, as large as the last read made possible.
+    /// The next piece of the current field's value, never empty; `None` at its end, and without a current field. A piece is a slice of
+    /// the form's buffer.
     pub fn next_piece(&mut self) -> Result<Option<&[u8]>, FormError> {
         let range = self.next_range()?;
         Ok(range.map(|range| self.lend(range)))
     }
 
-    /// As [`Self::next_piece`], for a reader that takes the piece bit by bit: where [`Self::lend`] finds it until the next call.
+    /// As [`Self::next_piece`], but gives the range of the piece in the buffer, valid for [`Self::lend`] until the next call.
     pub(crate) fn next_range(&mut self) -> Result<Option<Range<usize>>, FormError> {
         match self {
             Self::Multipart(form) => form.next_range(),
@@ -121,11 +118,11 @@ impl<R: Read> Form<R> {
         }
     }
 
-    /// The whole rest of the present field's value.
+    /// The rest of the current field's value.
     ///
     /// # Errors
     ///
-    /// `Malformed` when it is longer than `limit` bytes, of which no more than `limit` were held in memory.
+    /// `Malformed` if it is longer than `limit` bytes; no more than `limit` bytes are held in memory.
     pub fn text(&mut self, limit: usize) -> Result<Vec<u8>, FormError> {
         let mut text = Vec::new();
         while let Some(piece) = self.next_piece()? {
@@ -137,8 +134,7 @@ impl<R: Read> Form<R> {
         Ok(text)
     }
 
-    /// Reads and checks everything that is left, to the end of the body. What follows a multipart form's closing
-    /// delimiter has no limit of its own: it ends where the body does.
+    /// Reads and checks the rest of the body. The epilogue of a multipart form has no limit of its own.
     pub fn drain(&mut self) -> Result<(), FormError> {
         while self.next_field()?.is_some() {}
         match self {

@@ -1,15 +1,14 @@
-//! `multipart/form-data` (RFC 7578 over RFC 2046 section 5.1), streamed through one buffer.
+//! Parses `multipart/form-data` (RFC 7578, RFC 2046 section 5.1), streamed through one buffer.
 //!
-//! A delimiter is `\r\n--boundary`, whatever follows: the line break belongs to it, so it is found at the start of a line only. The
-//! line break before the first delimiter is made up where the body begins, and the one before a value where its headers end;
-//! so an empty preamble and a part without a value need no rules of their own.
+//! A delimiter is `\r\n--boundary`: the line break belongs to it, so it is found at the start of a line only. The buffer is given a
+//! line break at the start of the body and of each value, so that an empty preamble and an empty value need no rules of their own.
 //!
 //! Decisions where the RFCs leave room:
-//! - A delimiter goes on with `--` (it closes the form) or with spaces and tabs and a line break (a part begins). Anything
-//!   else is refused: RFC 2046 forbids values with such lines, and parsers disagree on what they are.
+//! - `--` follows a closing delimiter; spaces, tabs and a line break follow any other. Anything else is refused: RFC 2046 forbids
+//!   such lines in a value, and parsers disagree on them.
 //! - Lines end in CR LF; a bare LF, a bare CR and NUL are refused. A folded header line (`obs-fold`, RFC 5322 section 2.2.3) is unfolded.
-//! - Whatever follows the closing delimiter is the epilogue. It is read and ignored.
-//! - `Content-Type` and other headers of a part are ignored; a nested `multipart/mixed` is a value like any other.
+//! - The epilogue after the closing delimiter is read and ignored.
+//! - `Content-Type` and other headers of a part are ignored; a nested `multipart/mixed` is an ordinary value.
 
 use std::fmt;
 use std::io::Read;
@@ -24,13 +23,13 @@ use super::{Field, FormError, MAX_FIELDS};
 #[cfg(test)]
 mod tests;
 
-/// Bytes of the body that are held at a time.
+/// Size of the buffer, in bytes.
 pub const BUFFER: usize = 128 * 1024;
 
-/// Bytes before the first delimiter.
+/// The most bytes before the first delimiter.
 pub const MAX_PREAMBLE: usize = 8 * 1024;
 
-/// Bytes of a part's headers, the empty line after them and the padding of the delimiter before them included.
+/// The most bytes of a part's headers, with the empty line after them and the padding of the delimiter before them.
 pub const MAX_PART_HEADERS: usize = 8 * 1024;
 
 const TRUNCATED: FormError = FormError::Malformed("a body that ends before the closing delimiter");
@@ -38,28 +37,28 @@ const TRUNCATED: FormError = FormError::Malformed("a body that ends before the c
 /// A multipart form that is being read.
 pub struct Multipart<R> {
     buffer: Buffer<R>,
-    /// Finds the delimiter, and holds it.
+    /// The delimiter, prepared for searching.
     delimiter: Finder<'static>,
     state: State,
-    /// The untaken bytes begin with a made-up line break, which may begin a delimiter but is not part of the value.
+    /// The unread bytes begin with an inserted line break, which may begin a delimiter but is not part of the value.
     at_start: bool,
     fields: usize,
     /// The header line that is being read.
     line: Vec<u8>,
 }
 
-/// What the untaken bytes of the buffer are.
+/// What the unread bytes of the buffer are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What precedes the first delimiter.
+    /// Bytes before the first delimiter.
     Preamble,
     /// The rest of a field's value.
     Value,
     /// A delimiter.
     Delimiter,
-    /// What follows the closing delimiter.
+    /// Bytes after the closing delimiter.
     Epilogue,
-    /// Of no interest, for this reason.
+    /// The rest of a form that was refused for this reason.
     Failed(&'static str),
 }
 
@@ -74,12 +73,12 @@ impl<R> fmt::Debug for Multipart<R> {
 }
 
 impl<R: Read> Multipart<R> {
-    /// A form whose bytes `body` gives, its parts separated by `boundary`. Nothing is read yet.
+    /// A form read from `body`, with parts separated by `boundary`. Reads nothing yet.
     pub fn new(boundary: &Boundary, body: R) -> Self {
         Self::with_capacity(boundary, body, BUFFER)
     }
 
-    /// As [`Self::new`], holding at most `capacity` bytes at a time, or a delimiter's length if that is more.
+    /// As [`Self::new`], with a buffer of `capacity` bytes, or of a delimiter's length if that is more.
     pub fn with_capacity(boundary: &Boundary, body: R, capacity: usize) -> Self {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         let mut buffer = Buffer::new(body, capacity.max(delimiter.len()));
@@ -178,10 +177,10 @@ impl<R: Read> Multipart<R> {
         Ok(Some(field))
     }
 
-    /// Takes the next bytes that belong to no delimiter. Where they end at one, the state tells; only then may they be none.
+    /// Takes the next bytes that belong to no delimiter. If they end at one, the state becomes [`State::Delimiter`]; only then may they
+    /// be none.
     ///
-    /// Whatever has been searched is taken at once, but for a tail that could begin a delimiter; so no byte is searched twice but
-    /// those of that tail.
+    /// Takes everything that was searched except a tail that could begin a delimiter, so only that tail is searched twice.
     fn take_piece(&mut self) -> Result<Range<usize>, FormError> {
         loop {
             let unread = self.buffer.unread();
@@ -213,7 +212,7 @@ impl<R: Read> Multipart<R> {
         }
     }
 
-    /// Takes what follows a delimiter on its line, and tells whether it was the closing one.
+    /// Takes the rest of a delimiter's line; `true` if it was the closing delimiter.
     fn closes(&mut self, budget: &mut usize) -> Result<bool, FormError> {
         let mut byte = self.take_byte()?;
         if byte == b'-' && self.take_byte()? == b'-' {
@@ -313,7 +312,7 @@ impl<R: Read> Multipart<R> {
     }
 }
 
-/// Takes `bytes` from what the headers of a part may still need.
+/// Subtracts `bytes` from the bytes left for the headers of a part.
 fn spend(budget: &mut usize, bytes: usize) -> Result<(), FormError> {
     *budget = budget
         .checked_sub(bytes)

@@ -14,9 +14,9 @@ pub struct Urlencoded<R> {
     body: R,
     state: State,
     bytes: Vec<u8>,
-    /// Where the next sequence begins in `bytes`.
+    /// Start of the next sequence in `bytes`.
     next: usize,
-    /// The present field's value in `bytes`, decoded; empty once it was given out.
+    /// The current field's decoded value in `bytes`; empty after it was returned.
     value: Range<usize>,
     fields: usize,
 }
@@ -39,7 +39,7 @@ impl<R> fmt::Debug for Urlencoded<R> {
 }
 
 impl<R: Read> Urlencoded<R> {
-    /// A form whose bytes `body` gives. Nothing is read before the first field is asked for.
+    /// A form read from `body`. Reads nothing before the first call of [`Self::next_field`].
     pub fn new(body: R) -> Self {
         Self {
             body,
@@ -119,7 +119,7 @@ impl<R: Read> Urlencoded<R> {
     }
 }
 
-/// Decodes `+` and `%XX` in place and gives the decoded bytes. A percent sign that two hexadecimal digits do not follow stands for
+/// Decodes `+` and `%XX` in place and returns the decoded bytes. A percent sign that two hexadecimal digits do not follow stands for
 /// itself, as the standard says.
 fn decode(bytes: &mut [u8]) -> &[u8] {
     let (mut from, mut to) = (0, 0);

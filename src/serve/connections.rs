@@ -1,4 +1,4 @@
-//! The connections being served: how many, which are busy, and how they end.
+//! Tracks open connections: the connection cap, idle connections, graceful shutdown.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use super::listener::Stream;
 
-/// How long an accepted connection waits for an idle one to end in its favour.
-const GIVING_UP_TIME: Duration = Duration::from_millis(50);
+/// How long a new connection over the cap waits for an idle one to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A connection that was used more lately may be in use again: nginx takes the one that fell idle last, and a request that meets
-/// the closing of its connection is lost.
-const IDLE_ENOUGH: Duration = Duration::from_millis(100);
+/// A connection idle for less may be in use again, since nginx reuses the one that became idle last; a request sent while its
+/// connection is closed is lost.
+const MIN_IDLE: Duration = Duration::from_millis(100);
 
-/// Every connection that has a thread.
+/// The connections that have a thread.
 #[derive(Debug)]
 pub(super) struct Connections {
     cap: usize,
@@ -32,20 +32,19 @@ struct Table {
 #[derive(Debug)]
 struct Entry {
     stream: Stream,
-    /// When its last reply was given, while it waits for another request. A connection that has sent none yet is not idle: its
-    /// request is on the way.
+    /// When its last reply was sent, while it waits for the next request. A new connection is not idle: its request is on the way.
     idle_since: Option<Instant>,
 }
 
 impl Table {
-    /// Closes the connection that has been idle for longest; `false` if none has been idle for [`IDLE_ENOUGH`].
-    fn give_up_idle(&self) -> bool {
+    /// Closes the connection that has been idle for longest; `false` if none has been idle for [`MIN_IDLE`].
+    fn close_idle(&self) -> bool {
         let idle = self
             .open
             .values()
             .filter_map(|entry| Some((entry.idle_since?, entry)));
         match idle.min_by_key(|(since, _)| *since) {
-            Some((since, entry)) if since.elapsed() >= IDLE_ENOUGH => {
+            Some((since, entry)) if since.elapsed() >= MIN_IDLE => {
                 entry.stream.shut_down_reading();
                 true
             }
@@ -72,14 +71,14 @@ impl Connections {
         self.table().open.len()
     }
 
-    /// Takes up a connection; `None` when as many as the cap are open and busy. An idle one is closed for it: each nginx worker
-    /// keeps some, and those of one worker must not shut out the others.
+    /// Adds a connection; `None` if as many as the cap are open and busy. Over the cap an idle one is closed: each nginx worker keeps
+    /// some, and those of one worker must not lock out another worker.
     pub(super) fn register(connections: &Arc<Self>, stream: Stream) -> Option<Registered> {
         let mut table = connections.table();
-        if table.open.len() >= connections.cap && table.give_up_idle() {
+        if table.open.len() >= connections.cap && table.close_idle() {
             let waited = connections
                 .ended
-                .wait_timeout_while(table, GIVING_UP_TIME, |table| {
+                .wait_timeout_while(table, CLOSE_TIMEOUT, |table| {
                     table.open.len() >= connections.cap
                 });
             table = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -103,7 +102,8 @@ impl Connections {
         })
     }
 
-    /// Waits for every connection to end: busy ones after their reply, idle ones after `idle_grace`; not beyond `deadline`.
+    /// Shuts down gracefully: waits for busy connections to send their reply, closes idle ones after `idle_grace`; returns at `deadline`
+    /// at the latest.
     pub(super) fn drain(&self, deadline: Instant, idle_grace: Duration) {
         self.draining.store(true, Ordering::SeqCst);
         let table = self.wait_until_none(Instant::now() + idle_grace);
@@ -112,7 +112,7 @@ impl Connections {
             .values()
             .filter(|entry| entry.idle_since.is_some())
         {
-            // Only the reading side: a request that arrived this instant is still read and answered.
+            // Only the reading side: a request that has just arrived is still read and answered.
             entry.stream.shut_down_reading();
         }
         drop(table);
@@ -138,7 +138,7 @@ impl Connections {
     }
 }
 
-/// A place among the connections, given back on drop.
+/// A connection counted against the cap until it is dropped.
 #[derive(Debug)]
 pub(super) struct Registered {
     connections: Arc<Connections>,
@@ -146,7 +146,7 @@ pub(super) struct Registered {
 }
 
 impl Registered {
-    /// Notes whether the connection waits for a request.
+    /// Sets whether the connection waits for a request.
     pub(super) fn set_idle(&self, idle: bool) {
         self.connections.set_idle(self.id, idle);
     }

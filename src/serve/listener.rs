@@ -1,4 +1,4 @@
-//! Where connections come from: a Unix socket, a TCP port, or a socket that whoever started the process opened.
+//! Listening sockets: Unix or TCP, opened here or inherited from the parent process.
 
 use std::fs;
 use std::io::{self, IoSliceMut, Read, Write};
@@ -20,7 +20,7 @@ use crate::config::Listen;
 #[derive(Debug)]
 pub struct Listener {
     socket: Socket,
-    /// A socket file that this process made, to be removed when it ends.
+    /// The socket file that this process created, removed on drop.
     made: Option<SocketFile>,
 }
 
@@ -38,8 +38,7 @@ struct SocketFile {
 }
 
 impl Listener {
-    /// Opens the socket that the configuration names. A socket file that nobody listens on is replaced; one that somebody does is an
-    /// error.
+    /// Opens the socket that the configuration names. A socket file without a listener is replaced; one with a listener is an error.
     pub fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => Ok(Self {
@@ -98,7 +97,7 @@ impl Listener {
         Ok(Some(Self { socket, made: None }))
     }
 
-    /// What is listened on, for people.
+    /// The socket's address, for messages.
     pub fn describe(&self) -> String {
         match &self.socket {
             Socket::Unix(socket) => match socket
@@ -124,7 +123,7 @@ impl Listener {
         }
     }
 
-    /// The next connection that waits.
+    /// Accepts the next waiting connection.
     pub(super) fn accept(&self) -> io::Result<Stream> {
         match &self.socket {
             Socket::Unix(socket) => {
@@ -174,7 +173,7 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "there is a file of that name that is no socket",
+                "a file with this name exists and is not a socket",
             ));
         }
         Ok(_) => {}
@@ -211,7 +210,7 @@ impl Stream {
     }
 
     pub(super) fn shut_down_reading(&self) {
-        // One that the peer has closed meanwhile needs no shutting down.
+        // Fails only if the peer has closed the connection already.
         let _ = match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Read),
             Self::Tcp(stream) => stream.shutdown(Shutdown::Read),
