@@ -64,9 +64,17 @@ impl Target {
             return Err(RefusedUrl::Rule("user name or password"));
         }
         // The standard allows characters in a name that no DNS name has and that HTTP clients read differently.
-        let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let is_label = |label: &str| {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            !label.is_empty() && label.bytes().all(legal)
+        };
         if let Some(Host::Domain(name)) = url.host()
-            && (name.len() > MAX_HOST || !name.bytes().all(of_a_name))
+            && (name.len() > MAX_HOST
+                || !name
+                    .strip_suffix('.')
+                    .unwrap_or(name)
+                    .split('.')
+                    .all(is_label))
         {
             return Err(RefusedUrl::Rule("not a host name"));
         }
@@ -346,6 +354,11 @@ mod tests {
             "http://%5b::1]/",
             "http://::1/",
             "http://a,b/",
+            "http://./",
+            "http://.example.com/",
+            "http://example..com/",
+            "http://0x7f../",
+            "http://127.0.0.1../",
             "http://a*b/",
             "http://xn--/",
             "http://xn--a\u{e4}/",

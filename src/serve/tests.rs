@@ -247,7 +247,7 @@ fn a_second_responder_does_not_take_the_socket_of_a_living_one() {
     std::fs::write(running.directory.path().join("file"), "mine").expect("written");
     let error = Listener::bind(&Listen::Unix(running.directory.path().join("file")))
         .expect_err("no socket");
-    assert!(error.to_string().contains("no socket"), "{error}");
+    assert!(error.to_string().contains("not a socket"), "{error}");
     assert!(exchange(&mut running.connect(), "", b"").starts_with("Status: 200"));
 }
 
