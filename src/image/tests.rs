@@ -24,7 +24,7 @@ fn check_input(
 }
 
 /// A result in a form that can be compared.
-fn told(result: Result<Inspected, Rejected>) -> String {
+fn text(result: Result<Inspected, Rejected>) -> String {
     result.map_or_else(|error| error.to_string(), |image| format!("{image:?}"))
 }
 
@@ -112,22 +112,22 @@ fn every_truncation_of_the_image_data_is_refused() {
 fn bytes_after_the_image_are_kept() {
     for Sample { name, bytes, .. } in samples::all() {
         let longer = [&bytes[..], b"<?php", &bytes].concat();
-        assert_eq!(told(check(&longer)), told(check(&bytes)), "{name}");
+        assert_eq!(text(check(&longer)), text(check(&bytes)), "{name}");
     }
 }
 
 #[test]
 fn the_result_does_not_depend_on_how_the_input_is_split() {
     for Sample { name, bytes, .. } in samples::all() {
-        let whole = told(check(&bytes));
+        let whole = text(check(&bytes));
         for capacity in [1, 2, 3, 5, 7, 11, 12, 13, 64] {
             let mut reader = BufReader::with_capacity(capacity, &bytes[..]);
-            let split = told(check_input(&mut reader, &bytes, Limits::default()));
+            let split = text(check_input(&mut reader, &bytes, Limits::default()));
             assert_eq!(split, whole, "{name} in pieces of {capacity}");
         }
         for point in 0..bytes.len().min(2_000) {
             let (start, end) = bytes.split_at(point);
-            let split = told(check_input(
+            let split = text(check_input(
                 &mut start.chain(end),
                 &bytes,
                 Limits::default(),
@@ -192,7 +192,7 @@ impl BufRead for Failing<'_> {
 }
 
 #[test]
-fn an_error_of_the_input_is_no_verdict_on_the_image() {
+fn an_input_error_is_reported_as_such() {
     for Sample { name, bytes, .. } in samples::all() {
         let with = |kind| {
             let mut input = Failing {
@@ -209,8 +209,8 @@ fn an_error_of_the_input_is_no_verdict_on_the_image() {
             );
         }
         assert_eq!(
-            told(with(ErrorKind::Interrupted)),
-            told(check(&bytes)),
+            text(with(ErrorKind::Interrupted)),
+            text(check(&bytes)),
             "{name}"
         );
     }
@@ -236,7 +236,7 @@ impl BufRead for Zeros {
 }
 
 #[test]
-fn lengths_are_claims_until_the_bytes_are_there() {
+fn a_declared_length_allocates_nothing() {
     let huge = |length: u32| {
         let mut bytes = samples::png_of(&[samples::ihdr(1, 1, [8, 0, 0, 0, 0])]);
         bytes.extend(length.to_be_bytes());
@@ -373,7 +373,7 @@ fn the_pixels_of_all_frames_are_limited() {
 }
 
 #[test]
-fn a_broken_image_is_broken_even_where_it_is_too_large() {
+fn a_broken_image_is_an_invalid_type_whatever_its_size() {
     let large = [
         samples::png(40_000, 1, 1, 0, 0, &[]),
         samples::jpeg(0xC0, 40_000, 8, 1, &[]),
@@ -401,7 +401,7 @@ fn a_broken_image_is_broken_even_where_it_is_too_large() {
 }
 
 #[test]
-fn a_small_canvas_hides_no_large_image() {
+fn frames_larger_than_the_canvas_are_refused() {
     let gif = |image: &[u8]| samples::gif(b"GIF89a", 1, 1, image);
     assert_too_large(&gif(&samples::gif_image(0, 0, 40_000, 1)), (40_000, 1));
     assert_too_large(
@@ -434,7 +434,7 @@ fn a_small_canvas_hides_no_large_image() {
     }
 }
 
-/// A reader that hands out pieces of the given lengths, over and over.
+/// A reader that gives pieces of the given lengths in turn.
 struct Pieces<'a> {
     rest: &'a [u8],
     lengths: &'a [usize],
@@ -465,7 +465,7 @@ impl BufRead for Pieces<'_> {
     }
 }
 
-/// The heads of the four types, so that random bytes get past the first look.
+/// The heads of the four types, so that random bytes reach the walks.
 const HEADS: [&[u8]; 9] = [
     b"",
     b"\xFF\xD8\xFF",
@@ -482,18 +482,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn random_bytes_get_an_answer(
+    fn random_bytes_get_the_same_verdict_however_they_are_split(
         head in prop::sample::select(&HEADS[..]),
         tail in prop::collection::vec(any::<u8>(), 0..600),
         lengths in prop::collection::vec(1_usize..20, 1..5),
     ) {
         let bytes = [head, &tail].concat();
         let mut pieces = Pieces { rest: &bytes, lengths: &lengths, piece: 0, turn: 0 };
-        prop_assert_eq!(told(check_input(&mut pieces, &bytes, Limits::default())), told(check(&bytes)));
+        prop_assert_eq!(text(check_input(&mut pieces, &bytes, Limits::default())), text(check(&bytes)));
     }
 
     #[test]
-    fn damaged_images_get_an_answer(
+    fn damaged_images_get_the_same_verdict_however_they_are_split(
         which in any::<prop::sample::Index>(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 1..6),
         lengths in prop::collection::vec(1_usize..20, 1..5),
@@ -519,6 +519,6 @@ proptest! {
             prop_assert!((1..=Limits::default().max_side).contains(&image.width));
             prop_assert!((1..=Limits::default().max_side).contains(&image.height));
         }
-        prop_assert_eq!(told(check_input(&mut pieces, &bytes, Limits::default())), told(result));
+        prop_assert_eq!(text(check_input(&mut pieces, &bytes, Limits::default())), text(result));
     }
 }
