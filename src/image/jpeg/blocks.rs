@@ -1,7 +1,8 @@
 //! Finds out whether every block of a JPEG image is in its coded data: decodes the entropy coding (ITU-T T.81, annexes F and G) and drops
 //! the coefficients.
 //!
-//! Decoders of whole images cannot answer that: they fill up missing blocks, as browsers do. Memory is constant for sequential images.
+//! Decoders of whole images do not answer that: they fill up missing blocks, as browsers do (src/README.md has examples). Memory is
+//! constant for sequential images.
 //! A progressive one needs a bit for each coefficient, half a byte a pixel at most, because a refining scan has bits only for
 //! coefficients that are not 0 yet.
 
