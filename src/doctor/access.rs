@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rustix::process::{getegid, geteuid, getgroups};
 
-use super::read_file;
+use super::files::read_file;
 
 /// An account of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use rustls::CertificateError;
 
-use super::Check;
+use super::check::Check;
 use crate::timestamp::Timestamp;
 
 /// `None` if the certificate is not what failed.

@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-use super::Check;
+use super::check::Check;
 use crate::fetch::ssrf::is_public;
 
 /// How long the name server may take.
@@ -82,7 +82,7 @@ fn compare(host: &str, found: &[IpAddr], own: &[IpAddr]) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Ok, Skip, Warn};
+    use super::super::check::Verdict::{Ok, Skip, Warn};
     use super::*;
 
     #[test]

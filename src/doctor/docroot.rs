@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{StatVfsMountFlags, statvfs};
 
 use super::access::Permission;
-use super::{Check, Installation};
+use super::check::Check;
+use super::installation::Installation;
 use crate::image_path::{IMAGE_ROOT, class_of};
 use crate::plan::StoreDuration;
 use crate::store::SPOOL;

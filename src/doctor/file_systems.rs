@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use indicatif::BinaryBytes;
 use rustix::fs::{StatVfs, statvfs};
 
-use super::{Check, read_file};
+use super::check::Check;
+use super::files::read_file;
 use crate::config::Config;
 use crate::image_path::IMAGE_ROOT;
 
@@ -17,46 +18,28 @@ const FEW_INODES: u64 = 10_000;
 const LEDGER_SPACE: u64 = 128 << 20;
 
 /// The types of network and cluster file systems.
-const NETWORK: &[&str] = &[
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "ceph",
-    "afs",
-    "9p",
-    "glusterfs",
-    "lustre",
-    "ocfs2",
-    "gfs2",
-    "fuse.sshfs",
-    "fuse.glusterfs",
-    "fuse.s3fs",
-    "fuse.rclone",
-    "fuse.ceph",
-    "virtiofs",
-];
+const NETWORK: &str = "nfs nfs4 cifs smb3 smbfs ceph afs 9p glusterfs lustre ocfs2 gfs2 fuse.sshfs fuse.glusterfs fuse.s3fs fuse.rclone \
+                       fuse.ceph virtiofs";
 
 /// Types of file systems that may lose data, why, and what to do.
-const RISKS: [(&[&str], &str, &str); 4] = [
+const RISKS: [(&str, &str, &str); 4] = [
     (
         NETWORK,
         "a network file system: its server decides when an image is durable",
         "use a local disk, or a server that writes before it acknowledges (NFS: export option `sync`)",
     ),
     (
-        &["tmpfs", "ramfs"],
+        "tmpfs ramfs",
         "which is in memory: a restart loses it",
         "use a disk, unless this is a trial",
     ),
     (
-        &["vfat", "msdos", "exfat", "ext2"],
+        "vfat msdos exfat ext2",
         "which has no journal: a power cut may damage it",
         "use ext4, XFS or Btrfs",
     ),
     (
-        &["overlay", "aufs"],
+        "overlay aufs",
         "the writable layer of a container: it is deleted with the container",
         "mount a volume there, unless this is a trial",
     ),
@@ -74,9 +57,10 @@ struct Mount {
     kind: String,
 }
 
-/// The file system of an existing path.
+/// The file system of a path, or of the nearest directory above it that exists.
 fn mount_of<'a>(path: &Path, mounts: &'a [Mount]) -> Option<&'a Mount> {
-    let path = path.canonicalize().ok()?;
+    let mut existing = path.ancestors().map(Path::canonicalize);
+    let path = existing.find_map(Result::ok)?;
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     // Of two mounts at one point the later one is visible.
     above.max_by_key(|mount| mount.point.as_os_str().len())
@@ -163,21 +147,19 @@ fn configured_mount_points(root: &Path) -> Vec<(PathBuf, PathBuf)> {
     found
 }
 
-/// A configured mount point at or above `path` that is not mounted: `path` is then another directory, below the mount point, and may hold an
-/// older copy of the data.
+/// A configured mount point at or above `path` that is not mounted: `path` is then a directory below the mount point, and may hold an older
+/// copy of the data.
 fn unmounted(
     what: &str,
     path: &Path,
     configured: &[(PathBuf, PathBuf)],
     mounts: &[Mount],
 ) -> Option<Check> {
-    let real = path.canonicalize();
-    let is_above = |point: &Path| {
-        path.starts_with(point) || real.as_ref().is_ok_and(|real| real.starts_with(point))
-    };
+    let mounted = &mount_of(path, mounts)?.point;
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (point, file) = configured.iter().find(|(point, _)| {
         let point = point.canonicalize().unwrap_or_else(|_| point.clone());
-        is_above(&point) && !mounts.iter().any(|mount| mount.point == point)
+        real.starts_with(&point) && !mounted.starts_with(&point)
     })?;
     let point = point.display();
     Some(Check::fail(
@@ -203,9 +185,8 @@ fn suitability(what: &'static str, mount: &Mount) -> Check {
         mount.kind,
         mount.point.display()
     );
-    let risk = RISKS
-        .iter()
-        .find(|(kinds, ..)| kinds.contains(&&*mount.kind));
+    let is_kind = |kinds: &str| kinds.split(' ').any(|kind| kind == mount.kind);
+    let risk = RISKS.iter().find(|(kinds, ..)| is_kind(kinds));
     match risk {
         Some((NETWORK, ..)) if what == "ledger" => Check::fail(
             name,
@@ -249,7 +230,7 @@ fn free_space(found: &StatVfs, min_free: u64) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Fail, Ok, Warn};
+    use super::super::check::Verdict::{Fail, Ok, Warn};
     use super::*;
 
     const MOUNTS: &str = r"27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
@@ -304,6 +285,8 @@ a line that is none
         assert!(absent.message.contains("/etc/fstab mounts"), "{absent:?}");
         let mounted = format!("{MOUNTS}40 27 8:1 / {shown} rw - ext4 /dev/vdb1 rw\n");
         assert_eq!(report(&mounted), None);
+        let below = format!("{MOUNTS}41 27 8:1 / {shown}/p rw - ext4 /dev/vdc1 rw\n");
+        assert_eq!(report(&below), None, "p is a mount point itself");
 
         fs::remove_file(root.path().join("etc/fstab")).expect("removed");
         assert_eq!(report(MOUNTS), None);

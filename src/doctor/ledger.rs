@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,22 +10,21 @@ use std::time::Duration;
 
 use indicatif::HumanDuration;
 
-use super::access::{Account, Permission};
-use super::{Check, Installation, docroot};
+use super::access::Permission;
+use super::check::Check;
+use super::docroot::class_directories;
+use super::installation::Installation;
 use crate::config::Config;
-use crate::identity::Pair;
 use crate::ledger::{Inspection, QuickCheck, inspect, newest_schema};
 use crate::owner::Owner;
 use crate::plan::DAY_SECONDS;
-use crate::site::{self, SiteError};
-use crate::store::SPOOL;
 use crate::timestamp::Timestamp;
 
 /// How long SQLite's quick check of the ledger may take.
 const QUICK_CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the inspection may take in all.
-const INSPECTION_TIMEOUT: Duration = Duration::from_secs(40);
+/// How long reading the ledger may take in all.
+const READ_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// No ledger was created before.
 const EARLIEST: Timestamp = Timestamp(1_767_225_600); // 2026-01-01
@@ -36,19 +34,6 @@ const CLOCK_TOLERANCE: i64 = 120;
 
 const RESTORE: &str = "stop the responder, then `corenexis-cdn restore BACKUP`; without a backup move the file away and run `corenexis-cdn \
                        verify --rebuild`";
-
-/// The account of the responder: the first owner other than root of the ledger's directory, the ledger, the spool and the docroot. `None`
-/// if none of them can be seen.
-pub(super) fn service_account(config: &Config) -> Option<Account> {
-    let ledger = &config.ledger.path;
-    let docroot = &config.storage.docroot;
-    let parent = ledger.parent().unwrap_or(ledger);
-    let places = [parent, ledger, &docroot.join(SPOOL), docroot];
-    let owner = |place: &Path| Some(place.symlink_metadata().ok()?.uid());
-    let owners: Vec<_> = places.into_iter().filter_map(owner).collect();
-    let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;
-    Some(Account::of_uid(*uid))
-}
 
 /// The checks, and what the ledger holds if it can be read.
 pub(super) fn checks(installation: &Installation) -> (Vec<Check>, Option<Inspection>) {
@@ -72,37 +57,6 @@ pub(super) fn checks(installation: &Installation) -> (Vec<Check>, Option<Inspect
     (checks, inspection)
 }
 
-/// Root's thread becomes the owner of the ledger's directory, because SQLite creates files there.
-fn become_owner(config: &Config) -> Result<(), String> {
-    let owner = Owner::of(config).map_err(|error| error.to_string())?;
-    owner.map_or(Ok(()), |owner| {
-        owner.become_owner().map_err(|error| error.to_string())
-    })
-}
-
-/// Whether ledger and docroot belong together. Only told where both can be read.
-pub(super) fn identity(installation: &Installation) -> Option<Check> {
-    let (sender, receiver) = channel();
-    let config = installation.config.clone();
-    thread::spawn(move || {
-        let checked = become_owner(&config).map(|()| site::check(&config));
-        let _ = sender.send(checked);
-    });
-    match receiver.recv_timeout(INSPECTION_TIMEOUT).ok()?.ok()? {
-        Ok(Pair::Complete) => Some(Check::ok("identity", "ledger and docroot belong together")),
-        Ok(Pair::Unnamed(_)) => Some(Check::ok(
-            "identity",
-            "ledger and docroot get one at the first start",
-        )),
-        Err(SiteError::Mismatch(refusal)) => Some(Check::fail(
-            "identity",
-            refusal,
-            "nothing is deleted until they are joined; `corenexis-cdn verify --accept` does that",
-        )),
-        Err(SiteError::Ledger(_) | SiteError::Store { .. }) => None,
-    }
-}
-
 /// The ledger and the files that SQLite keeps beside it.
 fn files(path: &Path) -> [PathBuf; 4] {
     ["", "-wal", "-shm", "-journal"].map(|suffix| {
@@ -112,73 +66,57 @@ fn files(path: &Path) -> [PathBuf; 4] {
     })
 }
 
-/// Reads the ledger in a thread of its own, so that nothing that replaces its files meanwhile can block doctor.
-fn inspected(installation: &Installation, path: &Path) -> Result<Inspection, Check> {
-    let name = "ledger";
-    let shown = path.display();
-    for file in files(path) {
-        match file.symlink_metadata() {
-            Ok(metadata) => not_regular(installation, &file, &metadata).map_or(Ok(()), Err)?,
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                let why = format!("{shown}: {error}{}", installation.as_root());
-                return Err(Check::skip(name, why));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && file == path => {
-                return Err(lost(installation, path));
-            }
-            Err(_) => {}
-        }
-    }
-    if let Ok(Some(refusal)) = installation.account.refusal(path, Permission::Read) {
-        return Err(Check::skip(
-            name,
-            format!("{refusal}; run doctor as root or as the account that owns it"),
-        ));
-    }
+/// Runs `read` on a thread of its own, so that nothing that replaces files meanwhile can block doctor. As root the thread becomes the owner
+/// of the ledger's directory, because SQLite creates files there.
+pub(super) fn read_as_owner<T: Send + 'static>(
+    config: &Config,
+    read: impl FnOnce(&Config) -> T + Send + 'static,
+) -> Result<T, String> {
     let (sender, receiver) = channel();
-    let config = installation.config.clone();
+    let config = config.clone();
     thread::spawn(move || {
-        let inspected = become_owner(&config).and_then(|()| {
-            inspect(&config, QUICK_CHECK_TIMEOUT).map_err(|error| error.to_string())
-        });
+        let owner = Owner::of(&config);
+        let became = owner.and_then(|owner| owner.map_or(Ok(()), Owner::become_owner));
         // After the time limit nobody receives the result.
-        let _ = sender.send(inspected);
+        let _ = sender.send(became.map(|()| read(&config)));
     });
-    match receiver.recv_timeout(INSPECTION_TIMEOUT) {
-        Ok(Ok(inspection)) => Ok(inspection),
-        Ok(Err(error)) => Err(Check::fail(name, error, RESTORE)),
-        Err(_) => Err(Check::fail(
-            name,
-            format!(
-                "{shown} could not be read within {} seconds",
-                INSPECTION_TIMEOUT.as_secs()
-            ),
-            "look at the load of its disk (`iostat -x 1`) and at `dmesg`",
+    match receiver.recv_timeout(READ_TIMEOUT) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err(format!(
+            "no answer within {} seconds",
+            READ_TIMEOUT.as_secs()
         )),
     }
 }
 
-/// Reports what SQLite must not open: opening a FIFO blocks, and root follows no link that another account may have made.
-fn not_regular(installation: &Installation, file: &Path, metadata: &fs::Metadata) -> Option<Check> {
+fn inspected(installation: &Installation, path: &Path) -> Result<Inspection, Check> {
     let name = "ledger";
-    let shown = file.display();
-    if metadata.is_symlink() {
-        let owner = Account::of_uid(metadata.uid()).name;
-        let why = "is a symbolic link, which doctor does not follow as root; run it as";
-        let is_root = installation.account.is_root();
-        return is_root.then(|| Check::skip(name, format!("{shown} {why} {owner}")));
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(lost(installation, path));
+        }
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let why = format!("{}: {error}{}", path.display(), installation.as_root());
+            return Err(Check::skip(name, why));
+        }
+        _ => {}
     }
-    (!metadata.is_file()).then(|| {
-        let advice = "stop the responder, find out what created it (`ls -l`), and remove it";
-        Check::fail(name, format!("{shown} is not a regular file"), advice)
+    if let Ok(Some(refusal)) = installation.account.refusal(path, Permission::Read) {
+        let why = format!("{refusal}; run doctor as root or as the account that owns it");
+        return Err(Check::skip(name, why));
+    }
+    read_as_owner(&installation.config, |config| {
+        inspect(config, QUICK_CHECK_TIMEOUT)
     })
+    .and_then(|inspected| inspected.map_err(|error| error.to_string()))
+    .map_err(|why| Check::fail(name, why, RESTORE))
 }
 
 fn lost(installation: &Installation, path: &Path) -> Check {
     let docroot = &installation.config.storage.docroot;
     let is_used = |class: &PathBuf| fs::read_dir(class).is_ok_and(|mut days| days.next().is_some());
     let mut message = format!("there is no ledger {}", path.display());
-    let advice = if docroot::class_directories(docroot).iter().any(is_used) {
+    let advice = if class_directories(docroot).iter().any(is_used) {
         let docroot = docroot.display();
         message = format!(
             "{message}, although {docroot} holds images: the ledger is lost, or [ledger] path is wrong"

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use super::access::Account;
-use super::{Check, INSTALL, Installation, absolute, read_file, responder, workers};
+use super::check::{Check, INSTALL};
+use super::files::{absolute, read_file};
+use super::installation::Installation;
+use super::{responder, workers};
 use crate::render::nginx_files;
 
 /// Where nginx is if it is not in `PATH`, which is short for accounts other than root.

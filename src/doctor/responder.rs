@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
-use super::{Check, Installation};
+use super::check::Check;
+use super::installation::Installation;
 use crate::config::Listen;
 
 /// How long connecting over TCP may take.

@@ -1,6 +1,7 @@
 //! Settings that are valid and risky.
 
-use super::{Check, Installation};
+use super::check::Check;
+use super::installation::Installation;
 use crate::config::{Durability, Listen};
 
 pub(super) fn checks(installation: &Installation) -> Vec<Check> {

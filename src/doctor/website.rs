@@ -10,7 +10,8 @@ use serde_json::Value;
 use ureq::Agent;
 use ureq::http::Uri;
 
-use super::{Check, INSTALL, Verdict, certificate, dns};
+use super::check::{Check, INSTALL, Verdict};
+use super::{certificate, dns};
 use crate::config::Config;
 use crate::routes::ROOT;
 
@@ -177,7 +178,7 @@ fn image_rules(url: &str, reply: &Reply) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Verdict::{Fail, Ok};
+    use super::super::check::Verdict::{Fail, Ok};
     use super::*;
 
     const URL: &str = "https://cdn.example.com";

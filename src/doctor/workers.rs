@@ -4,8 +4,11 @@ use std::io;
 use std::path::Path;
 
 use super::access::{Account, Permission};
+use super::check::{Check, INSTALL};
+use super::docroot::class_directories;
 use super::file_systems::little_space;
-use super::{Check, INSTALL, Installation, docroot, responder};
+use super::installation::Installation;
+use super::responder;
 use crate::config::Listen;
 use crate::image_path::IMAGE_ROOT;
 
@@ -40,7 +43,7 @@ fn readable(installation: &Installation, account: &Account) -> Check {
     let name = "nginx workers";
     let docroot = &installation.config.storage.docroot;
     let mut directories = vec![docroot.join(IMAGE_ROOT)];
-    directories.extend(docroot::class_directories(docroot));
+    directories.extend(class_directories(docroot));
     if let Some(link) = directories.iter().find(|directory| directory.is_symlink()) {
         return Check::fail(
             name,

@@ -89,9 +89,11 @@ fn a_site_that_works_has_nothing_that_fails() {
         ("file systems", "ok"),
         ("free space", "ok"),
         ("ledger", "ok"),
+        ("identity", "ok"),
         ("clients", "ok"),
         ("clock", "ok"),
         ("last sweep", "ok"),
+        ("sweep schedule", "ok"),
         ("public url", "ok"),
         ("image rules", "ok"),
     ] {
@@ -430,23 +432,6 @@ fn fifos_in_docroot_and_ledger_directory_are_reported_and_not_opened() {
 }
 
 #[test]
-fn a_ledger_behind_a_symbolic_link_is_not_read_by_root() {
-    if !rustix::process::geteuid().is_root() {
-        skip("only root refuses the link");
-        return;
-    }
-    let site = Site::start();
-    let link = site.root.join("linked.db");
-    std::os::unix::fs::symlink(site.ledger_file(), &link).expect("linked");
-    site.edit_config(|text| text.replace("ledger/ledger.db", "linked.db"));
-    let report = examine(&site);
-    let found = finding(&report, "ledger");
-    assert_eq!(found["verdict"], "skip", "{report:#}");
-    let message = found["message"].as_str().expect("a message");
-    assert!(message.contains("symbolic link"), "{message}");
-}
-
-#[test]
 fn a_configured_mount_that_is_absent_is_reported() {
     if !can_unshare(&["--mount"]) {
         return;
@@ -476,6 +461,52 @@ fn a_configured_mount_that_is_absent_is_reported() {
     let bind = format!("mount --bind {0} {0}", docroot.display());
     let mounted = report(&bind);
     assert_eq!(*finding(&mounted, "mounts"), Value::Null, "{mounted:#}");
+}
+
+#[test]
+fn a_cron_job_without_a_cron_daemon_is_reported() {
+    let namespaces = ["--mount", "--pid", "--fork", "--mount-proc"];
+    if !can_unshare(&namespaces) {
+        return;
+    }
+    let site = Site::start();
+    let crontabs = site.root.join("cron.d");
+    fs::create_dir(&crontabs).expect("created");
+    let schedule = |config: &Path, start: &str| -> (Value, String) {
+        let line = format!(
+            "*/10 * * * * root corenexis-cdn --config {} sweep\n",
+            config.display()
+        );
+        fs::write(crontabs.join("corenexis-cdn"), line).expect("written");
+        let script = format!(
+            "set -e; mount --bind {} /etc/cron.d; cp \"$(command -v sleep)\" {}/cron; {start}; exec {} --config {} doctor --json",
+            crontabs.display(),
+            site.root.display(),
+            program(),
+            site.config().display()
+        );
+        let output = unshared(&namespaces).args(["sh", "-c", &script]).output();
+        let output = output.expect("unshare runs");
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {output:?}"));
+        let found = finding(&report, "sweep schedule");
+        (found["verdict"].clone(), found["message"].to_string())
+    };
+    let (verdict, message) = schedule(&site.config(), "true");
+    assert_eq!(verdict, "warn", "{message}");
+    assert!(
+        message.contains("/etc/cron.d/corenexis-cdn, but no cron daemon runs"),
+        "{message}"
+    );
+    let daemon = format!("{{ {}/cron 60 >&- 2>&- & }}", site.root.display());
+    let (verdict, message) = schedule(&site.config(), &daemon);
+    assert_eq!(verdict, "ok", "{message}");
+    assert!(message.contains("run by cron (process "), "{message}");
+    let (_, message) = schedule(Path::new("/srv/other.toml"), "true");
+    assert!(
+        !message.contains("cron.d"),
+        "another configuration: {message}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use super::super::Verdict::{Fail, Ok, Warn};
+use super::super::check::Verdict::{Fail, Ok, Warn};
 use super::*;
 use crate::config::Config;
 
