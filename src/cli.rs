@@ -83,6 +83,19 @@ pub enum Command {
   corenexis-cdn verify --repair              after a copy of the docroot that lost its modification times
   corenexis-cdn verify --rebuild             after the ledger was lost, or restored from an older backup")]
     Verify(VerifyArguments),
+    /// Put the docroot or the ledger into another directory
+    ///
+    /// Copies with modification times, compares, and changes the configuration; the old place is kept until you remove it. An interrupted
+    /// copy goes on when the command is repeated.
+    #[command(
+        subcommand,
+        name = "move",
+        after_help = "Example (images are copied while the responder runs; only the rest of them while it is stopped):
+  corenexis-cdn move docroot /mnt/images/cdn
+  systemctl stop corenexis-cdn.socket corenexis-cdn
+  corenexis-cdn move docroot /mnt/images/cdn && ./install.sh"
+    )]
+    Move(MoveCommand),
     /// Write the ledger as it is now to a file
     ///
     /// Uploads go on meanwhile. The copy is checked before it gets its name. The ledger comes first, the docroot after it: then every
@@ -308,6 +321,21 @@ pub enum ClientCommand {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+}
+
+/// What `move` moves.
+#[derive(Debug, Subcommand)]
+pub enum MoveCommand {
+    /// The images: [storage] docroot
+    Docroot {
+        /// The new directory
+        to: PathBuf,
+    },
+    /// The ledger: [ledger] path
+    Ledger {
+        /// The new file
+        to: PathBuf,
     },
 }
 

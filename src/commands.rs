@@ -9,6 +9,7 @@ mod doctor;
 mod export;
 mod image;
 mod nginx_sites;
+mod relocate;
 mod render;
 mod serve;
 mod sweep;
@@ -151,6 +152,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             since,
             json,
         } => usage::usage(&as_owner(&path)?, client.as_deref(), since, json),
+        Command::Move(command) => relocate::relocate(&path, &command),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Config(command) => config::config(&path, command),

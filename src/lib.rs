@@ -59,6 +59,7 @@ pub mod nginx_conf;
 mod owner;
 pub mod plan;
 pub mod random;
+mod relocate;
 pub mod render;
 pub mod response;
 pub mod routes;

@@ -18,8 +18,10 @@ use crate::config::Config;
 /// The owner of the ledger's directory, whom root becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner {
-    uid: u32,
-    gid: u32,
+    /// Its user id.
+    pub(crate) uid: u32,
+    /// Its group id.
+    pub(crate) gid: u32,
 }
 
 /// Why root does not work in the ledger's directory.

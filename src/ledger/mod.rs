@@ -221,6 +221,17 @@ pub fn back_up_unnamed(config: &Config) -> Result<(File, Contents), LedgerError>
     open_full(config)?.backup_unnamed(&config.ledger.path)
 }
 
+/// Excludes every other process from the ledger until the file is dropped; [`LedgerError::Busy`] while one has it open.
+pub fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
+    sqlite::backup::lock_exclusively(&config.ledger.path)
+}
+
+/// Writes a checked copy of the ledger to `target`, which must not exist, while the caller holds [`lock_exclusively`].
+pub fn back_up_locked(config: &Config, target: &Path) -> Result<Contents, LedgerError> {
+    require(config)?;
+    sqlite::backup::back_up_locked(&config.ledger.path, target)
+}
+
 /// Copies a backup that only root may read to a temporary file beside the ledger.
 pub fn stage_backup(config: &Config, backup: &mut File) -> Result<TempPath, LedgerError> {
     sqlite::backup::stage(backup, &config.ledger.path)

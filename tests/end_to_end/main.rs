@@ -21,6 +21,7 @@ mod quota;
 mod rate_limits;
 mod refusal_order;
 mod refusals;
+mod relocation;
 mod robustness;
 mod root;
 mod server_errors;

@@ -79,6 +79,22 @@ impl SqliteLedger {
     }
 }
 
+/// Writes a checked copy of the ledger at `path` to `target`, which must not exist. The caller holds the exclusive lock.
+pub(crate) fn back_up_locked(path: &Path, target: &Path) -> Result<Contents, LedgerError> {
+    let failed =
+        |error: io::Error| LedgerError::Failed(format!("no copy at {}: {error}", target.display()));
+    require_regular(path).map_err(failed)?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    let copy = create_beside(target).map_err(failed)?;
+    copy_into(&connection, &copy)?;
+    let contents = check(&copy)?;
+    persist(copy, target, false).map_err(failed)?;
+    Ok(contents)
+}
+
 /// Copies the file `backup` to a temporary file beside the ledger at `path`.
 pub(crate) fn stage(backup: &mut File, path: &Path) -> Result<TempPath, LedgerError> {
     let failed = |error: io::Error| {
@@ -152,7 +168,7 @@ pub(super) fn lock_shared(path: &Path) -> Result<File, LedgerError> {
     }
 }
 
-fn lock_exclusively(path: &Path) -> Result<File, LedgerError> {
+pub(crate) fn lock_exclusively(path: &Path) -> Result<File, LedgerError> {
     let directory = open_directory(path)?;
     match directory.try_lock() {
         Ok(()) => Ok(directory),

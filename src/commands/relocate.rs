@@ -1,0 +1,314 @@
+//! `move`: puts the docroot or the ledger into another directory.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::{Failure, read_config, spinner};
+use crate::cli::MoveCommand;
+use crate::config::Config;
+use crate::identity::LedgerState;
+use crate::image_path::IMAGE_ROOT;
+use crate::ledger;
+use crate::owner::Owner;
+use crate::relocate;
+use crate::site;
+use crate::store::SPOOL;
+
+pub(super) fn relocate(config_file: &Path, command: &MoveCommand) -> Result<(), Failure> {
+    let config = read_config(config_file)?;
+    match command {
+        MoveCommand::Docroot { to } => docroot(&config, config_file, to),
+        MoveCommand::Ledger { to } => ledger(&config, config_file, to),
+    }
+}
+
+/// Runs `work` as the owner of the ledger, or as the account that runs this if that is not root.
+fn as_owner<T: Send>(config: &Config, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    match Owner::of(config)? {
+        Some(owner) => Ok(owner.run(work)?),
+        None => Ok(work()),
+    }
+}
+
+fn docroot(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure> {
+    let from = &config.storage.docroot;
+    require_apart(from, to)?;
+    let id = as_owner(config, || -> Result<u64, Failure> {
+        site::check(config)?;
+        match ledger::state(config)? {
+            LedgerState::Named(identity) => Ok(identity.id),
+            _ => Err(Failure::failed(
+                "the site has no identity yet: start the responder once, then move",
+            )),
+        }
+    })??;
+    make_docroot(config, to)?;
+    let bar = spinner();
+    let copy = || {
+        relocate::claim(to, id)?;
+        relocate::copy(from, to, &|copied| {
+            bar.set_message(format!(
+                "{} images, {} bytes copied",
+                copied.images, copied.bytes
+            ));
+        })
+    };
+    let unusable = |error: io::Error| {
+        Failure::storage(format!(
+            "the images could not be copied to {}: {error}; nothing was switched",
+            to.display()
+        ))
+    };
+    let copied = as_owner(config, copy)?.map_err(unusable)?;
+    eprintln!(
+        "{} images are in {} ({} copied now, {} bytes).",
+        copied.images,
+        to.display(),
+        copied.new,
+        copied.bytes
+    );
+    // What was uploaded meanwhile, while nothing can be uploaded.
+    let lock = as_owner(config, || ledger::lock_exclusively(config))?.map_err(|_| {
+        Failure::busy(
+            "the responder runs, so nothing was switched: stop it and run the same command again, which copies only what came since",
+        )
+    })?;
+    as_owner(config, copy)?.map_err(unusable)?;
+    bar.finish_and_clear();
+    let switched = switch(config_file, "storage", "docroot", to)?;
+    drop(lock);
+    as_owner(config, || site::accept(&switched))??;
+    eprintln!(
+        "{} has docroot = {:?} now. Run install.sh, so that nginx serves it, and start the responder. {} is kept as it was: remove it when \
+         everything works.",
+        config_file.display(),
+        to.display().to_string(),
+        from.display()
+    );
+    Ok(())
+}
+
+fn ledger(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure> {
+    let from = &config.ledger.path;
+    require_apart(from, to)?;
+    let directory = parent(to)?;
+    make_ledger_directory(config, directory)?;
+    let lock = as_owner(config, || -> Result<File, Failure> {
+        site::check(config)?;
+        ledger::lock_exclusively(config).map_err(|_| {
+            Failure::busy(
+                "the responder runs, so nothing was moved: stop it, and run the same command again",
+            )
+        })
+    })??;
+    let contents = as_owner(config, || ledger::back_up_locked(config, to))??;
+    let switched = switch(config_file, "ledger", "path", to)?;
+    drop(lock);
+    // Twice: a ledger whose mark is one behind could be one that a crash left so.
+    for _ in 0..2 {
+        as_owner(config, || site::accept(&switched))??;
+    }
+    eprintln!(
+        "{} has the {} clients and {} images, and {} has path = {:?} now. Run install.sh, so that the service may write there, and start the \
+         responder. {} is kept as it was: remove it when everything works.",
+        to.display(),
+        contents.clients,
+        contents.images,
+        config_file.display(),
+        to.display().to_string(),
+        from.display()
+    );
+    Ok(())
+}
+
+fn require_apart(from: &Path, to: &Path) -> Result<(), Failure> {
+    let refused = |why| {
+        Err(Failure {
+            code: 2,
+            message: format!(
+                "{} cannot be moved to {}: {why}",
+                from.display(),
+                to.display()
+            ),
+        })
+    };
+    if !to.is_absolute() {
+        refused("name the new place by an absolute path, starting with /")
+    } else if from == to {
+        refused("it is there already")
+    } else if to.starts_with(from) || from.starts_with(to) {
+        refused("one of them lies inside the other")
+    } else {
+        Ok(())
+    }
+}
+
+fn parent(path: &Path) -> Result<&Path, Failure> {
+    path.parent()
+        .filter(|_| path.file_name().is_some())
+        .ok_or_else(|| Failure {
+            code: 2,
+            message: format!("{} is not the path of a file", path.display()),
+        })
+}
+
+/// Makes the new docroot and what is in it. Root makes it as the installer does: its own, with `p` and `.spool` of the service account.
+fn make_docroot(config: &Config, to: &Path) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::storage(format!("{} could not be made: {error}", to.display()));
+    let owner = Owner::of(config)?;
+    if owner.is_some() {
+        require_private(parent(to)?)?;
+    }
+    make_directory(to, 0o755, None).map_err(failed)?;
+    for (name, mode) in [(IMAGE_ROOT, 0o755), (SPOOL, 0o700)] {
+        make_directory(&to.join(name), mode, owner).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn make_ledger_directory(config: &Config, directory: &Path) -> Result<(), Failure> {
+    let owner = Owner::of(config)?;
+    if let (Some(_), Some(above)) = (owner, directory.parent()) {
+        require_private(above)?;
+    }
+    make_directory(directory, 0o750, owner).map_err(|error| {
+        Failure::storage(format!(
+            "{} could not be made: {error}",
+            directory.display()
+        ))
+    })
+}
+
+fn make_directory(directory: &Path, mode: u32, owner: Option<Owner>) -> io::Result<()> {
+    match fs::DirBuilder::new().mode(mode).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => {
+            made?;
+            match owner {
+                Some(Owner { uid, gid }) => chown(directory, Some(uid), Some(gid)),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+/// Root makes directories only where no other account may.
+fn require_private(directory: &Path) -> Result<(), Failure> {
+    let metadata = fs::metadata(directory).map_err(|error| {
+        Failure::storage(format!("{} cannot be used: {error}", directory.display()))
+    })?;
+    let is_sticky = metadata.mode() & 0o1000 != 0;
+    if metadata.uid() == 0 && (metadata.mode() & 0o022 == 0 || is_sticky) {
+        return Ok(());
+    }
+    Err(Failure::storage(format!(
+        "root makes nothing in {}, which another account may write: make the new directory yourself, owned by the service's account",
+        directory.display()
+    )))
+}
+
+/// Writes a path into the configuration, which keeps its other lines, and returns the configuration as it is read again.
+fn switch(config_file: &Path, table: &str, key: &str, to: &Path) -> Result<Config, Failure> {
+    let failed = |error: io::Error| {
+        Failure::configuration(format!(
+            "{} could not be changed: {error}; set [{table}] {key} = {:?} yourself",
+            config_file.display(),
+            to.display().to_string()
+        ))
+    };
+    let config_file = fs::canonicalize(config_file).map_err(failed)?;
+    let text = fs::read_to_string(&config_file).map_err(failed)?;
+    let text = with_path(&text, table, key, &to.display().to_string());
+    let config = Config::from_toml(&text).map_err(|error| failed(io::Error::other(error)))?;
+    let metadata = fs::metadata(&config_file).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(metadata.mode() & 0o777))
+        .tempfile_in(config_file.parent().unwrap_or(Path::new("/")))
+        .map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    chown(file.path(), Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&config_file)
+        .map_err(|error| failed(error.error))?;
+    Ok(config)
+}
+
+/// The two values that `move` changes, with their places in the text.
+#[derive(Deserialize, Default)]
+struct Places {
+    #[serde(default)]
+    storage: Place,
+    #[serde(default)]
+    ledger: Place,
+}
+
+#[derive(Deserialize, Default)]
+struct Place {
+    docroot: Option<Spanned<PathBuf>>,
+    path: Option<Spanned<PathBuf>>,
+}
+
+/// The text with `value` for the key of the table; a missing key or table is added.
+fn with_path(text: &str, table: &str, key: &str, value: &str) -> String {
+    let places: Places = toml::from_str(text).unwrap_or_default();
+    let span = match table {
+        "storage" => places.storage.docroot,
+        _ => places.ledger.path,
+    }
+    .map(|value| value.span());
+    let value = toml::Value::String(value.to_owned());
+    let line = format!("{key} = {value}\n");
+    if let Some(span) = span {
+        return format!("{}{value}{}", &text[..span.start], &text[span.end..]);
+    }
+    let heading = format!("[{table}]");
+    let mut before = 0;
+    for existing in text.split_inclusive('\n') {
+        before += existing.len();
+        if existing.split('#').next().unwrap_or_default().trim() == heading {
+            return format!("{}{line}{}", &text[..before], &text[before..]);
+        }
+    }
+    let separator = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
+    };
+    format!("{text}{separator}\n{heading}\n{line}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_changed_in_its_place_or_added() {
+        let new = |text: &str| with_path(text, "storage", "docroot", "/mnt/a \"b\"");
+        for (text, expected) in [
+            (
+                "[storage] # where\ndocroot = \"/old\" # here\nmin_free = \"1GiB\"\n",
+                "[storage] # where\ndocroot = '/mnt/a \"b\"' # here\nmin_free = \"1GiB\"\n",
+            ),
+            (
+                "[storage] # where\nmin_free = \"1GiB\"\n",
+                "[storage] # where\ndocroot = '/mnt/a \"b\"'\nmin_free = \"1GiB\"\n",
+            ),
+            (
+                "[site]\npublic_url = \"http://x\"",
+                "[site]\npublic_url = \"http://x\"\n\n[storage]\ndocroot = '/mnt/a \"b\"'\n",
+            ),
+            (
+                "storage = { docroot = \"/old\" }\n",
+                "storage = { docroot = '/mnt/a \"b\"' }\n",
+            ),
+        ] {
+            assert_eq!(new(text), expected);
+        }
+    }
+}
