@@ -1,14 +1,16 @@
 //! The command line.
 
+mod client;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use time::Date;
 use time::macros::format_description;
 
-use crate::config::{Listen, duration_of};
-use crate::plan::StoreDuration;
+use crate::config::Listen;
+pub use client::{ClientCommand, ExportArguments, ExportFormat};
 
 /// The configuration that is read when none is named.
 pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
@@ -250,80 +252,6 @@ pub struct NginxSitesArguments {
     pub ignore: Vec<PathBuf>,
 }
 
-/// `client …`
-#[derive(Debug, Subcommand)]
-pub enum ClientCommand {
-    /// Add a client and print its token, which is shown this once
-    #[command(after_help = "Example:\n  corenexis-cdn client add shop --plan 3m")]
-    Add {
-        /// 1 to 64 letters, digits, . _ or -
-        #[arg(value_parser = client_id_of)]
-        id: String,
-        /// A plan of the configuration
-        #[arg(long)]
-        plan: String,
-        /// Import the token in this file (- for standard input) instead of making one
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-    },
-    /// List the clients with today's uploads
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Show one client
-    Show {
-        /// Its id
-        id: String,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Give a client another plan
-    Set {
-        /// Its id
-        id: String,
-        /// The name of the plan in the configuration
-        #[arg(long)]
-        plan: String,
-    },
-    /// Give a client a new token and print it
-    Rotate {
-        /// Its id
-        id: String,
-        /// How long the old token still works: a number followed by s, m, h or d; not at all by default
-        #[arg(long, value_name = "DURATION", value_parser = duration_of)]
-        overlap: Option<std::time::Duration>,
-        /// Import the token in this file (- for standard input) instead of making one
-        #[arg(long, value_name = "FILE")]
-        token_file: Option<PathBuf>,
-    },
-    /// Print a client's settings for a program that uploads
-    ///
-    /// The ledger keeps digests of tokens only, so the token has to be given: in a file, on standard input, or typed. It is compared with
-    /// the ledger first.
-    Export(ExportArguments),
-    /// Refuse a client's uploads until it is enabled
-    Disable {
-        /// Its id
-        id: String,
-    },
-    /// Take a client's uploads again
-    Enable {
-        /// Its id
-        id: String,
-    },
-    /// Remove a client; its images live on until they expire
-    Remove {
-        /// Its id
-        id: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-}
-
 /// What `move` moves.
 #[derive(Debug, Subcommand)]
 pub enum MoveCommand {
@@ -361,60 +289,6 @@ pub struct VerifyArguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-/// `client export …`
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  corenexis-cdn client export shop --format env -o ~/.config/corenexis-upload.env     asks for the token
-  corenexis-cdn client export shop --format sharex --token-file shop.token > shop.sxcu
-  corenexis-cdn client export shop --format picgo --rotate --overlap 1d -o picgo.json
-
-Formats:
-  env      variables for a shell, and the settings of corenexis-upload (/image/docs/corenexis-upload of your site)
-  postman  a collection to import into Postman, or to run with newman
-  sharex   a custom uploader: open the file, named NAME.sxcu, by a double click
-  picgo    ~/.picgo/config.json for the plugin web-uploader
-  upic     a host to import into uPic")]
-pub struct ExportArguments {
-    /// Its id
-    pub id: String,
-    /// The program that the settings are for
-    #[arg(long, value_enum)]
-    pub format: ExportFormat,
-    /// The file that holds the client's token (- for standard input)
-    #[arg(long, value_name = "FILE", conflicts_with = "rotate")]
-    pub token_file: Option<PathBuf>,
-    /// Give the client a new token and export that
-    #[arg(long)]
-    pub rotate: bool,
-    /// With --rotate: how long the old token still works: a number followed by s, m, h or d; not at all by default
-    #[arg(long, value_name = "DURATION", value_parser = duration_of, requires = "rotate")]
-    pub overlap: Option<std::time::Duration>,
-    /// How long images are kept: 7D, 1M, 3M or LTF, as far as the plan has it; its shortest by default
-    #[arg(long, value_name = "CODE")]
-    pub duration: Option<StoreDuration>,
-    /// Write to this file, which only you can read, instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Replace the file if there is one
-    #[arg(long, requires = "output")]
-    pub force: bool,
-}
-
-/// A program that uploads, by the format of its settings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
-    /// Variables for a shell, and for `corenexis-upload`.
-    Env,
-    /// Postman and `newman`.
-    Postman,
-    /// `ShareX`.
-    Sharex,
-    /// `PicGo` with its plugin `web-uploader`.
-    Picgo,
-    /// `uPic`.
-    Upic,
 }
 
 /// `image …`; an image is named by its path, its direct URL or its viewer URL.
@@ -525,15 +399,6 @@ fn day_of(text: &str) -> Result<Date, String> {
         .map_err(|_| "expected a day such as 2026-04-05".to_owned())
 }
 
-fn client_id_of(text: &str) -> Result<String, String> {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(legal) {
-        Ok(text.to_owned())
-    } else {
-        Err("expected 1 to 64 letters, digits, . _ or -".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -542,14 +407,5 @@ mod tests {
     #[test]
     fn the_definitions_are_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn ids_are_safe_to_print_anywhere() {
-        assert!(client_id_of("client_3m_plan").is_ok());
-        let long = "x".repeat(65);
-        for wrong in ["", "a b", "a\n", "é", "a/b", long.as_str()] {
-            assert!(client_id_of(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

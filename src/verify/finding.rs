@@ -1,0 +1,132 @@
+//! What a verification finds: one difference after the other, and their counts.
+
+use std::fmt;
+
+use crate::image_path::ImagePath;
+use crate::timestamp::Timestamp;
+
+/// How ledger and store differ in one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A row without a file.
+    Missing,
+    /// A file without a row.
+    Unknown,
+    /// A file whose size differs from its row: it was damaged or replaced.
+    Size {
+        /// Bytes by the ledger.
+        recorded: u64,
+        /// Bytes in the docroot.
+        found: u64,
+    },
+    /// An image that is shown with another width and height than its row says, in pixels.
+    Dimensions {
+        /// In the ledger.
+        recorded: (u32, u32),
+        /// As browsers show the file.
+        found: (u32, u32),
+    },
+    /// A file whose modification time differs from the expiry of its row, so that nginx sends a wrong `Expires`.
+    Time {
+        /// Expiry in the ledger.
+        recorded: Timestamp,
+        /// Expiry of the file.
+        found: Timestamp,
+    },
+    /// A file that cannot be read.
+    Unreadable,
+}
+
+impl Difference {
+    /// One word for it, as `verify` prints it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unknown => "unknown",
+            Self::Size { .. } => "size",
+            Self::Dimensions { .. } => "dimensions",
+            Self::Time { .. } => "time",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// A difference, and whether it was repaired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The image.
+    pub path: ImagePath,
+    /// How it differs.
+    pub difference: Difference,
+    /// Whether it was repaired.
+    pub repaired: bool,
+    /// Why it could not be read or repaired, if that was tried.
+    pub cause: Option<String>,
+}
+
+/// What a verification has found so far.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Rows compared.
+    pub images: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Directories compared, of [`Directory::COUNT`].
+    pub directories: u64,
+    /// Rows without files that are too young to count as missing: uploads that are being committed.
+    pub pending: u64,
+    /// Rows without files.
+    pub missing: u64,
+    /// Files without rows.
+    pub unknown: u64,
+    /// Files whose size differs from their rows.
+    pub sizes: u64,
+    /// Images whose width and height differ from their rows.
+    pub dimensions: u64,
+    /// Files whose modification time differs from the expiry of their rows.
+    pub times: u64,
+    /// Files that could not be read.
+    pub unreadable: u64,
+    /// How many of these differences were repaired.
+    pub repaired: u64,
+}
+
+impl Report {
+    /// Differences that were not repaired.
+    pub const fn remaining(&self) -> u64 {
+        let found = self.missing
+            + self.unknown
+            + self.sizes
+            + self.dimensions
+            + self.times
+            + self.unreadable;
+        found - self.repaired
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.difference.name(), self.path)?;
+        match &self.difference {
+            Difference::Size { recorded, found } => {
+                write!(f, ": {found} bytes, {recorded} by the ledger")?;
+            }
+            Difference::Dimensions { recorded, found } => {
+                write!(
+                    f,
+                    ": {} × {} pixels, {} × {} by the ledger",
+                    found.0, found.1, recorded.0, recorded.1
+                )?;
+            }
+            Difference::Time { recorded, found } => {
+                write!(f, ": expires {:+} s off its row", found.minus(recorded.0).0)?;
+            }
+            Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
+        }
+        match (&self.cause, self.repaired) {
+            (Some(cause), _) => write!(f, ": {cause}"),
+            (None, true) => f.write_str(" (repaired)"),
+            (None, false) => Ok(()),
+        }
+    }
+}
