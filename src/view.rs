@@ -73,7 +73,7 @@ impl Part {
 
 fn facts(image: &ImageRow, now: UtcDateTime) -> String {
     let expiry = match image.expires_at {
-        None => "<dt>Availability</dt><dd>Kept for good</dd>".to_owned(),
+        None => "<dt>Availability</dt><dd>Never expires</dd>".to_owned(),
         Some(instant) => match Expiry::from_instant(instant) {
             Some(expiry) => format!("<dt>Expires</dt><dd>{}</dd>", expires(expiry, now)),
             None => return String::new(),
@@ -89,7 +89,7 @@ fn facts(image: &ImageRow, now: UtcDateTime) -> String {
     .concat()
 }
 
-/// `1 December 2026, in 6 days`: the last day, and how long it still is to the midnight that ends it.
+/// `1 December 2026 · in 6 days`: the last day, and the time left to the midnight that ends it.
 fn expires(expiry: Expiry, now: UtcDateTime) -> String {
     let day = expiry.last_day();
     format!(
@@ -101,7 +101,7 @@ fn expires(expiry: Expiry, now: UtcDateTime) -> String {
     )
 }
 
-/// The time left in the unit that says most.
+/// `in 6 days`: days from 48 hours on, hours from one hour on, else minutes.
 fn distance(seconds: i64) -> String {
     let (number, unit) = match seconds {
         ..=0 => return "just now".to_owned(),
@@ -113,7 +113,7 @@ fn distance(seconds: i64) -> String {
     format!("in {number} {unit}{plural}")
 }
 
-/// A size in the unit people read it in. Fractions are cut, not rounded up: a file of 2 MiB is not said to be larger.
+/// `2.1 MiB`, `512 KiB` or `80 bytes`, rounded down.
 fn size(bytes: u64) -> String {
     const KIB: u64 = 1 << 10;
     const MIB: u64 = 1 << 20;
@@ -145,22 +145,22 @@ mod tests {
 
     #[test]
     fn the_facts_say_the_last_day_and_what_is_left() {
-        // 2025-04-13T00:00:00Z ends the last day; now is 2025-04-06T08:00:00Z.
-        let now = UtcDateTime::from_unix_timestamp(1_743_926_400).expect("a time");
-        let facts = Part::Facts.html(&row(Some(Timestamp(1_744_502_400))), now);
+        // 2026-04-13T00:00:00Z ends the last day; now is 2026-04-06T08:00:00Z.
+        let now = UtcDateTime::from_unix_timestamp(1_775_462_400).expect("a time");
+        let facts = Part::Facts.html(&row(Some(Timestamp(1_776_038_400))), now);
         assert_eq!(
             facts,
             "<div><dt>Dimensions</dt><dd>1200 × 675</dd></div>\n<div><dt>Format</dt><dd>WebP</dd></div>\n\
              <div><dt>Size</dt><dd>2.1 MiB</dd></div>\n\
-             <div id=\"expiry\"><dt>Expires</dt><dd><time datetime=\"2025-04-12\">12 April 2025</time> \
+             <div id=\"expiry\"><dt>Expires</dt><dd><time datetime=\"2026-04-12\">12 April 2026</time> \
              <span class=\"left\">in 6 days</span></dd></div>"
         );
         assert!(
             Part::Facts
                 .html(&row(None), now)
-                .contains("<dt>Availability</dt><dd>Kept for good</dd>")
+                .contains("<dt>Availability</dt><dd>Never expires</dd>")
         );
-        // No instant of ours: the page says what the address says.
+        // Not a midnight, so no expiry of an image.
         assert_eq!(Part::Facts.html(&row(Some(Timestamp(1))), now), "");
     }
 
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn services_that_preview_learn_the_dimensions() {
+    fn opengraph_has_the_dimensions() {
         let meta = Part::Meta.html(&row(None), UtcDateTime::UNIX_EPOCH);
         assert!(meta.contains("og:image:width\" content=\"1200\""));
         assert!(meta.contains("og:image:height\" content=\"675\""));

@@ -139,6 +139,40 @@ fn nothing_but_images_is_served() {
     assert_eq!(missing.header("Cache-Control"), Some("public, max-age=60"));
 }
 
+/// Plain text is too small to read on a phone.
+#[test]
+fn a_person_who_opens_the_link_of_a_missing_image_gets_a_page() {
+    let site = Site::start();
+    for target in ["/p/d/ap5/AAAAAAAA.png", "/p/l/ap5/AAAAAAAA.png", "/p/x"] {
+        for header in [
+            ("Sec-Fetch-Dest", "document"),
+            (
+                "Accept",
+                "text/html,application/xhtml+xml,image/webp,*/*;q=0.8",
+            ),
+        ] {
+            let reply = http::request(site.port, "GET", target, &[header], b"");
+            let content_type = reply.header("Content-Type");
+            assert_eq!(
+                (reply.status, content_type),
+                (404, Some("text/html; charset=utf-8")),
+                "{target} {header:?}"
+            );
+            assert!(reply.text().contains("<h1>Image not found</h1>"));
+            assert_eq!(reply.values("Access-Control-Allow-Origin"), ["*"]);
+        }
+        for header in [("Sec-Fetch-Dest", "image"), ("Accept", "*/*")] {
+            let reply = http::request(site.port, "GET", target, &[header], b"");
+            assert_eq!(reply.header("Content-Type"), Some("text/plain"));
+            assert!(reply.text().starts_with("There is no such image: "));
+            assert!(
+                reply.values("Vary").contains(&"Accept, Sec-Fetch-Dest"),
+                "{reply:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn images_can_only_be_read() {
     let site = Site::builder().expect("access forbidden by rule").start();

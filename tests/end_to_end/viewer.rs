@@ -79,7 +79,7 @@ fn a_lasting_image_says_so() {
     let path = site.store("lifetime", "LTF", PNG);
     let reply = site.get(&format!("/view/?img={path}"));
     let page = reply.text();
-    assert!(page.contains("<dd>Kept for good</dd>"), "{page}");
+    assert!(page.contains("<dd>Never expires</dd>"), "{page}");
     assert!(!page.contains("<dt>Expires</dt>"), "{page}");
 }
 
@@ -101,7 +101,7 @@ fn an_image_has_a_page_when_nobody_knows_more_of_it() {
         for piece in [
             &format!("<img id=\"image\" src=\"/p/{path}\""),
             "<dt>Format</dt><dd>PNG</dd>",
-            "<dt>Availability</dt><dd>Kept for 7 days</dd>",
+            "<dt>Availability</dt><dd>Stored for 7 days</dd>",
             "</html>",
         ] {
             assert!(page.contains(piece), "{piece} is not in {page}");

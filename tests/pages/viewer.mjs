@@ -112,7 +112,7 @@ export const checks = {
       "og:image:type": "image/jpeg",
       "og:image:width": "1200",
       "og:image:height": "675",
-      "og:description": "Kept for 7 days",
+      "og:description": "Stored for 7 days",
       "twitter:card": "summary_large_image",
       "twitter:image": `${base}/p/${week}`,
     })) {
@@ -146,7 +146,7 @@ export const checks = {
       await page.waitForURL(`${base}/p/${path}`);
     }
     await visitor.open(view(lasting));
-    equal((await facts(page)).Availability, "Kept for good", "how long");
+    equal((await facts(page)).Availability, "Never expires", "how long");
     await visitor.leave();
   },
 
@@ -162,8 +162,8 @@ export const checks = {
       const visitor = await Visitor.arrive(browser, { missing: true });
       const reply = await visitor.open(view(path));
       equal(reply.status(), 404, path);
-      equal(await visitor.page.locator("h1").textContent(), "This image is not here", "the heading");
-      ensure((await visitor.page.locator("main").textContent()).includes("expired or never existed"), "the reason");
+      equal(await visitor.page.locator("h1").textContent(), "Image not found", "the heading");
+      ensure((await visitor.page.locator("main").textContent()).includes("has expired, was deleted, or never existed"), "the reason");
       equal(await visitor.page.locator('meta[name="robots"]').getAttribute("content"), "noindex", "robots");
       await visitor.leave();
     }

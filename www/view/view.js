@@ -1,5 +1,5 @@
-// The page is complete without this file. It adds buttons that copy and share, full size in place, and, when the page could not be told
-// about the image, what the browser learns by itself.
+// The page is complete without this script. It adds copy and share buttons, full size in place and, if the responder did not answer
+// nginx, the facts that the headers of the image tell.
 "use strict";
 
 (() => {
@@ -47,7 +47,7 @@
   if (navigator.share) {
     by_id("native").hidden = false;
     by_id("native").firstElementChild.addEventListener("click", () => {
-      // Closing the system's menu is no error.
+      // Closing the system's menu rejects the promise.
       navigator.share({ url: by_id("page").value }).catch(() => {});
     });
   }
@@ -58,14 +58,17 @@
   const zoom = by_id("zoom");
   const scroller = zoom.querySelector(".scroller");
   const full = scroller.firstElementChild;
-  const is_scaled_down = () => image.naturalWidth > image.clientWidth + 1;
+  // One pixel of the image is one pixel of the screen: enlarged to CSS pixels, it would be blurred on phones. Where that gains little,
+  // the link opens the image alone, which two fingers enlarge.
+  const full_width = () => image.naturalWidth / Math.max(1, devicePixelRatio);
+  const is_scaled_down = () => full_width() > image.clientWidth * 1.2;
   const mark = () => stage.classList.toggle("plain", !is_scaled_down());
 
-  // The point that was clicked comes to the middle. The keyboard clicks at no point: then it is the middle of the image.
+  // The point that was clicked is centred; with the keyboard, the middle of the image.
   const open = (x, y) => {
     full.src = image.src;
-    full.width = image.naturalWidth;
-    full.height = image.naturalHeight;
+    full.width = full_width();
+    full.height = full.width * (image.naturalHeight / image.naturalWidth);
     zoom.showModal();
     scroller.scrollTo({
       left: x * full.width - scroller.clientWidth / 2,
@@ -120,7 +123,7 @@
     fact.hidden = false;
   };
 
-  // "in 6 days", in the unit that says most.
+  // "in 6 days": days from 48 hours on, hours from one hour on, else minutes.
   const distance = (milliseconds) => {
     const words = new Intl.RelativeTimeFormat("en", { numeric: "always" });
     const hours = milliseconds / 3600000;
@@ -131,7 +134,7 @@
 
   const describe = async () => {
     mark();
-    // The page says it all already, unless nobody answered nginx.
+    // The page has all facts, unless the responder did not answer nginx.
     if (!by_id("size")) return;
     if (image.naturalWidth) fill("dimensions", image.naturalWidth + " × " + image.naturalHeight);
     const reply = await fetch(image.src, { method: "HEAD" });
