@@ -11,7 +11,7 @@ use crate::image_path::{content_type_of, format_name};
 use crate::plan::{Plan, StoreDuration, UrlKind};
 use crate::template::{Escaped, Template};
 
-/// Seconds that a client waits longer than the service itself does for a download.
+/// Seconds that the timeout of a client exceeds the one of the download.
 const CLIENT_MARGIN: u64 = 40;
 
 /// An example of the page: its placeholder and its file, which editors highlight by the file name extension.
@@ -24,7 +24,7 @@ macro_rules! example {
     };
 }
 
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 16] = [
     example!("QUICK", "quick.sh"),
     example!("CURL_FILE", "curl-file.sh"),
     example!("CURL_URL", "curl-url.sh"),
@@ -32,8 +32,10 @@ const EXAMPLES: [(&str, &str); 14] = [
     example!("JAVASCRIPT_FILE", "javascript-file.js"),
     example!("JAVASCRIPT_URL", "javascript-url.js"),
     example!("PYTHON_FILE", "python-file.py"),
+    example!("PYTHON_SHORT", "python-short.py"),
     example!("PYTHON_URL", "python-url.py"),
     example!("PHP_FILE", "php-file.php"),
+    example!("PHP_SHORT", "php-short.php"),
     example!("PHP_URL", "php-url.php"),
     example!("REPLY_DIRECT", "reply-direct.json"),
     example!("REPLY_VIEWER", "reply-viewer.json"),
@@ -52,7 +54,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     let durations = durations(&plans);
     let shortest = durations.first().map_or("", |duration| duration.code());
     let limit = plans.last().map_or(0, |plan| plan.daily_uploads);
-    // What stands in the text, and in the code as well.
+    // Values of the text and of the code.
     let shared = [
         ("HOST", host(config).to_owned()),
         ("PUBLIC_URL", config.site.public_url().to_owned()),
@@ -80,7 +82,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ("ERROR_ROWS", error_rows(config, &plans)),
         ("DURATIONS", durations_offered(&durations)),
         ("DURATION_OPTIONS", duration_options(&durations)),
-        ("KEPT_RANGE", kept_range(&durations)),
+        ("DURATION_RANGE", duration_range(&durations)),
         ("NEVER_NOTE", never_note(&durations)),
         ("FORMATS", Escaped::written(formats())),
         ("ACCEPT", Escaped::html(&types.join(","))),
@@ -134,7 +136,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     .fill()
 }
 
-/// The code of the page by its placeholder; `REPLY` is what most plans answer with.
+/// The highlighted code by placeholder; `REPLY` is a direct link if any plan has them.
 fn examples(values: &[&(&str, String)], has_direct_links: bool) -> Vec<(&'static str, Escaped)> {
     let mut examples: Vec<_> = EXAMPLES
         .iter()
@@ -151,8 +153,7 @@ fn examples(values: &[&(&str, String)], has_direct_links: bool) -> Vec<(&'static
     examples
 }
 
-/// A piece of code as the page shows it. It is filled first and escaped then, as a whole, so that a value is coloured with the code
-/// around it.
+/// The highlighted code of an example. It is filled first, so that values are highlighted with the code around them.
 fn example(text: &str, values: &[&(&str, String)]) -> Escaped {
     let used: Vec<_> = values
         .iter()
@@ -178,7 +179,7 @@ fn plan_rows(plans: &[&Plan]) -> Escaped {
                 UrlKind::Direct => "the image itself",
             };
             format!(
-                "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}</th><td role=\"cell\" data-label=\"Uploads per day\">{}</td><td role=\"cell\" data-label=\"Largest file\">{}</td><td role=\"cell\" data-label=\"Kept for\">{}</td><td role=\"cell\" data-label=\"The reply links to\">{target}</td></tr>",
+                "<tr role=\"row\"><th role=\"rowheader\" scope=\"row\">{}</th><td role=\"cell\" data-label=\"Uploads per day\">{}</td><td role=\"cell\" data-label=\"Largest file\">{}</td><td role=\"cell\" data-label=\"Storage durations\">{}</td><td role=\"cell\" data-label=\"URL leads to\">{target}</td></tr>",
                 Escaped::html(&plan.name),
                 Escaped::grouped(plan.daily_uploads),
                 Escaped::html(&size_words(plan.max_file_size)),
@@ -208,7 +209,7 @@ fn duration_options(durations: &[StoreDuration]) -> Escaped {
     Escaped::written(durations.iter().map(option).collect::<String>())
 }
 
-/// The durations as the examples' comments list them: `'7D', '1M', or 'LTF'`.
+/// `'7D', '1M', or 'LTF'`, for the comments of the examples.
 fn duration_list(durations: &[StoreDuration]) -> String {
     let codes: Vec<_> = durations
         .iter()
@@ -220,25 +221,16 @@ fn duration_list(durations: &[StoreDuration]) -> String {
     }
 }
 
-/// The shortest and the longest duration: `for 7 days to ever`.
-fn kept_range(durations: &[StoreDuration]) -> Escaped {
+/// `storage: 7 days to lifetime`: the shortest and the longest duration.
+fn duration_range(durations: &[StoreDuration]) -> Escaped {
     let (Some(&first), Some(&last)) = (durations.first(), durations.last()) else {
         return Escaped::written("");
     };
-    Escaped::written(match last {
-        _ if first == last => kept(first).to_owned(),
-        StoreDuration::Lifetime => format!("{} or for good", kept(first)),
-        _ => format!("{} to {}", kept(first), words(last)),
+    Escaped::written(if first == last {
+        format!("storage: {}", words(first))
+    } else {
+        format!("storage: {} to {}", words(first), words(last))
     })
-}
-
-const fn kept(duration: StoreDuration) -> &'static str {
-    match duration {
-        StoreDuration::Days7 => "7 days",
-        StoreDuration::Month1 => "1 month",
-        StoreDuration::Months3 => "3 months",
-        StoreDuration::Lifetime => "for good",
-    }
 }
 
 fn never_note(durations: &[StoreDuration]) -> Escaped {
@@ -249,14 +241,14 @@ fn never_note(durations: &[StoreDuration]) -> Escaped {
     })
 }
 
-/// The names of the image types, as people say them.
+/// `JPEG, PNG, GIF and WebP`.
 fn formats() -> String {
     let names = ImageType::ALL.map(format_name);
     let [first @ .., last] = names;
     format!("{} and {last}", first.join(", "))
 }
 
-/// The error table. Status and body are those of the program itself. The roles keep it a table where a style shows it as cards.
+/// The rows of the error table. The roles keep it a table for screen readers where the style shows cards.
 fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
     let rows: Vec<_> = documented(config, plans.first().copied())
         .iter()
@@ -265,7 +257,7 @@ fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
                 "<tr role=\"row\"><td role=\"cell\"><span class=\"status {}\">{}</span></td><td role=\"cell\"><code>{}</code></td><td role=\"cell\">{}</td><td role=\"cell\">{}</td></tr>",
                 status_class(error.status),
                 error.status,
-                // Lines break between keys, not inside of words.
+                // Lines break between keys, not inside words.
                 Escaped::html(&error.body.to_string()).as_str().replace(',', ",<wbr>"),
                 error.when,
                 error.advice,
@@ -275,7 +267,7 @@ fn error_rows(config: &Config, plans: &[&Plan]) -> Escaped {
     Escaped::written(rows.join("\n"))
 }
 
-/// The class by which the style tells apart who has to act: the client, the client after a while, or this side.
+/// The class of the style sheet: errors of the client, errors to retry after a while, errors of the server.
 const fn status_class(status: u16) -> &'static str {
     match status {
         429 | 503 => "wait",
@@ -293,7 +285,7 @@ const fn words(duration: StoreDuration) -> &'static str {
     }
 }
 
-/// A size as people read it: `2 MiB`, `1,500 bytes`.
+/// `2 MiB` or `1,500 bytes`.
 fn size_words(bytes: u64) -> String {
     let text = ByteSize(bytes).to_string();
     let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());

@@ -287,7 +287,7 @@ fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
     let [view, _] = pages("a\"b?cc=x&d@example.com");
     assert!(view.contains("mailto:a%22b%3Fcc%3Dx%26d@example.com?"));
     let [view, docs] = pages(" ");
-    assert!(!view.contains("Report") && docs.contains("ask whoever runs this site"));
+    assert!(!view.contains("Report") && docs.contains("ask the operator of this site"));
 }
 
 #[test]

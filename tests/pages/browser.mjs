@@ -50,7 +50,7 @@ export class Visitor {
     visitor.page.on("console", (message) => {
       const { url } = message.location();
       // An image that is opened alone is shown by a page of the browser's own, whose style and script the image's policy forbids.
-      const expected = url.startsWith(`${base}/p/`) || (missing && message.text().includes("404") && url.includes("/view/?"));
+      const expected = url.startsWith(`${base}/p/`) || (missing && message.text().includes("404") && /\/(view\/\?|p\/)/.test(url));
       if (["error", "warning"].includes(message.type()) && !expected) visitor.complaints.push(`console: ${message.text()}`);
     });
     visitor.page.on("pageerror", (error) => visitor.complaints.push(`script: ${error.message}`));

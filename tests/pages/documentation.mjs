@@ -75,7 +75,7 @@ export const checks = {
     await visitor.leave();
   },
 
-  async "the form uploads, with progress and the raw reply"(browser, { lake, lakeFile }) {
+  async "the form uploads, with progress, and shows the reply above its headers"(browser, { lake, lakeFile }) {
     const visitor = await Visitor.arrive(browser);
     await visitor.open(`${DOCS}#try`);
     const { page } = visitor;
@@ -97,9 +97,10 @@ export const checks = {
     equal(await page.locator(".result .status").textContent(), "200", "the status");
     ensure(/^Stored after \d+\.\d s$/.test(await page.locator("output").textContent()), "it says how long it took");
     const raw = await page.locator("#raw-reply").textContent();
-    for (const piece of ["HTTP 200", "x-ratelimit-remaining:", '{"status":"success","url":"', '"expires_at":"']) {
-      ensure(raw.includes(piece), `${piece} is not in ${raw}`);
-    }
+    ensure(/^HTTP 200[^\n]*\n\n\{"status":"success","url":".*"expires_at":"[^\n]*\}$/.test(raw), raw);
+    ensure(!(await page.locator("#raw-headers").isVisible()), "the headers are folded");
+    await page.locator(".reply summary").click();
+    ensure((await page.locator("#raw-headers").innerText()).includes("x-ratelimit-remaining:"), "the headers of the reply");
     const url = await page.locator(".result a").getAttribute("href");
     ensure(url.startsWith(`${base}/p/d/`), url);
     const stored = Buffer.from(await (await fetch(url)).arrayBuffer());
@@ -119,7 +120,10 @@ export const checks = {
       ensure((await page.locator("output").textContent()).startsWith("Refused after"), "it says that it was refused");
       ensure((await page.locator(".errors").textContent()).includes(`{"error":"${error}"`), `${error} is in the table`);
     };
-    await refused(400, "Missing required parameters");
+    // Without an image nothing is sent.
+    await page.getByRole("button", { name: "Upload", exact: true }).click();
+    ensure(!(await page.locator("#try-image").evaluate((file) => file.checkValidity())), "an image is required");
+    ensure(!(await page.locator(".reply").isVisible()), "there is no reply");
     await page.fill("#try-url", "http://127.0.0.1/image.jpg");
     await refused(400, "Failed to download image");
     await page.setInputFiles("#try-image", { name: "image.png", mimeType: "image/png", buffer: Buffer.from("no image") });
@@ -128,8 +132,9 @@ export const checks = {
     await page.setInputFiles("#try-image", { name: "large.png", mimeType: "image/png", buffer: Buffer.alloc(6 << 20) });
     await refused(400, "File too large");
     await page.setInputFiles("#try-image", lakeFile);
-    await page.selectOption("#try-duration", "LTF");
-    await refused(400, "Invalid storage duration");
+    // Only the durations of the client's plan can be chosen.
+    const durations = () => page.locator("#try-duration option:enabled").evaluateAll((all) => all.map((option) => option.value));
+    await until("the durations of the plan", async () => (await durations()).join() === "7D,1M,3M");
     await page.fill("#try-token", "0".repeat(32));
     await refused(403, "Invalid client token");
     await page.fill("#try-id", "nobody");
@@ -145,10 +150,10 @@ export const checks = {
     const { page } = visitor;
     equal(await page.locator(".tabs h4:visible").allTextContents(), [...LANGUAGES, ...LANGUAGES], "stacked languages");
     for (const block of await page.locator("figure.code").all()) {
-      if ((await block.locator("#raw-reply").count()) === 0) ensure(await block.isVisible(), "each block is in sight");
+      if ((await block.locator("#raw-reply, #raw-headers").count()) === 0) ensure(await block.isVisible(), "each block is visible");
     }
     equal(await page.locator("button.copy, [role=tab]").count(), 0, "buttons that could do nothing");
-    ensure((await page.locator("pre .s, pre .w").count()) > 50, "the code has its colours");
+    ensure((await page.locator("pre .s, pre .w").count()) > 50, "the code is highlighted");
     await page.setInputFiles("#try-image", lakeFile);
     await page.getByRole("button", { name: "Upload", exact: true }).click();
     await page.waitForURL(`${base}/image/v2/`);
@@ -185,7 +190,7 @@ export const checks = {
       ensure(reached.has(name), `${name} is reached`);
     }
     // Enter in a field sends the form.
-    await page.locator("#try-url").focus();
+    await page.fill("#try-url", "http://127.0.0.1/image.jpg");
     await page.keyboard.press("Enter");
     await page.locator(".reply").waitFor({ state: "visible" });
     visitor.complaints = visitor.complaints.filter((text) => !/status of 400/.test(text));

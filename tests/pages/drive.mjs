@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { launch, upload } from "./browser.mjs";
 import * as documentation from "./documentation.mjs";
 import * as looks from "./looks.mjs";
+import * as origins from "./origins.mjs";
 import * as viewer from "./viewer.mjs";
 
 const { env } = process;
@@ -12,6 +13,12 @@ const bytes = (name) => readFileSync(sample(name));
 const client = { client_id: env.CDN_LIFETIME_ID, client_token: env.CDN_LIFETIME_TOKEN };
 const store = (duration, name) => upload(client, duration, name, bytes(name));
 
+// 16 × 16 pixels.
+const icon = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAIAAACQkWg2AAAAJUlEQVR4nGP4tUUDjuQCTsARLnGGQaiBGEXI4oNRwyAM1pEYDwBqC4YQKydrRwAAAABJRU5ErkJggg==",
+  "base64",
+);
+
 const samples = {
   lakeFile: sample("lake.jpg").pathname,
   lake: bytes("lake.jpg"),
@@ -19,6 +26,7 @@ const samples = {
   small: await store("1M", "badge.png"),
   moving: await store("3M", "spinner.gif"),
   lasting: await store("LTF", "lake.webp"),
+  icon: await upload(client, "7D", "icon.png", icon),
   deleted: await store("7D", "lake-small.jpg"),
 };
 execFileSync(env.CDN_BIN, ["--config", env.CDN_CONFIG, "image", "delete", samples.deleted]);
@@ -26,7 +34,7 @@ execFileSync(env.CDN_BIN, ["--config", env.CDN_CONFIG, "image", "delete", sample
 let passed = 0;
 let failed = 0;
 const browser = await launch();
-for (const [area, { checks }] of Object.entries({ documentation, viewer, looks })) {
+for (const [area, { checks }] of Object.entries({ documentation, viewer, origins, looks })) {
   for (const [name, check] of Object.entries(checks)) {
     try {
       await check(browser, samples);

@@ -79,6 +79,44 @@ export const checks = {
     await visitor.leave();
   },
 
+  async "full size on a phone shows a pixel of the image as one of the screen"(browser, { week }) {
+    const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
+    const visitor = await Visitor.arrive(browser, { ...phone, deviceScaleFactor: 2 });
+    await visitor.open(view(week));
+    await visitor.page.locator("#stage").tap();
+    await visitor.page.locator("#zoom").waitFor({ state: "visible" });
+    equal(await visitor.page.locator(".scroller img").evaluate((image) => [image.clientWidth, image.clientHeight]), [600, 337], "its size");
+    await visitor.leave();
+    // Already shown with all its pixels, the image opens alone, where two fingers enlarge it.
+    const sharp = await Visitor.arrive(browser, { ...phone, deviceScaleFactor: 3 });
+    await sharp.open(view(week));
+    await sharp.page.locator("#stage").tap();
+    await sharp.page.waitForURL(`${base}/p/${week}`);
+    await sharp.leave();
+  },
+
+  async "an icon keeps its corners"(browser, { icon }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.open(view(icon));
+    const { width, radius } = await visitor.page.locator("#image").evaluate((image) => {
+      const { width, borderTopLeftRadius: radius } = getComputedStyle(image);
+      return { width: parseFloat(width), radius };
+    });
+    equal(width, 16, "the width");
+    ensure(/^min\(6px, 3%\)$|^3%$|^0?\.\d+px$/.test(radius), radius);
+    await visitor.leave();
+  },
+
+  async "a link that mail software rebuilt opens the page"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser);
+    const rebuilt = new URLSearchParams({ utm_source: "mail", img: week, utm_medium: "a/b" });
+    ensure(rebuilt.toString().includes("%2F"), "it is encoded");
+    await visitor.open(`/view/?${rebuilt}`);
+    equal(visitor.page.url(), base + view(week), "the address");
+    equal(await visitor.page.locator("#image").evaluate((image) => image.naturalWidth), 1200, "the image");
+    await visitor.leave();
+  },
+
   async "the facts, the download and the report are there"(browser, { week, lake }) {
     const visitor = await Visitor.arrive(browser);
     await visitor.open(view(week));
@@ -158,9 +196,9 @@ export const checks = {
   },
 
   async "an image that was deleted or never there has a page that says so"(browser, { deleted }) {
-    for (const path of [deleted, "d/ap5/AbCdEfGhIj.png", "nonsense"]) {
+    for (const path of [view(deleted), view("d/ap5/AbCdEfGhIj.png"), view("nonsense"), `/p/${deleted}`]) {
       const visitor = await Visitor.arrive(browser, { missing: true });
-      const reply = await visitor.open(view(path));
+      const reply = await visitor.open(path);
       equal(reply.status(), 404, path);
       equal(await visitor.page.locator("h1").textContent(), "Image not found", "the heading");
       ensure((await visitor.page.locator("main").textContent()).includes("has expired, was deleted, or never existed"), "the reason");

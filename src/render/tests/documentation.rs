@@ -19,10 +19,10 @@ fn the_plan_table_shows_the_plans() {
     assert_eq!(
         rows,
         [
-            r#"<tr role="row"><th role="rowheader" scope="row">tiny</th><td role="cell" data-label="Uploads per day">0</td><td role="cell" data-label="Largest file">1,500 bytes</td><td role="cell" data-label="Kept for">lifetime</td><td role="cell" data-label="The reply links to">the image itself</td></tr>"#,
-            r#"<tr role="row"><th role="rowheader" scope="row">free</th><td role="cell" data-label="Uploads per day">50</td><td role="cell" data-label="Largest file">2 MiB</td><td role="cell" data-label="Kept for">7 days, 1 month</td><td role="cell" data-label="The reply links to">the viewer page</td></tr>"#,
-            r#"<tr role="row"><th role="rowheader" scope="row">3m</th><td role="cell" data-label="Uploads per day">1,000</td><td role="cell" data-label="Largest file">5 MiB</td><td role="cell" data-label="Kept for">7 days, 1 month, 3 months</td><td role="cell" data-label="The reply links to">the image itself</td></tr>"#,
-            r#"<tr role="row"><th role="rowheader" scope="row">lifetime</th><td role="cell" data-label="Uploads per day">3,000</td><td role="cell" data-label="Largest file">10 MiB</td><td role="cell" data-label="Kept for">7 days, 1 month, 3 months, lifetime</td><td role="cell" data-label="The reply links to">the image itself</td></tr>"#,
+            r#"<tr role="row"><th role="rowheader" scope="row">tiny</th><td role="cell" data-label="Uploads per day">0</td><td role="cell" data-label="Largest file">1,500 bytes</td><td role="cell" data-label="Storage durations">lifetime</td><td role="cell" data-label="URL leads to">the image itself</td></tr>"#,
+            r#"<tr role="row"><th role="rowheader" scope="row">free</th><td role="cell" data-label="Uploads per day">50</td><td role="cell" data-label="Largest file">2 MiB</td><td role="cell" data-label="Storage durations">7 days, 1 month</td><td role="cell" data-label="URL leads to">the viewer page</td></tr>"#,
+            r#"<tr role="row"><th role="rowheader" scope="row">3m</th><td role="cell" data-label="Uploads per day">1,000</td><td role="cell" data-label="Largest file">5 MiB</td><td role="cell" data-label="Storage durations">7 days, 1 month, 3 months</td><td role="cell" data-label="URL leads to">the image itself</td></tr>"#,
+            r#"<tr role="row"><th role="rowheader" scope="row">lifetime</th><td role="cell" data-label="Uploads per day">3,000</td><td role="cell" data-label="Largest file">10 MiB</td><td role="cell" data-label="Storage durations">7 days, 1 month, 3 months, lifetime</td><td role="cell" data-label="URL leads to">the image itself</td></tr>"#,
         ]
     );
     assert_eq!(config(toml).plans["tiny"].url, UrlKind::Direct);
@@ -31,7 +31,7 @@ fn the_plan_table_shows_the_plans() {
 #[test]
 fn only_durations_that_a_plan_has_are_documented() {
     let text = docs("[plans.free]\n");
-    assert!(text.contains("<code>7D</code> (7 days), <code>1M</code> (1 month), as far"));
+    assert!(text.contains("<code>7D</code> (7 days), <code>1M</code> (1 month); see your plan"));
     assert!(!text.contains("<code>LTF</code>"));
     assert!(docs("").contains("<code>LTF</code> (lifetime)"));
 }

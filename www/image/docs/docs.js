@@ -1,5 +1,5 @@
-// The page is complete without this file. It adds copy buttons, tabs in place of stacked languages, a mark in the contents,
-// and a reply in place for the form, which posts by itself otherwise.
+// The page is complete without this script. It adds copy buttons, language tabs, a mark in the contents, and the reply below the form,
+// which the browser otherwise posts itself.
 "use strict";
 
 (() => {
@@ -90,14 +90,14 @@
   for (const tabs of groups) {
     tabs.forEach(({ name, tab }, position) => {
       const choose_here = (language) => {
-        // What is above may become shorter or longer; the tab stays where the eye is.
+        // The panels above change their height; the tab keeps its place on the screen.
         const before = tab.getBoundingClientRect().top;
         choose(language);
         scrollBy(0, tab.getBoundingClientRect().top - before);
         try {
           localStorage.setItem("language", language);
         } catch {
-          // Storage may be forbidden; then the choice lasts as long as the page.
+          // Storage may be forbidden: the choice then ends with the page.
         }
       };
       tab.addEventListener("click", () => choose_here(name));
@@ -131,7 +131,7 @@
         link.removeAttribute("aria-current");
       } else if (!link.hasAttribute("aria-current")) {
         link.setAttribute("aria-current", "true");
-        // Only one of the two scrolls: a strip on phones, a column on screens that are low.
+        // A strip on phones, a column on low screens.
         strip.scrollTo({
           left: link.offsetLeft - strip.clientWidth / 2 + link.offsetWidth / 2,
           top: link.offsetTop - strip.clientHeight / 2,
@@ -140,7 +140,7 @@
     }
   };
   const sections = all("main > section");
-  // The last sections cannot reach the top of the window. There, the one that was asked for counts.
+  // The last sections cannot reach the top of the window: the mark follows the link that was clicked.
   let asked = null;
   const follow = () => {
     const at_end = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
@@ -170,25 +170,46 @@
   const url = form.elements.image_url;
 
   // One of the two: choosing one empties the other.
-  file.addEventListener("change", () => { if (file.value) url.value = ""; });
-  url.addEventListener("input", () => { if (url.value) file.value = ""; });
+  const check_source = () => file.setCustomValidity(file.value || url.value ? "" : "Choose an image file or enter an image URL.");
+  file.addEventListener("change", () => {
+    if (file.value) url.value = "";
+    check_source();
+  });
+  url.addEventListener("input", () => {
+    if (url.value) file.value = "";
+    check_source();
+  });
+  check_source();
+
+  // Only the durations of the client's plan can be chosen, once the credentials are entered.
+  const { client_id, client_token, store_duration } = form.elements;
+  const ask_plan = async () => {
+    if (!client_id.value || !client_token.value) return;
+    const headers = { "X-Client-Id": client_id.value, "X-Client-Token": client_token.value };
+    const usage = await fetch(`${form.action}usage`, { headers });
+    const durations = usage.ok ? (await usage.json()).plan.durations : null;
+    for (const option of store_duration.options) option.disabled = durations !== null && !durations.includes(option.value);
+    if (store_duration.selectedOptions[0]?.disabled) [store_duration.value] = durations;
+  };
+  for (const field of [client_id, client_token]) field.addEventListener("change", () => ask_plan().catch(() => {}));
+  ask_plan().catch(() => {});
 
   const show = (request, milliseconds) => {
     let answer = {};
     try {
       answer = JSON.parse(request.responseText);
     } catch {
-      // Something on the way answered in place of the API. It is shown as it is.
+      // A proxy may have answered, not the API. The reply is shown as it is.
     }
     const stored = request.status === 200 && typeof answer.url === "string";
-    const link = stored ? [make("a", { href: answer.url, textContent: answer.url })] : [answer.error ?? "No JSON came back"];
+    const link = stored ? [make("a", { href: answer.url, textContent: answer.url })] : [answer.error ?? "The reply is not JSON"];
     const badge = make("span", { className: stored ? "status good" : "status bad", textContent: request.status });
     result.replaceChildren(badge, " ", ...link);
-    // The page may show images of its own site alone, and public_url may be another name of it.
+    // The policy of the page allows images of its own origin only, and public_url may be another name of the site.
     const here = stored && new URL(answer.url, location).origin === location.origin;
     picture.replaceChildren(...(here ? [make("img", { src: answer.url, alt: "The image that was stored" })] : []));
-    reply.querySelector("code").textContent =
-      `HTTP ${request.status} ${request.statusText}\n${request.getAllResponseHeaders().trim().replaceAll("\r", "")}\n\n${request.responseText}`;
+    reply.querySelector("#raw-reply").textContent = `HTTP ${request.status} ${request.statusText}`.trim() + `\n\n${request.responseText}`;
+    reply.querySelector("#raw-headers").textContent = request.getAllResponseHeaders().trim().replaceAll("\r", "");
     output.textContent = `${stored ? "Stored" : "Refused"} after ${(milliseconds / 1000).toFixed(1)} s`;
     reply.hidden = false;
   };
@@ -197,10 +218,10 @@
     event.preventDefault();
     const began = performance.now();
     const body = new FormData();
-    for (const name of ["client_id", "client_token", "store_duration"]) body.append(name, form.elements[name].value);
+    for (const field of [client_id, client_token, store_duration]) body.append(field.name, field.value);
     if (url.value) body.append("image_url", url.value);
     else if (file.files.length) body.append("image", file.files[0]);
-    // fetch() cannot tell how much was sent.
+    // fetch() reports no upload progress.
     const request = new XMLHttpRequest();
     const end = (text) => {
       button.disabled = false;
@@ -217,8 +238,8 @@
       show(request, performance.now() - began);
     });
     request.addEventListener("error", () => {
-      // A server that refuses a body early may close the connection while the browser still sends.
-      end("No reply came. Is the connection up, and the file small enough?");
+      // A server that refuses a large body may close the connection while the browser still sends.
+      end("No reply. Check the connection and the size of the file.");
     });
     request.addEventListener("abort", () => end("Cancelled"));
     cancel.onclick = () => request.abort();
