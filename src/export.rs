@@ -1,6 +1,6 @@
-//! What other programs read about this service: a description of the API, and settings of programs that people upload with.
+//! Files for other programs: the OpenAPI document, the Postman collection, and settings of upload programs.
 //!
-//! Everything is made from the configuration, so that host, plans and limits never drift from what the responder does.
+//! Their host, plans and limits are those of the configuration.
 
 pub(crate) mod clients;
 pub(crate) mod contact;
@@ -12,25 +12,25 @@ use crate::config::Config;
 use crate::plan::{Plan, StoreDuration};
 use crate::routes::ROOT;
 
-/// Who uploads, and for how long images are kept unless the program is told otherwise.
+/// The credentials and the storage duration in a file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sender<'a> {
+pub(crate) struct Credentials<'a> {
     pub(crate) client_id: &'a str,
     pub(crate) client_token: &'a str,
     pub(crate) duration: StoreDuration,
 }
 
-impl<'a> Sender<'a> {
-    /// The sender of files that are for everybody: placeholders, and what most clients may ask for.
-    pub(crate) fn anybody(config: &Config) -> Sender<'static> {
-        Sender {
+impl<'a> Credentials<'a> {
+    /// Placeholders, and the shortest duration.
+    pub(crate) fn placeholders(config: &Config) -> Credentials<'static> {
+        Credentials {
             client_id: "YOUR_CLIENT_ID",
             client_token: "YOUR_CLIENT_TOKEN",
             duration: shortest_duration(config),
         }
     }
 
-    /// The client of a demonstration, whose token is no secret.
+    /// The client of a demonstration, and the shortest duration.
     pub(crate) fn of_demo(config: &Config, client_id: &'a str, client_token: &'a str) -> Self {
         Self {
             client_id,
@@ -40,18 +40,18 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// The URL that uploads go to.
+/// The URL of uploads.
 pub(crate) fn endpoint(config: &Config) -> String {
     format!("{}{ROOT}/", config.site.public_url())
 }
 
-/// Name and port of the site, which is what people call it.
+/// Host and port of the site.
 pub(crate) fn host(config: &Config) -> &str {
     let url = config.site.public_url();
     url.split_once("://").map_or(url, |(_, host)| host)
 }
 
-/// The shortest duration of any plan: what most clients may ask for.
+/// The shortest duration of any plan, which most plans have.
 pub(crate) fn shortest_duration(config: &Config) -> StoreDuration {
     let durations = config
         .plans
@@ -60,7 +60,7 @@ pub(crate) fn shortest_duration(config: &Config) -> StoreDuration {
     durations.min().copied().unwrap_or(StoreDuration::Days7)
 }
 
-/// The plans as people compare them, smallest first.
+/// The plans by daily uploads, file size and name.
 pub(crate) fn plans_by_size(config: &Config) -> Vec<&Plan> {
     let mut plans: Vec<_> = config.plans.values().collect();
     plans.sort_by_key(|plan| (plan.daily_uploads, plan.max_file_size, &plan.name));

@@ -1,7 +1,7 @@
-//! The files that nginx, cron and the service manager read and that browsers see, made from the configuration.
+//! Renders the files of nginx, cron and the service manager, and the pages, from the configuration.
 //!
-//! The templates are part of the binary. They lie in `nginx/`, `www/` and `cron/` of the source tree and are readable as they are;
-//! [`render`] puts the values of one installation into them. Pure: whoever calls writes the files.
+//! The templates, in `nginx/`, `www/` and `cron/` of the source tree, are part of the binary. [`render`] fills them; the caller writes the
+//! files.
 
 mod docs;
 mod highlight;
@@ -13,21 +13,21 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::config::{Config, Listen};
-use crate::export::{Sender, clients, host, openapi, postman, shortest_duration};
+use crate::export::{Credentials, clients, host, openapi, postman, shortest_duration};
 use crate::template::{Escaped, Template};
 
-/// A file to be written.
+/// A rendered file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
-    /// Where it belongs, below the target directory.
+    /// The path below the target directory.
     pub path: &'static str,
-    /// What it holds.
+    /// The contents.
     pub contents: Cow<'static, [u8]>,
-    /// Its permission bits.
+    /// The permission bits.
     pub mode: u32,
 }
 
-/// What the configuration does not know of an installation.
+/// The properties of an installation that are not in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The absolute path of this program.
@@ -38,46 +38,46 @@ pub struct Options {
     pub user: String,
     /// The group of the nginx workers, which may connect to the responder's socket.
     pub nginx_group: String,
-    /// Set when the images get a server block of their own.
+    /// The server block for the images, if the site of the host has none for them.
     pub site: Option<Site>,
-    /// Set when fcgiwrap is to start the responder for each request.
+    /// The CGI host, if one starts the responder for each request.
     pub cgi: Option<Cgi>,
-    /// Set when nginx is to run as an instance of its own instead of inside the host's.
+    /// The nginx instance of this installation, if it does not use the host's.
     pub own_nginx: Option<OwnNginx>,
-    /// The credentials that the documentation shows; placeholders without. For demonstrations only: everybody reads them.
+    /// The credentials in the documentation, which are public: for demonstrations only. `None` gives placeholders.
     pub demo_client: Option<DemoClient>,
 }
 
-/// An instance of nginx that serves nothing but this site. Everything it writes lies below its prefix, `nginx -p`.
+/// An instance of nginx for this site alone. It writes below its prefix (`nginx -p`) only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnNginx {
     /// The address it listens on.
     pub listen: SocketAddr,
-    /// The account of its worker processes when root starts it; `None` where it is started without privileges.
+    /// The account of its worker processes if root starts it.
     pub worker_user: Option<String>,
 }
 
-/// A server block inside the host's nginx, for a name that no site of the host has.
+/// A server block in the host's nginx, for a name that no site of the host has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Site {
     /// Its `server_name`.
     pub name: String,
     /// Its `listen` directives: ports and addresses.
     pub listen: Vec<String>,
-    /// Where the file for the server context will lie.
+    /// The path of the file for the server context.
     pub snippet: String,
 }
 
 /// A CGI host: fcgiwrap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgi {
-    /// Where it listens.
+    /// The address of fcgiwrap.
     pub wrapper: Listen,
-    /// The script that it starts.
+    /// The path of the script that it starts.
     pub script: String,
 }
 
-/// A client whose token is no secret.
+/// A client with a public token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DemoClient {
     /// Its `client_id`.
@@ -86,7 +86,7 @@ pub struct DemoClient {
     pub token: String,
 }
 
-/// An option that cannot be written into the files.
+/// An option with a value that cannot be written to the files.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {value:?}: {expected}")]
 pub struct InvalidOption {
@@ -95,10 +95,10 @@ pub struct InvalidOption {
     expected: &'static str,
 }
 
-/// Everything that nginx, cron and browsers need.
+/// Renders all files.
 ///
 /// # Errors
-/// When an option has a value for which a crontab or nginx has no notation.
+/// If crontab or nginx have no notation for the value of an option.
 pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, InvalidOption> {
     options.check()?;
     let mut files = vec![
@@ -117,18 +117,18 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
             docs::documentation(config, options.demo_client.as_ref()),
         ),
     ];
-    let sender = options.demo_client.as_ref().map_or_else(
-        || Sender::anybody(config),
-        |demo| Sender::of_demo(config, &demo.id, &demo.token),
+    let credentials = options.demo_client.as_ref().map_or_else(
+        || Credentials::placeholders(config),
+        |demo| Credentials::of_demo(config, &demo.id, &demo.token),
     );
     for (path, contents) in [
         (
             "www/image/docs/openapi.json",
-            openapi::document(config, sender),
+            openapi::document(config, credentials),
         ),
         (
             "www/image/docs/corenexis-cdn.postman_collection.json",
-            postman::collection(config, sender),
+            postman::collection(config, credentials),
         ),
     ] {
         files.push(filled(path, contents));
@@ -136,10 +136,16 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     for (path, export) in [
         (
             "www/image/docs/corenexis-cdn.sxcu",
-            clients::sharex(config, sender),
+            clients::sharex(config, credentials),
         ),
-        ("www/image/docs/picgo.json", clients::picgo(config, sender)),
-        ("www/image/docs/upic.json", clients::upic(config, sender)),
+        (
+            "www/image/docs/picgo.json",
+            clients::picgo(config, credentials),
+        ),
+        (
+            "www/image/docs/upic.json",
+            clients::upic(config, credentials),
+        ),
     ] {
         files.push(filled(path, format!("{export:#}\n")));
     }
@@ -162,7 +168,7 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     Ok(files)
 }
 
-/// The nginx files for the http and the server context, which follow from the configuration alone.
+/// The nginx files for the http and the server context. They depend on the configuration only.
 pub fn nginx_files(config: &Config) -> [String; 2] {
     [
         nginx::http_conf(config, None),
@@ -178,7 +184,7 @@ fn filled(path: &'static str, contents: String) -> Rendered {
     }
 }
 
-/// The uploader for a shell. It names no client: who runs it does, in a file of theirs.
+/// The shell script for uploads. It reads the credentials from a file or the environment.
 fn uploader(config: &Config) -> String {
     Template {
         text: include_str!("../www/image/docs/corenexis-upload"),
@@ -257,13 +263,13 @@ impl Options {
     }
 }
 
-/// Whether the text can stand in an nginx directive unquoted: letters, digits and `also`, not empty.
+/// Whether the text needs no quotes in an nginx directive: letters, digits and `also`, not empty.
 fn is_made_of(text: &str, also: &[u8]) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || also.contains(&byte);
     !text.is_empty() && text.bytes().all(legal)
 }
 
-/// A crontab and nginx have no quoting for account names, so only the portable ones pass (POSIX.1-2017, section 3.437).
+/// Whether the name is portable (POSIX.1-2017, section 3.437): crontabs and nginx have no quoting for account names.
 fn is_account(name: &str) -> bool {
     !name.is_empty()
         && !name.starts_with('-')

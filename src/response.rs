@@ -13,7 +13,7 @@ const EXPOSED: &str =
 
 /// Request headers that a script of another origin may set. `*` does not count for a request with credentials (Fetch standard, CORS
 /// protocol), and never covers `Authorization`.
-const ALLOWED: &str =
+pub(crate) const ALLOWED_HEADERS: &str =
     "*, Authorization, Cache-Control, Content-Type, X-Client-Id, X-Client-Token, X-Requested-With";
 
 /// A reply.
@@ -79,7 +79,7 @@ impl Response {
         Self::empty(204)
             .with("Allow", allow)
             .with("Access-Control-Allow-Methods", allow)
-            .with("Access-Control-Allow-Headers", ALLOWED)
+            .with("Access-Control-Allow-Headers", ALLOWED_HEADERS)
             .with("Access-Control-Max-Age", "86400")
     }
 

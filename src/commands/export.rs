@@ -11,7 +11,7 @@ use super::{Failure, print, token};
 use crate::auth::{self, Token};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
-use crate::export::{Sender, clients, postman};
+use crate::export::{Credentials, clients, postman};
 use crate::ledger::{Account, Ledger};
 use crate::plan::StoreDuration;
 
@@ -26,7 +26,7 @@ pub(super) fn export(
         .account(id, now)?
         .ok_or_else(|| Failure::no_client(id))?;
     let duration = duration(config, &account, arguments)?;
-    // Before a rotation: a token that cannot be written anywhere would be lost.
+    // Created before a rotation: a new token that cannot be written would be lost.
     let output = arguments
         .output
         .as_deref()
@@ -42,36 +42,36 @@ pub(super) fn export(
         verify(id, &account, &token)?;
         token
     };
-    let sender = Sender {
+    let credentials = Credentials {
         client_id: id,
         client_token: token.reveal(),
         duration,
     };
-    let text = settings(config, sender, arguments.format);
+    let text = settings(config, credentials, arguments.format);
     match output {
         Some(output) => output.write(&text)?,
         None => print(&text)?,
     }
     if disabled {
         eprintln!(
-            "{id} is disabled, so its uploads are refused: `corenexis-cdn client enable {id}`"
+            "{id} is disabled, so its uploads are refused: enable it with `corenexis-cdn client enable {id}`"
         );
     }
     Ok(())
 }
 
-fn settings(config: &Config, sender: Sender<'_>, format: ExportFormat) -> String {
+fn settings(config: &Config, credentials: Credentials<'_>, format: ExportFormat) -> String {
     let value = match format {
-        ExportFormat::Env => return clients::environment(config, sender),
-        ExportFormat::Postman => return postman::collection(config, sender),
-        ExportFormat::Sharex => clients::sharex(config, sender),
-        ExportFormat::Picgo => clients::picgo(config, sender),
-        ExportFormat::Upic => clients::upic(config, sender),
+        ExportFormat::Env => return clients::environment(config, credentials),
+        ExportFormat::Postman => return postman::collection(config, credentials),
+        ExportFormat::Sharex => clients::sharex(config, credentials),
+        ExportFormat::Picgo => clients::picgo(config, credentials),
+        ExportFormat::Upic => clients::upic(config, credentials),
     };
     format!("{value:#}\n")
 }
 
-/// The duration that was asked for, if the client's plan has it; the plan's shortest otherwise.
+/// The duration of the arguments, which the plan must have; without one, the shortest of the plan.
 fn duration(
     config: &Config,
     account: &Account,
@@ -105,7 +105,7 @@ fn duration(
     }
 }
 
-/// The token from the file; or from the person, unseen; or from whatever standard input is.
+/// Reads the token from the file, from the terminal without echo, or from standard input.
 fn ask_token(arguments: &ExportArguments) -> Result<Token, Failure> {
     if let Some(file) = &arguments.token_file {
         return token::read(file);
@@ -120,13 +120,13 @@ fn ask_token(arguments: &ExportArguments) -> Result<Token, Failure> {
 fn verify(id: &str, account: &Account, token: &Token) -> Result<(), Failure> {
     auth::check(Some(&account.tokens), token.digest()).map_err(|_| {
         Failure::failed(format!(
-            "that is not the token of {id}, or no longer: the ledger keeps digests only and cannot tell which it is. `--rotate` gives the \
-             client a new token and exports that; the old one then ends"
+            "this is not a valid token of {id}. The ledger has digests only and cannot print the token: `--rotate` exports a new one and ends \
+             the old one"
         ))
     })
 }
 
-/// A file that only its owner can read. Until it is whole it has another name, and unless it is written it leaves nothing behind.
+/// A file of mode 0600 that is written under a temporary name and renamed when complete. Dropped before, it is removed.
 struct Output {
     file: File,
     new: PathBuf,
@@ -165,7 +165,7 @@ impl Output {
         if self.force {
             return fs::rename(&self.new, &target).map_err(|error| unwritable(&target, &error));
         }
-        // A link never replaces, so nothing that came meanwhile is lost.
+        // link(2) does not replace a file that was created meanwhile.
         fs::hard_link(&self.new, &target).map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => there_already(&target),
             _ => unwritable(&target, &error),
@@ -175,14 +175,14 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        // After a rename there is nothing of that name.
+        // Fails after a rename, which is fine.
         let _ = fs::remove_file(&self.new);
     }
 }
 
 fn there_already(target: &Path) -> Failure {
     Failure::failed(format!(
-        "{} is there already: add --force to replace it",
+        "{} exists: replace it with --force",
         target.display()
     ))
 }

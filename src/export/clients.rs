@@ -1,13 +1,13 @@
-//! Settings of programs that people upload with: ShareX, PicGo, uPic, and the environment of scripts.
+//! Settings of upload programs: ShareX, PicGo, uPic, and environment variables for scripts.
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{Sender, endpoint, host};
+use super::{Credentials, endpoint, host};
 use crate::config::Config;
 
 /// A ShareX custom uploader (ShareX 13.7.1 and later, `.sxcu`).
-pub(crate) fn sharex(config: &Config, sender: Sender<'_>) -> Value {
+pub(crate) fn sharex(config: &Config, credentials: Credentials<'_>) -> Value {
     json!({
         "Version": "14.1.0",
         "Name": host(config),
@@ -16,9 +16,9 @@ pub(crate) fn sharex(config: &Config, sender: Sender<'_>) -> Value {
         "RequestURL": endpoint(config),
         "Body": "MultipartFormData",
         "Arguments": {
-            "client_id": sharex_text(sender.client_id),
-            "client_token": sharex_text(sender.client_token),
-            "store_duration": sender.duration.code(),
+            "client_id": sharex_text(credentials.client_id),
+            "client_token": sharex_text(credentials.client_token),
+            "store_duration": credentials.duration.code(),
         },
         "FileFormName": "image",
         "URL": "{json:url}",
@@ -26,7 +26,7 @@ pub(crate) fn sharex(config: &Config, sender: Sender<'_>) -> Value {
     })
 }
 
-/// Text that ShareX sends as it is: in its syntax since 13.7.1, braces call functions and a backslash takes a meaning away.
+/// Text escaped for ShareX: since 13.7.1, braces call functions and a backslash escapes.
 fn sharex_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -38,12 +38,12 @@ fn sharex_text(text: &str) -> String {
     escaped
 }
 
-/// A PicGo configuration for its plugin `web-uploader`, whose own values are JSON inside strings.
-pub(crate) fn picgo(config: &Config, sender: Sender<'_>) -> Value {
+/// A PicGo configuration for its plugin `web-uploader`, whose body is JSON in a string.
+pub(crate) fn picgo(config: &Config, credentials: Credentials<'_>) -> Value {
     let body = json!({
-        "client_id": sender.client_id,
-        "client_token": sender.client_token,
-        "store_duration": sender.duration.code(),
+        "client_id": credentials.client_id,
+        "client_token": credentials.client_token,
+        "store_duration": credentials.duration.code(),
     });
     json!({
         "picBed": {
@@ -61,13 +61,13 @@ pub(crate) fn picgo(config: &Config, sender: Sender<'_>) -> Value {
     })
 }
 
-/// A custom host for uPic, as its *Import* reads it: a list of strings, each a host as JSON, whose own values are JSON inside strings.
-pub(crate) fn upic(config: &Config, sender: Sender<'_>) -> Value {
+/// A custom host for *Import* of uPic: a list of strings with a host each as JSON, whose values are JSON in strings.
+pub(crate) fn upic(config: &Config, credentials: Credentials<'_>) -> Value {
     let field = |key: &str, value: &str| json!({ "key": key, "value": value });
     let fields = json!([
-        field("client_id", sender.client_id),
-        field("client_token", sender.client_token),
-        field("store_duration", sender.duration.code()),
+        field("client_id", credentials.client_id),
+        field("client_token", credentials.client_token),
+        field("store_duration", credentials.duration.code()),
     ]);
     let data = json!({
         "url": endpoint(config),
@@ -90,7 +90,7 @@ pub(crate) fn upic(config: &Config, sender: Sender<'_>) -> Value {
     json!([custom_host.to_string()])
 }
 
-/// uPic tells its hosts apart by a number in a string. The same site has the same one, so that a later import replaces the first.
+/// The identifier of a host in uPic, a number in a string. It depends on the site, so that a later import replaces the first.
 fn upic_id(config: &Config) -> String {
     let digest = Sha256::digest(endpoint(config));
     let number = digest
@@ -100,15 +100,15 @@ fn upic_id(config: &Config) -> String {
     (1_000_000_000 + number).to_string()
 }
 
-/// Variables for a shell to source, and the configuration of `corenexis-upload`.
-pub(crate) fn environment(config: &Config, sender: Sender<'_>) -> String {
+/// Shell variables: the settings of `corenexis-upload`.
+pub(crate) fn environment(config: &Config, credentials: Credentials<'_>) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
     format!(
         "CORENEXIS_URL={}\nCORENEXIS_CLIENT_ID={}\nCORENEXIS_CLIENT_TOKEN={}\nCORENEXIS_STORE_DURATION={}\n",
         quoted(config.site.public_url()),
-        quoted(sender.client_id),
-        quoted(sender.client_token),
-        sender.duration.code()
+        quoted(credentials.client_id),
+        quoted(credentials.client_token),
+        credentials.duration.code()
     )
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::plan::StoreDuration;
 
-    const HOSTILE: Sender<'_> = Sender {
+    const HOSTILE: Credentials<'_> = Credentials {
         client_id: "a",
         client_token: r#"q"uo'te\{json:x}|$(id)`"#,
         duration: StoreDuration::Month1,
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn picgo_reads_its_fields_from_a_string() {
+    fn picgo_has_its_fields_in_a_string() {
         let picgo = picgo(&config(), HOSTILE);
         let body = inner(&picgo["picBed"]["web-uploader"]["customBody"]);
         assert_eq!(body["client_token"], HOSTILE.client_token);
@@ -140,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn sharex_names_the_field_and_the_reply() {
-        let sharex = sharex(&config(), Sender::anybody(&config()));
+    fn sharex_has_the_fields_of_request_and_reply() {
+        let sharex = sharex(&config(), Credentials::placeholders(&config()));
         assert_eq!(sharex["RequestURL"], "https://cdn.example.com/image/v2/");
         assert_eq!(sharex["FileFormName"], "image");
         assert_eq!(sharex["URL"], "{json:url}");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn sharex_calls_no_function_that_a_token_names() {
+    fn sharex_does_not_evaluate_a_token() {
         let sharex = sharex(&config(), HOSTILE);
         assert_eq!(
             sharex["Arguments"]["client_token"],
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn upic_reads_a_list_of_strings_with_strings_inside() {
+    fn upic_has_json_in_strings_in_a_list() {
         let upic = upic(&config(), HOSTILE);
         let host = inner(&upic[0]);
         assert_eq!(host["type"], "custom");

@@ -1,9 +1,9 @@
-//! `[site] contact` as pages and documents show it.
+//! `[site] contact` in pages and documents.
 
 use crate::config::Config;
 use crate::template::percent_encoded;
 
-/// How `[site] contact` can be shown. Only a mail address and a URL become links: a browser would run what follows `javascript:`.
+/// The kind of `[site] contact`. Mail addresses and http URLs become links; other schemes, such as `javascript:`, do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Contact<'a> {
     /// A mail address.

@@ -1,4 +1,4 @@
-//! Every error that the API answers with, and what a client does about it.
+//! The documentation of the errors of the API: causes, and what clients do.
 
 use serde_json::{Value, json};
 
@@ -29,11 +29,11 @@ pub(crate) struct Documented {
     pub(crate) scope: Scope,
     /// The HTTP status.
     pub(crate) status: u16,
-    /// The JSON body, from the program itself.
+    /// The JSON body.
     pub(crate) body: Value,
-    /// What happened: HTML without values from outside.
+    /// The cause, as HTML.
     pub(crate) when: &'static str,
-    /// What a client does about it: HTML without values from outside.
+    /// What the client does, as HTML.
     pub(crate) advice: &'static str,
 }
 
@@ -53,7 +53,7 @@ impl Documented {
             scope,
             status: 500,
             body: json!({ "error": fault.message() }),
-            when: "Something went wrong on our side",
+            when: "The server failed",
             advice,
         }
     }
@@ -73,7 +73,7 @@ impl Documented {
     }
 }
 
-/// The errors in the order of their status. Where a body depends on the plan, it is that of `example`.
+/// The errors, by status. Bodies that depend on the plan are those of `example`.
 pub(crate) fn documented(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     let mut errors = of_uploads(config, example);
     errors.extend(of_access(config));
@@ -86,21 +86,21 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
         Documented::refused(
             Scope::Authenticated,
             &Refusal::MissingParameters(Vec::new()),
-            "A parameter is absent or empty, or there is neither <code>image</code> nor <code>image_url</code>",
-            "Send all of them, under exactly these names",
+            "A parameter is missing or empty, or there is neither <code>image</code> nor <code>image_url</code>",
+            "Send all parameters, with exactly these names",
         ),
         Documented::refused(
             Scope::Upload,
             &Refusal::BothSources,
-            "<code>image</code> and <code>image_url</code> together",
-            "Leave one of them out",
+            "The request has both <code>image</code> and <code>image_url</code>",
+            "Send one of them",
         ),
         Documented::refused(
             Scope::Upload,
             &Refusal::InvalidDuration {
                 allowed: example.map_or_else(Vec::new, |plan| plan.durations.clone()),
             },
-            "Not a duration of your plan",
+            "Your plan does not have this duration",
             "Send one of <code>allowed</code>, in capitals",
         ),
         Documented::refused(
@@ -108,14 +108,14 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
             &Refusal::FileTooLarge {
                 max_size: example.map_or(0, |plan| plan.max_file_size),
             },
-            "Larger than your plan takes",
-            "Make it smaller than <code>max_size</code> bytes, or ask for a larger plan",
+            "The file is larger than your plan allows",
+            "Send at most <code>max_size</code> bytes, or ask for a larger plan. A request larger than every plan allows is refused before the client is known: <code>max_size</code> is then the limit of the largest plan",
         ),
         Documented::refused(
             Scope::Upload,
             &Refusal::InvalidFileType,
-            "Not an image of these types, or a broken one",
-            "Convert it to one of <code>allowed</code>; check that the file opens",
+            "The file is not an image of these types, or is damaged",
+            "Convert the image to one of <code>allowed</code>; check that it opens in a browser",
         ),
         Documented::refused(
             Scope::Upload,
@@ -123,26 +123,26 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
                 max_side: config.images.max_side,
                 max_megapixels: config.images.max_megapixels,
             },
-            "More pixels than are taken",
-            "Scale it down to fit both numbers",
+            "The image has too many pixels",
+            "Scale the image down to both limits",
         ),
         Documented::refused(
             Scope::Upload,
             &Refusal::DownloadFailed,
-            "Nothing could be fetched from <code>image_url</code>",
-            "Check that the address opens from the internet without signing in, or upload the file",
+            "The server could not download <code>image_url</code>",
+            "Check that the URL opens without signing in, from anywhere on the internet, or upload the file",
         ),
         Documented::refused(
             Scope::Every,
             &Refusal::Malformed(""),
-            "The body is not a form, or not a whole one",
-            "Let a library build the form, and do not set <code>Content-Type</code> yourself",
+            "The body is not a form, or is incomplete",
+            "Let a library make the form, and do not set <code>Content-Type</code> yourself",
         ),
         Documented::refused(
             Scope::Query,
             &Refusal::InvalidQuery { parameter: "day" },
-            "A <code>parameter</code> of the address is not what the call takes",
-            "Write a day as 2026-04-05, a limit as a number up to 1000, <code>after</code> as the last reply's <code>next</code>",
+            "The value of the query parameter <code>parameter</code> is invalid",
+            "<code>day</code> is a date such as 2026-04-05, <code>limit</code> a number up to 1000, <code>after</code> the <code>next</code> of the previous page",
         ),
     ]
 }
@@ -152,46 +152,46 @@ fn of_access(config: &Config) -> Vec<Documented> {
         Documented::refused(
             Scope::Authenticated,
             &Refusal::InvalidClientId,
-            "There is no such client",
-            "Check the ID for missing letters and spaces; do not retry",
+            "No client has this ID",
+            "Check the ID; do not retry",
         ),
         Documented::refused(
             Scope::Authenticated,
             &Refusal::InvalidClientToken,
-            "Not the token of this client",
+            "The token is not the one of this client",
             "Check the token, or ask for a new one; do not retry",
         ),
         Documented::refused(
             Scope::Authenticated,
             &Refusal::ClientDisabled,
-            "The client has been disabled",
-            "Write to support",
+            "The operator has disabled the client",
+            "Ask support",
         ),
         Documented::refused(
             Scope::Image,
             &Refusal::NotFound,
-            "There is nothing at this address",
-            "Check the path of the request",
+            "Nothing has this URL",
+            "Check the path",
         ),
         Documented::refused(
             Scope::Every,
             &Refusal::MethodNotAllowed { allow: "POST" },
-            "Another method than the call has",
-            "Use one of those in the header <code>Allow</code>",
+            "The call does not have this method",
+            "Use a method of the header <code>Allow</code>",
         ),
         Documented::refused(
             Scope::Upload,
             &Refusal::QuotaExhausted { retry_after: 0 },
-            "All uploads of the day are used up",
-            "Go on after midnight UTC, in <code>Retry-After</code> seconds, or ask for a larger plan",
+            "The daily uploads of the plan are used up",
+            "Continue after midnight UTC, in <code>Retry-After</code> seconds, or ask for a larger plan",
         ),
     ];
     if config.limits.failed_attempts_per_minute > 0 {
         errors.push(Documented::refused(
             Scope::Authenticated,
             &Refusal::TooManyFailedAttempts { retry_after: 0 },
-            "Too many wrong IDs or tokens from your address",
-            "Mend the credentials, then wait for <code>Retry-After</code>",
+            "Too many wrong IDs or tokens came from your IP address",
+            "Correct the credentials, then wait <code>Retry-After</code> seconds",
         ));
     }
     if config.limits.requests_per_second > 0 {
@@ -199,16 +199,16 @@ fn of_access(config: &Config) -> Vec<Documented> {
             scope: Scope::Every,
             status: 429,
             body: json!({ "error": "Too many requests" }),
-            when: "Too many requests at once from your address",
-            advice: "Wait for <code>Retry-After</code>, then send fewer at a time",
+            when: "Too many requests came from your IP address",
+            advice: "Wait <code>Retry-After</code> seconds, then send fewer requests at a time",
         });
     }
     errors
 }
 
 fn of_the_server() -> [Documented; 5] {
-    let retry = "Try again a little later, waiting longer each time";
-    let tell = "Try again later; if it lasts, tell support";
+    let retry = "Retry, with longer waits each time";
+    let tell = "Retry later; if it continues, tell support";
     let cause = || std::io::ErrorKind::Other.into();
     [
         Documented::failed(Scope::Upload, &Fault::CreateDirectory(cause()), retry),
@@ -218,21 +218,21 @@ fn of_the_server() -> [Documented; 5] {
         Documented::refused(
             Scope::Busy,
             &Refusal::BUSY,
-            "More requests than can be taken at the moment",
-            "Try again after <code>Retry-After</code> seconds",
+            "The server has too many connections, or your client too many downloads",
+            "Retry after <code>Retry-After</code> seconds",
         ),
     ]
 }
 
-/// What nginx itself refuses before the responder sees it, besides the errors that it shares with the responder.
+/// The errors of nginx that the responder does not have.
 pub(crate) fn of_the_web_server() -> Vec<Documented> {
-    let again = "Try again a little later, waiting longer each time";
+    let again = "Retry, with longer waits each time";
     [
         (
             403,
             "Forbidden",
-            "The site does not let your address in",
-            "Write to support",
+            "The site refuses your IP address",
+            "Ask support",
         ),
         (
             408,
@@ -243,32 +243,32 @@ pub(crate) fn of_the_web_server() -> Vec<Documented> {
         (
             414,
             "URI too long",
-            "The address of the request is too long",
+            "The URL is too long",
             "Send the parameters in the body",
         ),
         (
             431,
             "Request header too large",
-            "The headers of the request are too large",
+            "The request headers are too large",
             "Send fewer cookies and other headers",
         ),
         (
             501,
             "Not implemented",
-            "The body is encoded in a way that is not known",
-            "Send it as it is, or chunked",
+            "The server does not support this transfer coding",
+            "Send the body without one, or chunked",
         ),
-        (502, "Bad gateway", "The service is being restarted", again),
+        (502, "Bad gateway", "The server is restarting", again),
         (
             504,
             "Gateway timeout",
-            "The service did not answer in time",
+            "The server did not answer in time",
             again,
         ),
         (
             505,
             "HTTP version not supported",
-            "A version of HTTP that is not known",
+            "The server does not support this HTTP version",
             "Use HTTP/1.1 or HTTP/2",
         ),
     ]
@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_web_server_says_what_is_documented() {
+    fn nginx_sends_the_documented_errors() {
         let nginx = include_str!("../../nginx/corenexis-cdn.http.conf");
         for error in of_the_web_server() {
             let line = format!("/image/.error/{} '{}';", error.status, error.body);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::contact::Contact;
 use super::errors::{self, Documented, Scope};
-use super::{Sender, durations, host, plans_by_size};
+use super::{Credentials, durations, host, plans_by_size};
 use crate::config::{ByteSize, Config};
 use crate::fetch::url::MAX_URL;
 use crate::form::MAX_FIELDS;
@@ -14,6 +14,7 @@ use crate::image::ImageType;
 use crate::image_path::{NAME_LENGTHS, content_type_of};
 use crate::metrics;
 use crate::plan::{NEVER_EXPIRES, Plan, UrlKind};
+use crate::response::ALLOWED_HEADERS;
 use crate::routes::{Call, IMAGE_METHODS, MAX_PAGE, PAGE, READ_METHODS};
 use crate::template::{Escaped, Template};
 
@@ -54,7 +55,7 @@ const CALLS: [(&str, &[Scope]); 12] = {
 };
 
 /// The document, as JSON.
-pub(crate) fn document(config: &Config, sender: Sender<'_>) -> String {
+pub(crate) fn document(config: &Config, credentials: Credentials<'_>) -> String {
     let plans = plans_by_size(config);
     let mut errors = errors::documented(config, plans.first().copied());
     errors.extend(errors::of_the_web_server());
@@ -77,9 +78,9 @@ pub(crate) fn document(config: &Config, sender: Sender<'_>) -> String {
         ("PUBLIC_URL", text(config.site.public_url())),
         ("VERSION", text(env!("CARGO_PKG_VERSION"))),
         ("CONTACT", Escaped::json(&json!(contact))),
-        ("CLIENT_ID", text(sender.client_id)),
-        ("CLIENT_TOKEN", text(sender.client_token)),
-        ("DURATION", text(sender.duration.code())),
+        ("CLIENT_ID", text(credentials.client_id)),
+        ("CLIENT_TOKEN", text(credentials.client_token)),
+        ("DURATION", text(credentials.duration.code())),
         ("DURATIONS", Escaped::json(&json!(codes))),
         ("PLANS", Escaped::json(&json!(listed))),
         ("PLAN_ROWS", text(&rows.join("\n"))),
@@ -98,6 +99,7 @@ pub(crate) fn document(config: &Config, sender: Sender<'_>) -> String {
         ("FILE", text(&file)),
         ("METRICS_TYPE", text(metrics::MEDIA_TYPE)),
         ("UPLOAD_METHODS", text(Call::Upload.methods())),
+        ("ALLOWED_HEADERS", text(ALLOWED_HEADERS)),
         ("READ_METHODS", text(READ_METHODS)),
         ("IMAGE_METHODS", text(IMAGE_METHODS)),
         (
@@ -120,9 +122,6 @@ pub(crate) fn document(config: &Config, sender: Sender<'_>) -> String {
         }
         values.push((placeholder, members(&replies)));
     }
-    let busy = &replies(&errors, &[Scope::Busy])["503"];
-    let examples = &busy["content"]["application/json"]["examples"];
-    values.push(("BUSY_EXAMPLES", Escaped::json(examples)));
     Template {
         text: include_str!("../../www/image/docs/openapi.json"),
         values: &values,
@@ -267,7 +266,7 @@ mod tests {
     fn document_of(more: &str) -> Value {
         let toml = format!("[site]\npublic_url = \"https://cdn.example.com\"\n{more}");
         let config = Config::from_toml(&toml).expect("valid");
-        serde_json::from_str(&document(&config, Sender::anybody(&config))).expect("JSON")
+        serde_json::from_str(&document(&config, Credentials::placeholders(&config))).expect("JSON")
     }
 
     /// Every `$ref` below a value.

@@ -1,14 +1,14 @@
 //! The Postman collection, format 2.1: `www/image/docs/corenexis-cdn.postman_collection.json`, filled with the limits of the
 //! configuration and the errors of the code.
 //!
-//! It has the documented requests, the errors that a client can provoke, and tests for each. One request needs a file; all others make
-//! what they send, so that the whole collection runs in `newman` with one image. It provokes no exhausted quota and none of the limits
-//! for each address, which would lock its user out for a while.
+//! It has the documented requests, the errors that a request can cause, and tests of each reply. One request needs a file; all others
+//! have their data in them, so that `newman` runs the whole collection with one image. It does not exceed the quota or the limits per IP
+//! address, which would lock its user out.
 
 use serde_json::{Value, json};
 
 use super::errors::{self, Documented};
-use super::{Sender, host};
+use super::{Credentials, host};
 use crate::config::Config;
 use crate::image::ImageType;
 use crate::image_path::content_type_of;
@@ -19,7 +19,7 @@ use crate::template::{Escaped, Template};
 const WIDE: u32 = 0x7F7F;
 
 /// The collection, as JSON.
-pub(crate) fn collection(config: &Config, sender: Sender<'_>) -> String {
+pub(crate) fn collection(config: &Config, credentials: Credentials<'_>) -> String {
     let text = Escaped::json_text;
     let template = include_str!("../../www/image/docs/corenexis-cdn.postman_collection.json");
     let types = json!(ImageType::ALL.map(content_type_of));
@@ -35,9 +35,9 @@ pub(crate) fn collection(config: &Config, sender: Sender<'_>) -> String {
     let values = [
         ("HOST", text(host(config))),
         ("PUBLIC_URL", text(config.site.public_url())),
-        ("CLIENT_ID", text(sender.client_id)),
-        ("CLIENT_TOKEN", text(sender.client_token)),
-        ("DURATION", text(sender.duration.code())),
+        ("CLIENT_ID", text(credentials.client_id)),
+        ("CLIENT_TOKEN", text(credentials.client_token)),
+        ("DURATION", text(credentials.duration.code())),
         ("IMAGE_TYPES", text(&types.to_string())),
         ("TOO_LARGE", Escaped::number(config.largest_file() + 1)),
         ("LIMITS", text(&limits.to_string())),
@@ -88,7 +88,7 @@ mod tests {
 
     fn requests_of(config: &Config) -> Vec<Value> {
         let mut requests = Vec::new();
-        let text = collection(config, Sender::anybody(config));
+        let text = collection(config, Credentials::placeholders(config));
         let collection: Value = serde_json::from_str(&text).expect("JSON");
         all(&collection["item"], &mut requests);
         requests
@@ -104,14 +104,15 @@ mod tests {
     #[test]
     fn credentials_are_escaped() {
         let config = config("");
-        let sender = Sender {
+        let credentials = Credentials {
             client_id: "@HOST@",
             client_token: "q\"uo\\te\n@[WIDE_IMAGE]\n{{x}}",
-            ..Sender::anybody(&config)
+            ..Credentials::placeholders(&config)
         };
-        let collection: Value = serde_json::from_str(&collection(&config, sender)).expect("JSON");
-        assert_eq!(collection["variable"][1]["value"], sender.client_id);
-        assert_eq!(collection["variable"][2]["value"], sender.client_token);
+        let collection: Value =
+            serde_json::from_str(&collection(&config, credentials)).expect("JSON");
+        assert_eq!(collection["variable"][1]["value"], credentials.client_id);
+        assert_eq!(collection["variable"][2]["value"], credentials.client_token);
     }
 
     #[test]
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_that_one_request_can_provoke_is_there() {
+    fn every_error_that_one_request_can_cause_has_a_request() {
         let text = serde_json::to_string(&requests_of(&config(""))).expect("text");
         for refusal in [
             Refusal::MissingParameters(Vec::new()),
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_not_too_large_provokes_nothing() {
+    fn the_image_of_too_many_pixels_is_left_out_if_the_limit_is_larger() {
         let has_pixels = |config: &Config| {
             requests_of(config)
                 .iter()
