@@ -1,7 +1,5 @@
-//! [`ImagePath`]: the name of an image, and everything that follows from it.
-//!
-//! `d/ap5/AbCdEf.png` is class, day and name. This module alone knows how such names are made and read, which URLs and
-//! file-system paths they have, and which content type belongs to which extension.
+//! [`ImagePath`]: class, day and name of an image, `d/ap5/AbCdEf.png`; its URLs and file-system path, and the content types of the
+//! extensions.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,7 +52,7 @@ impl ImagePath {
         Ok(Self(path))
     }
 
-    /// The path as it stands in URLs and in the ledger.
+    /// The path in URLs and in the ledger.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -79,13 +77,13 @@ impl ImagePath {
             .map_or("", |(_, file_name)| file_name)
     }
 
-    /// The duration that the class stands for.
+    /// The duration of the class.
     pub fn duration(&self) -> StoreDuration {
         let class = self.0.split_once('/').map_or("", |(class, _)| class);
         duration_of(class).unwrap_or(StoreDuration::Lifetime)
     }
 
-    /// The type that the extension stands for.
+    /// The type of the extension.
     pub fn image_type(&self) -> ImageType {
         let extension = self
             .0
@@ -94,7 +92,7 @@ impl ImagePath {
         type_of(extension).unwrap_or(ImageType::Jpeg)
     }
 
-    /// Where the image lies below `docroot`.
+    /// The path of the file below `docroot`.
     pub fn below(&self, docroot: &Path) -> PathBuf {
         docroot.join(IMAGE_ROOT).join(&self.0)
     }

@@ -1,14 +1,14 @@
-//! The notation of the templates.
+//! Templates: text with placeholders and optional sections.
 //!
-//! `@NAME@`, in capitals, digits and underscores, stands for a value. A line `@[NAME]` begins a section and a line `@[/NAME]` ends
-//! it; the lines between them stay or go. Neither clashes with what nginx, SSI, CSS, JavaScript and shell write after an `@`.
+//! `@NAME@`, of capitals, digits and underscores, is a placeholder. The lines between a line `@[NAME]` and a line `@[/NAME]` are a
+//! section. nginx, SSI, CSS, JavaScript, JSON and shell files have no such text of their own.
 
 mod escape;
 
 pub(crate) use escape::{Escaped, percent_encoded};
 
-/// A template with what belongs into it. Names that the template does not have, and names in it that nobody gave, are mistakes of
-/// this program: [`Template::fill`] stops a debug build at them, so that no test passes over one.
+/// A template with its values and the sections that are shown. In a debug build, [`Template::fill`] panics if the names in the template
+/// and those given here differ.
 pub(crate) struct Template<'a> {
     pub(crate) text: &'a str,
     pub(crate) values: &'a [(&'a str, Escaped)],
@@ -57,7 +57,7 @@ impl Template<'_> {
         filled.push_str(rest);
     }
 
-    /// What does not fit together, a line each; empty when all does.
+    /// The names that are only in the template or only in its values, and sections that do not nest.
     fn mistakes(&self) -> Vec<String> {
         let mut mistakes = Vec::new();
         let mut used = Vec::new();
@@ -115,7 +115,7 @@ fn section_mark(line: &str) -> Option<(&str, Mark)> {
     is_name(name).then_some((name, mark))
 }
 
-/// What stands before the first placeholder of `text`, its name, and what stands after it.
+/// The text before the first placeholder of `text`, its name, and the text after it.
 fn next_placeholder(text: &str) -> Option<(&str, &str, &str)> {
     let mut from = 0;
     loop {
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn values_replace_their_names_and_nothing_else() {
+    fn values_replace_their_placeholders_only() {
         let values = [
             ("A", Escaped::written("1")),
             ("B_2", Escaped::written("@A@")),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
+    fn unknown_unused_and_unclosed_names_are_reported() {
         let values = [("A", Escaped::written("1"))];
         let mistakes = |text, sections| template(text, &values, sections).mistakes();
         assert!(mistakes("@A@", &[]).is_empty());

@@ -8,10 +8,10 @@ use crate::image_path::{NAME_LENGTHS, class_of, extension_of, months};
 use crate::plan::StoreDuration;
 use crate::template::{Escaped, Template};
 
-/// Bytes of a form besides its file: fields, part headers and boundaries.
+/// Bytes for the fields, part headers and boundaries of a form.
 const FORM_OVERHEAD: u64 = 64 << 10;
 
-/// Seconds that nginx waits longer than a download may take: for checking, storing and a busy disk.
+/// Seconds that nginx waits longer than a download may take, for the checks and the storage of the image.
 const REPLY_MARGIN: u64 = 15;
 
 pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
@@ -19,8 +19,7 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
         Listen::Unix(path) => Escaped::nginx_literal(&format!("unix:{}", path.display())),
         Listen::Tcp(address) => Escaped::nginx_literal(&address.to_string()),
     };
-    // A worker process of nginx keeps this many connections, and there may be many workers: an eighth of the responder's cap
-    // leaves room for the others.
+    // The number is per worker process, and there may be many: each gets an eighth of the responder's cap.
     let keepalive = (config.server.max_connections / 8).clamp(1, 32);
     let class = |duration| Escaped::written(class_of(duration));
     let error = |refusal: &Refusal| Escaped::nginx(&refusal.body().to_string());
@@ -149,8 +148,8 @@ const fn is_limited(config: &Config) -> bool {
     config.limits.requests_per_second > 0
 }
 
-/// The regular expression of the image paths of the durations that `wanted` picks, for the inside of a quoted nginx string. It
-/// accepts what [`crate::image_path::ImagePath`] reads, and captures nothing.
+/// A regular expression without captures for the [image paths](crate::image_path::ImagePath) of the durations that `wanted` selects,
+/// for a quoted nginx string. `slash` is the expression of a path separator.
 fn image_pattern(wanted: impl Fn(StoreDuration) -> bool, slash: &str) -> Escaped {
     let classes: Vec<_> = StoreDuration::ALL
         .into_iter()

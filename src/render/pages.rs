@@ -5,7 +5,7 @@ use crate::export::contact::Contact;
 use crate::export::host;
 use crate::template::{Escaped, Template, percent_encoded};
 
-/// The files that are the same everywhere, by their path below the target directory.
+/// The files without placeholders, by their path below the target directory.
 pub(super) const STATIC: [(&str, &str); 5] = [
     ("www/view/view.css", include_str!("../../www/view/view.css")),
     ("www/view/view.js", include_str!("../../www/view/view.js")),
@@ -20,7 +20,7 @@ pub(super) const STATIC: [(&str, &str); 5] = [
     ),
 ];
 
-/// The SSI directive by which nginx writes the path of the image, which holds only letters, digits, `/` and `.`.
+/// The SSI directive for the path of the image, which has only letters, digits, `/` and `.`.
 const IMAGE_PATH: &str = r#"<!--# echo var="corenexis_image" -->"#;
 
 pub(super) fn viewer(config: &Config) -> String {

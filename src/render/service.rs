@@ -1,4 +1,4 @@
-//! What starts the responder and the sweep: units of systemd, init scripts, crontabs, log rotation.
+//! The systemd units, init scripts, crontabs and the logrotate file of responder and sweep.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::{Options, Rendered, filled};
 use crate::config::{Config, Listen};
 use crate::template::{Escaped, Template};
 
-/// Where the log of the responder lies unless the configuration says something else, for the log rotation.
+/// The default directory of the responder's log.
 const LOGS: &str = "/var/log/corenexis-cdn";
 
 /// Directories that `ProtectHome=yes` hides (systemd.exec(5)).
@@ -111,11 +111,11 @@ fn unit(text: &str, config: &Config, options: &Options) -> String {
     .fill()
 }
 
-/// The directories that the responder and the sweep write to.
+/// The directories that responder and sweep write to.
 fn writable(config: &Config) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let mut directories = vec![config.storage.docroot.clone(), parent(&config.ledger.path)];
-    // systemd makes the default one itself (LogsDirectory=).
+    // systemd creates the default one (LogsDirectory=).
     directories.extend(
         config
             .server
@@ -158,7 +158,7 @@ fn init_script(text: &str, config: &Config, options: &Options) -> String {
     .fill()
 }
 
-/// The end of an `rm` command, for the socket that nobody else removes: it had another name when the responder made it.
+/// The argument of `rm` for the socket, which the script has renamed, so that the responder does not remove it.
 fn remove_socket(config: &Config) -> Escaped {
     Escaped::written(if is_unix(config) { " \"$SOCKET\"" } else { "" })
 }
@@ -214,7 +214,7 @@ fn crontab(options: &Options) -> String {
     .fill()
 }
 
-/// A line for the crontab of an account, which names no account.
+/// A line for a user crontab, which has no user field.
 fn users_crontab(options: &Options) -> String {
     Template {
         text: include_str!("../../cron/corenexis-cdn.crontab"),

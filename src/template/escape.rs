@@ -1,11 +1,10 @@
-//! Values made safe for the place where they land.
+//! Values escaped for the syntax of the file that they are put into.
 
 use std::fmt::{self, Write};
 
 use serde_json::Value;
 
-/// Text that may be put into a rendered file as it is. It is made by naming the place where it will stand, so that nothing
-/// reaches a file by accident.
+/// Text that is safe in a rendered file. Its constructors name the syntax, so that no value is written unescaped by accident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Escaped(String);
 
@@ -14,7 +13,7 @@ impl Escaped {
         &self.0
     }
 
-    /// What this program wrote itself: markup, patterns, directives. Values inside it have been escaped already.
+    /// Text of this program: markup, patterns, directives. Its values are escaped already.
     pub(crate) fn written(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -23,7 +22,7 @@ impl Escaped {
         Self(number.into().to_string())
     }
 
-    /// A number with separators for the eye: `1,000`.
+    /// A number with thousands separators: `1,000`.
     pub(crate) fn grouped(number: impl Into<u64>) -> Self {
         let digits = number.into().to_string();
         let mut grouped = String::with_capacity(digits.len() * 4 / 3);
@@ -36,13 +35,13 @@ impl Escaped {
         Self(grouped)
     }
 
-    /// A quoted argument of an nginx directive that takes variables, such as `root`. A dollar sign becomes the variable
-    /// [`DOLLAR`], because nginx has no escape for it.
+    /// A quoted argument of an nginx directive that evaluates variables, such as `root`. nginx has no escape for a dollar sign: it
+    /// becomes the variable [`DOLLAR`].
     pub(crate) fn nginx(text: &str) -> Self {
         nginx_quoted(text, &format!("${{{DOLLAR}}}"))
     }
 
-    /// A quoted argument of an nginx directive that takes no variables, such as `server` in `upstream`.
+    /// A quoted argument of an nginx directive that does not evaluate variables, such as `server` in `upstream`.
     pub(crate) fn nginx_literal(text: &str) -> Self {
         nginx_quoted(text, "$")
     }
@@ -100,7 +99,7 @@ impl Escaped {
         Self(format!("\"{escaped}\""))
     }
 
-    /// A path in double quotes for logrotate, which has no escape for one inside. The text must have no control characters.
+    /// A path in double quotes for logrotate, which has no escape for a quote: `?` matches it. The text must have no control characters.
     pub(crate) fn quoted(text: &str) -> Self {
         Self(format!("\"{}\"", text.replace('"', "?")))
     }
