@@ -1,10 +1,9 @@
 //! `client export`: settings of a client for a program that uploads.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use tempfile::NamedTempFile;
 use time::UtcDateTime;
 
 use super::{Failure, print, token};
@@ -126,10 +125,9 @@ fn verify(id: &str, account: &Account, token: &Token) -> Result<(), Failure> {
     })
 }
 
-/// A file of mode 0600 that is written under a temporary name and renamed when complete. Dropped before, it is removed.
+/// A file of mode 0600 that gets its name when it is complete. Dropped before, it is removed.
 struct Output {
-    file: File,
-    new: PathBuf,
+    file: NamedTempFile,
     target: PathBuf,
     force: bool,
 }
@@ -139,44 +137,34 @@ impl Output {
         if !force && target.symlink_metadata().is_ok() {
             return Err(there_already(target));
         }
-        let mut name = target.as_os_str().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let new = PathBuf::from(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(|error| unwritable(target, &error))?;
+        let directory = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
         Ok(Self {
-            file,
-            new,
+            file: NamedTempFile::new_in(directory).map_err(|error| unwritable(target, &error))?,
             target: target.to_owned(),
             force,
         })
     }
 
     fn write(mut self, text: &str) -> Result<(), Failure> {
-        let target = self.target.clone();
-        self.file
-            .write_all(text.as_bytes())
-            .and_then(|()| self.file.sync_all())
-            .map_err(|error| unwritable(&target, &error))?;
-        if self.force {
-            return fs::rename(&self.new, &target).map_err(|error| unwritable(&target, &error));
+        let written = self.file.write_all(text.as_bytes());
+        written
+            .and_then(|()| self.file.as_file().sync_all())
+            .map_err(|error| unwritable(&self.target, &error))?;
+        let renamed = if self.force {
+            self.file.persist(&self.target)
+        } else {
+            self.file.persist_noclobber(&self.target)
+        };
+        match renamed.map_err(|failed| failed.error) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(there_already(&self.target))
+            }
+            Err(error) => Err(unwritable(&self.target, &error)),
         }
-        // link(2) does not replace a file that was created meanwhile.
-        fs::hard_link(&self.new, &target).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => there_already(&target),
-            _ => unwritable(&target, &error),
-        })
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        // Fails after a rename, which is fine.
-        let _ = fs::remove_file(&self.new);
     }
 }
 
