@@ -173,7 +173,9 @@ check_options() {
       usage_error "--demo goes with --state, --port and --once alone"
     return
   fi
-  [ -n "$any" ] || usage_error "say what to do: --domain NAME installs on this host, --demo tries it"
+  # Where it is installed, no option is needed for an upgrade.
+  [ -n "$any" ] || [ -e /etc/corenexis-cdn/install ] ||
+    usage_error "say what to do: --domain NAME installs on this host, --demo tries it"
   [ -z "$state$once" ] || usage_error "--state and --once belong to --demo"
   [ -z "$purge" ] || [ -n "$uninstall" ] || usage_error "--purge belongs to --uninstall"
 }

@@ -252,8 +252,10 @@ impl Options {
             "expected a host name such as cdn.example.com",
         )?;
         for listen in &site.listen {
+            // The one parameter that a socket has for all who listen on it and that a block without TLS needs.
+            let address = listen.strip_suffix(" proxy_protocol").unwrap_or(listen);
             ensure(
-                is_made_of(listen, b".:[]*"),
+                is_made_of(address, b".:[]*"),
                 "listen of the site",
                 listen,
                 "expected a port, or an address and a port, as nginx writes them",

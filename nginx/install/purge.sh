@@ -29,8 +29,13 @@ purge() {
   made_account=$(recorded_paths account)
 }
 
-# The pages went with the other placed files.
+# The pages went with the other placed files, but for those that an installation found here: they came with a docroot that was moved.
 purge_docroot() {
+  awk -F '\t' '$1 == "found" { print $2 "\t" $3 }' "$tmp/placed" | while IFS=$TAB read -r sum page; do
+    case $page in
+    "$1"/view/* | "$1"/image/docs/*) ! is_still "$page" "$sum" || rm -f -- "$page" ;;
+    esac
+  done
   # shellcheck disable=SC2016
   as_account sh -c '
     cd -- "$1/p" 2>/dev/null || exit 0

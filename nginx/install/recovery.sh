@@ -116,11 +116,26 @@ undo() {
   # What runs is ended before its files go, and started again after they are back.
   undo_steps before
   undo_steps files
+  keep_data_lines
   rm -f -- "$record/manifest.new" "$record/journal"
   clear_undo
   undo_steps directories
   undo_steps after
   set -e
+}
+
+# Data that stays keeps its lines in the manifest, for the next run and for a purge.
+keep_data_lines() {
+  [ -s "$record/manifest.new" ] && { [ -e "$ledger" ] || has_files "$docroot/p"; } || return 0
+  : >"$tmp/merged"
+  [ ! -e "$record/manifest" ] || cat -- "$record/manifest" >>"$tmp/merged"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account)$/' "$record/manifest.new" >>"$tmp/merged"
+  awk -F '\t' '!seen[$1 FS $3]++' "$tmp/merged" >"$record/manifest.kept"
+  mv -f -- "$record/manifest.kept" "$record/manifest"
+}
+
+has_files() {
+  [ -n "$(find "$1" -type f 2>/dev/null | head -n 1)" ]
 }
 
 # undo_steps PHASE
@@ -187,7 +202,7 @@ undo_line() {
 
 # The account stays while anything is left that belongs to it.
 undo_account() {
-  if [ -e "$docroot/p" ] || [ -e "$ledger" ]; then
+  if has_files "$docroot/p" || [ -e "$ledger" ]; then
     say "Kept the account $ACCOUNT, which owns what is left."
   else
     remove_account

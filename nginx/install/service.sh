@@ -41,7 +41,6 @@ want_service() {
 # Whether the installed program can serve with the configuration, asked as the account that will: its sentence is what the administrator
 # reads, before a running service is touched.
 check_service() {
-  "$prefix/bin/corenexis-cdn" serve --help | grep -q -- --check || return 0
   cdn serve --check >&2 || err "the service would not start: the line above says why"
 }
 

@@ -128,7 +128,7 @@ remove_all_placed() {
 # From here on nothing is undone: a run that is cut off is finished by the next --uninstall, for the manifest goes last.
 finish_removal() {
   cat -- "$record/manifest" >"$tmp/placed"
-  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account|edited)$/' "$tmp/placed" >>"$record/manifest.new"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account|edited|found)$/' "$tmp/placed" >>"$record/manifest.new"
   mv -f -- "$record/manifest.new" "$record/manifest"
   working=''
   rm -f -- "$record/journal"

@@ -50,7 +50,7 @@ check "logrotate rotates, and SIGUSR1 opens the log again" sh -c '
 snapshot >/tmp/installed
 check "install a second time" ./install.sh --domain shop.example --yes
 unchanged "the second run changes nothing" /tmp/installed
-check "install a third time" ./install.sh --yes
+check "install a third time, without any option" sh -c './install.sh 2>&1 | grep "nothing to do"'
 unchanged "the third run changes nothing" /tmp/installed
 refuses "another name than the configuration has" 1 "says public_url" ./install.sh --domain other.example --yes
 
@@ -83,6 +83,15 @@ sed -i 's/^max_side = .*/max_side = 0/' /etc/corenexis-cdn/config.toml
 refuses "a configuration that cannot be used" 1 "max_side" ./install.sh --yes
 cp -p /tmp/good.toml /etc/corenexis-cdn/config.toml
 same "harms nobody" 0 "$(serves shop.example "$path" && echo 0)"
+
+# Once, a plan renamed in the configuration took the service down, though a client had it.
+sed -i 's/^\[plans.3m\]/[plans.quarter]/' /etc/corenexis-cdn/config.toml
+old=$(cat /run/corenexis-cdn.pid)
+refuses "a plan that a client has is renamed: the refusal names both" 1 "3m" ./install.sh --yes
+check "what was checked says so" grep -q 'the service would not start' <(./install.sh --yes 2>&1)
+same "the running responder was not touched" "$old" "$(cat /run/corenexis-cdn.pid)"
+same "and serves" 0 "$(serves shop.example "$path" && echo 0)"
+cp -p /tmp/good.toml /etc/corenexis-cdn/config.toml
 
 /etc/init.d/corenexis-cdn stop
 check "a responder that was stopped is started" ./install.sh --yes

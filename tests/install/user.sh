@@ -66,6 +66,16 @@ touch /tmp/enough
 wait $load
 same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load.out)"
 
+# The supervisor looks at the logs when it starts, and every minute.
+head -c 11000000 /dev/zero | tr '\0' x >>$home/logs/responder.log
+check "restart" runuser -l tester -c "$home/corenexis-cdn-user stop && $home/corenexis-cdn-user start"
+for _ in $(seq 100); do
+  [ -s $home/logs/responder.log.1 ] && curl -s -o /dev/null $url/image/v2/ && grep -q event=request $home/logs/responder.log 2>/dev/null && break
+  sleep 0.1
+done
+check "a log of more than 10 MiB is rotated, and opened again" grep -q event=request $home/logs/responder.log
+same "the old one is beside it" 0 "$(test "$(stat -c %s $home/logs/responder.log.1)" -gt 11000000 && echo 0)"
+
 # After a reboot nothing runs, and the pid files of then are still there.
 pkill -KILL -u tester
 while pgrep -u tester >/dev/null; do sleep 0.1; done
@@ -103,6 +113,20 @@ check "images and ledger stay" sh -c "diff -r /tmp/images $home/docroot/p && tes
 check "install again" as ./install.sh --user --yes
 check "purge" as ./install.sh --uninstall --user --purge --yes
 same "nothing of it is left in the home" "" "$(find /home/tester -path /home/tester/source -prune -o -name '*corenexis*' -print)"
+
+# Once, an account without crontab had no sweep and was told so in a line among many; a second run said that all was well.
+mv /usr/bin/crontab /tmp/crontab
+check "without crontab" as ./install.sh --user --port 8085 --yes
+cp "$log" /tmp/said
+check "it says what to run after a reboot" grep -q 'after a reboot  *.*corenexis-cdn-user start' /tmp/said
+check "and every ten minutes" grep -q 'every ten minutes  .* sweep' /tmp/said
+check "each time" sh -c "runuser -l tester -c 'cd ~/source && ./install.sh --user --yes' 2>&1 | grep 'every ten minutes'"
+rm /home/tester/.config/corenexis-cdn/config.toml
+mkdir -p /var/www/corenexis-cdn/p && echo mine >/var/www/corenexis-cdn/p/keep
+check "purge without the configuration" as ./install.sh --uninstall --user --purge --yes
+check "the docroot of the system stays" test -s /var/www/corenexis-cdn/p/keep
+same "nothing of it is left in the home" "" "$(find /home/tester -path /home/tester/source -prune -o -name '*corenexis*' -print)"
+mv /tmp/crontab /usr/bin/crontab
 
 # For the nginx of the host's administrator.
 check "--no-nginx" as ./install.sh --user --no-nginx --domain cdn.example.com --port 9009 --yes
