@@ -31,6 +31,9 @@ const HAS_E: Version = (1, 19, 5);
 /// expressions, which the rendered files use).
 const FIXED: [Version; 2] = [(1, 30, 7), (1, 31, 9)];
 
+/// The rendered files that nginx includes, in its http context and in the server block of the site.
+const FILES: [&str; 2] = ["corenexis-cdn.http.conf", "corenexis-cdn.server.conf"];
+
 /// The directives of the rendered files without which uploads or images fail.
 const NEEDED: [&str; 4] = ["client_max_body_size", "location", "root", "server"];
 
@@ -186,8 +189,8 @@ pub(super) fn checks(installation: &Installation, options: &NginxOptions) -> Vec
     let prefix = options.prefix.as_deref().map_or_else(built_in, absolute);
     let pid_file = prefix.join(setting("pid", "pid-path", "logs/nginx.pid"));
     checks.push(running(&pid_file));
-    for rendered in nginx_files(&installation.config) {
-        checks.extend(included_files(&dump, &rendered));
+    for (file, rendered) in FILES.iter().zip(nginx_files(&installation.config)) {
+        checks.extend(included_files(&dump, file, &rendered));
     }
     // Only root can start workers as another account.
     let account = if directive(&dump, "user").is_none() && !installation.account.is_root() {
@@ -285,7 +288,7 @@ fn directive<'a>(dump: &'a str, name: &str) -> Option<&'a str> {
 /// Compares the files that nginx includes with `rendered`, which is rendered from the configuration now. The first line identifies a file.
 ///
 /// Lines that the administrator added are not reported.
-fn included_files(dump: &str, rendered: &str) -> Vec<Check> {
+fn included_files(dump: &str, file: &str, rendered: &str) -> Vec<Check> {
     let first = rendered.lines().next().unwrap_or_default();
     let files = dump
         .split("# configuration file ")
@@ -295,7 +298,7 @@ fn included_files(dump: &str, rendered: &str) -> Vec<Check> {
         .map(|(path, text)| difference(path, text, rendered))
         .collect();
     if checks.is_empty() {
-        let message = format!("no file that nginx reads begins with {first:?}");
+        let message = format!("nginx includes no {file}, or one that begins otherwise");
         return vec![Check::fail("nginx files", message, INSTALL)];
     }
     checks

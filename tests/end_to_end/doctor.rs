@@ -217,12 +217,7 @@ fn nginx_that_says_something_else_than_the_configuration() {
         "include corenexis-cdn.server.conf;",
         "",
     );
-    is_told(
-        &site,
-        "nginx files",
-        "fail",
-        "no file that nginx reads begins with",
-    );
+    is_told(&site, "nginx files", "fail", "no corenexis-cdn.server.conf");
     edit_nginx(&site, "nginx.conf", "http {", "http { nonsense on;");
     is_told(&site, "nginx configuration", "fail", "nonsense");
 }
