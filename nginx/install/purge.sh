@@ -93,6 +93,8 @@ remove_empty_below() {
 name_leftovers() {
   left=''
   while read -r directory; do
+    # One that `move` made is in no line of a directory.
+    rmdir -- "$directory" 2>/dev/null || true
     if [ -d "$directory" ]; then
       left=1
       say "Kept $directory, which holds files that are not from corenexis-cdn."
