@@ -109,7 +109,7 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
                 max_size: example.map_or(0, |plan| plan.max_file_size),
             },
             "The file is larger than your plan allows",
-            "Send at most <code>max_size</code> bytes, or ask for a larger plan. A request larger than every plan allows is refused before the client is known: <code>max_size</code> is then the limit of the largest plan",
+            "Send at most <code>max_size</code> bytes, or ask for a larger plan. A body over twice the largest plan's limit is refused before your plan is known; <code>max_size</code> is then that limit",
         ),
         Documented::refused(
             Scope::Upload,

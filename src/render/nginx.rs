@@ -85,7 +85,7 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ),
             (
                 "MAX_BODY",
-                Escaped::number(config.largest_file() + FORM_OVERHEAD),
+                Escaped::number(2 * config.largest_file() + FORM_OVERHEAD),
             ),
             (
                 "READ_TIMEOUT",

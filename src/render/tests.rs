@@ -150,7 +150,7 @@ fn without_an_instance_of_its_own_there_is_no_nginx_conf() {
 }
 
 #[test]
-fn the_body_size_follows_the_largest_plan() {
+fn the_body_size_is_twice_the_largest_plans_file() {
     let sizes = |toml: &str| -> Vec<String> {
         directives(&server(toml), "client_max_body_size")
             .into_iter()
@@ -161,10 +161,10 @@ fn the_body_size_follows_the_largest_plan() {
     let no_judgement = "client_max_body_size 0;";
     assert_eq!(
         sizes(""),
-        [no_judgement, "client_max_body_size 10551296;", no_judgement]
+        [no_judgement, "client_max_body_size 21037056;", no_judgement]
     );
     let small = "[plans.free]\nmax_file_size = 100\n[plans.3m]\nmax_file_size = 1000\n";
-    assert_eq!(sizes(small)[1], "client_max_body_size 66536;");
+    assert_eq!(sizes(small)[1], "client_max_body_size 67536;");
     assert!(
         http(small)
             .contains(r#"/image/.error/413 "{\"error\":\"File too large\",\"max_size\":1000}";"#)

@@ -185,14 +185,14 @@ fn nginx_that_says_something_else_than_the_configuration() {
     edit_nginx(
         &site,
         server,
-        "client_max_body_size 10551296;",
+        "client_max_body_size 21037056;",
         "client_max_body_size 1m;",
     );
     is_told(
         &site,
         "nginx files",
         "fail",
-        "lacks `client_max_body_size 10551296;`",
+        "lacks `client_max_body_size 21037056;`",
     );
     edit_nginx(
         &site,
@@ -232,7 +232,7 @@ fn a_configuration_that_was_not_rendered_again() {
         &site,
         "nginx files",
         "fail",
-        "client_max_body_size 21037056;",
+        "client_max_body_size 42008576;",
     );
     site.edit_config(|text| text.replace("[plans.lifetime]\n", ""));
     is_told(&site, "clients", "fail", "client-lifetime");

@@ -172,8 +172,12 @@ fn files_larger_than_the_plan_allows() {
             &format!("{plan}, file first"),
         );
     }
-    // More than any plan's file and form can be is refused by nginx, in the same words.
-    let reply = site.upload("lifetime", "7D", &png_of(11 << 20, 1));
+    // Over every plan's limit, the reply still names the client's own.
+    let reply = site.upload("3m", "7D", &png_of(12 << 20, 1));
+    let over_every_plan = "over every plan's limit";
+    refused(&site, &reply, 400, &too_large(5_242_880), over_every_plan);
+    // Far over it, nginx refuses without knowing the plan, and names the largest.
+    let reply = site.upload("3m", "7D", &png_of(21 << 20, 1));
     refused(
         &site,
         &reply,
@@ -184,10 +188,10 @@ fn files_larger_than_the_plan_allows() {
     let chunked = [
         format!(
             "POST /image/v2 HTTP/1.1\r\nHost: x\r\nContent-Type: {MULTIPART}\r\n\
-             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nB00000\r\n"
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n1500000\r\n"
         )
         .as_bytes(),
-        &png_of(0xB0_0000, 1),
+        &png_of(0x150_0000, 1),
         b"\r\n0\r\n\r\n",
     ]
     .concat();

@@ -86,7 +86,7 @@ fn files_that_nginx_includes_are_compared_with_the_rendered_ones() {
         checks.retain(|check| check.verdict != Ok);
         checks
     };
-    let size = "client_max_body_size 10551296;";
+    let size = "client_max_body_size 21037056;";
     for (from, to, verdict, text) in [
         (
             "location ^~ /.spool/",
@@ -98,9 +98,9 @@ fn files_that_nginx_includes_are_compared_with_the_rendered_ones() {
             size,
             "client_max_body_size 1m;",
             Fail,
-            "lacks `client_max_body_size 10551296;`",
+            "lacks `client_max_body_size 21037056;`",
         ),
-        (size, "", Fail, "lacks `client_max_body_size 10551296;`"),
+        (size, "", Fail, "lacks `client_max_body_size 21037056;`"),
         (
             "root \"/var/www/corenexis-cdn\"",
             "root /srv",
