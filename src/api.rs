@@ -69,7 +69,7 @@ fn route(
     trace: &mut Trace,
 ) -> Result<Response, Error> {
     let call = Call::of(params)
-        // Whoever may not read the metrics is not told that there are any.
+        // Other addresses get 404, as for an unknown path.
         .filter(|call| *call != Call::Metrics || may_read_metrics(app, params))
         .ok_or(Refusal::NotFound)?;
     match (params.get("REQUEST_METHOD").unwrap_or_default(), call) {

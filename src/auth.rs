@@ -1,4 +1,4 @@
-//! Tokens: made, kept as digests, compared in constant time; and the limit on guessing them.
+//! Tokens: generation, SHA-256 digests, comparison in constant time.
 
 pub mod attempts;
 
@@ -7,18 +7,18 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::random::{self, NoRandom};
 
-/// The SHA-256 of a token: all that is kept of it.
+/// The SHA-256 of a token. The token itself is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {
-    /// The digest of what a client sent or an operator imported.
+    /// The digest of a token.
     pub fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 }
 
-/// A token in the clear: shown once, then forgotten. It has no `Debug`, so that no log can hold it.
+/// A token in the clear, which is shown once. It has no `Debug`, so that no log can contain it.
 pub struct Token(String);
 
 impl Token {
@@ -29,7 +29,7 @@ impl Token {
         Ok(Self(base16ct::lower::encode_string(&bytes)))
     }
 
-    /// A token that was made elsewhere: 16 to 256 visible ASCII characters.
+    /// Imports a token: 16 to 256 visible ASCII characters.
     pub fn import(text: &str) -> Result<Self, UnfitToken> {
         if (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(text.to_owned()))

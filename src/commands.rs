@@ -1,4 +1,4 @@
-//! The commands: each opens what it needs, does one thing, and says how it ended.
+//! The commands, one file each.
 //!
 //! Data goes to standard output, messages to standard error.
 
@@ -34,7 +34,7 @@ use crate::ledger::LedgerError;
 use crate::owner::{Owner, OwnerError};
 use crate::site::SiteError;
 
-/// How a command failed: an exit code and what to tell the person at the terminal.
+/// The failure of a command: exit code and message.
 #[derive(Debug)]
 pub struct Failure {
     code: u8,
@@ -107,7 +107,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Runs what the command line says and gives the exit code of the process.
+/// Runs the command line and returns the exit code.
 pub fn run() -> ExitCode {
     // A CGI host passes a query such as `?sweep` as arguments (RFC 3875, section 4.4), so there they are not read at all.
     let outcome = if serve::is_cgi() {

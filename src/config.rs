@@ -1,4 +1,4 @@
-//! `config.toml`: what the operator sets, read once and checked in full.
+//! Parses and checks `config.toml`.
 //!
 //! Pure: text in, [`Config`] or a message out. The message names the line and the value and says what is expected. Keys that do
 //! not exist are refused, so that a misspelt one is not silently a default.
@@ -71,8 +71,8 @@ pub struct Server {
     pub max_connections: usize,
     /// Where log lines are appended; standard error if none is named. SIGUSR1 opens it again after a rotation.
     pub log: Option<PathBuf>,
-    /// The addresses that may read the metrics; nobody if there are none. Behind a proxy on this host that nginx does not know as one,
-    /// every visitor seems to come from 127.0.0.1.
+    /// The addresses that may read the metrics; empty: none. Behind a proxy on this host, without nginx's realip module, every request
+    /// comes from 127.0.0.1.
     pub metrics_allow: Vec<IpAddr>,
 }
 

@@ -3,7 +3,7 @@
 use rand::TryRng;
 use rand::rngs::SysRng;
 
-/// The operating system gave no random bytes.
+/// getrandom(2) failed.
 #[derive(Debug, thiserror::Error)]
 #[error("no random bytes from the operating system: {0}")]
 pub struct NoRandom(String);

@@ -1,17 +1,17 @@
-//! How often one address may guess a client id or a token.
+//! The rate limit on failed authentication, per address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Attempts are counted over windows of this length, which begin at the same instant for every address.
+/// Failures are counted in windows of this length, which start at the same instant for every address.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Addresses that are counted in one window. Each takes about 40 bytes.
+/// The most addresses of one window. Each takes about 40 bytes.
 const CAPACITY: usize = 65_536;
 
-/// Wrong ids and tokens by address. A window that has passed is forgotten as a whole, so the table is bounded in size and time.
+/// Failed attempts by address. The table is dropped at the end of each window, so its size is bounded.
 #[derive(Debug)]
 pub struct FailedAttempts {
     limit: u32,
@@ -32,7 +32,7 @@ impl Window {
     }
 }
 
-/// What is counted as one address: an IPv4 address, or the /64 that one IPv6 customer is given.
+/// The network that counts as one address: an IPv4 address or an IPv6 /64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Network {
     V4(Ipv4Addr),
@@ -57,7 +57,7 @@ const fn prefix_of(address: Ipv6Addr) -> [u16; 4] {
 }
 
 impl FailedAttempts {
-    /// A table that allows `limit` failures a minute from one address; 0 allows any number.
+    /// Allows `limit` failures a minute from one address; 0 allows any number.
     pub fn new(limit: u32, now: Instant) -> Self {
         Self {
             limit,
@@ -68,7 +68,7 @@ impl FailedAttempts {
         }
     }
 
-    /// Whether `address` may try; otherwise the seconds until it may again, at least one.
+    /// Fails while `address` is over the limit, with the seconds until it may try again, at least one.
     pub fn admit(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         if self.limit == 0 {
             return Ok(());
@@ -80,15 +80,15 @@ impl FailedAttempts {
         }
     }
 
-    /// Counts a wrong id or token. Of attempts that are judged at the same time more than the limit may have been admitted; the
-    /// sender of those must not hear what was wrong, but the seconds until it may try again.
+    /// Counts a failure. Concurrent attempts may exceed the limit after they were admitted: then this fails with the seconds until the
+    /// address may try again, and the reply must not say what was wrong.
     pub fn failed(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         if self.limit == 0 {
             return Ok(());
         }
         let mut window = self.window_at(now);
         let network = address.into();
-        // A full table means more than a thousand new attackers a second; those it holds stay limited.
+        // The table is full after a thousand new addresses a second. Those that it holds stay limited.
         if window.counts.len() < CAPACITY || window.counts.contains_key(&network) {
             let count = window.counts.entry(network).or_default();
             *count = count.saturating_add(1);

@@ -1,4 +1,4 @@
-//! `nginx-sites`: the sites of an nginx configuration, for the installer and for whoever wants to see them.
+//! `nginx-sites`: the sites of an nginx configuration, as the installer reads it.
 
 use std::fs;
 use std::io::{self, Read};

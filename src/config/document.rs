@@ -9,7 +9,7 @@ use crate::plan::{Plan, StoreDuration, UrlKind};
 /// holds an example instead has no default: the line is commented out unless the key is set.
 const TEMPLATE: &str = include_str!("default.toml");
 
-/// What `[site] public_url` is in a configuration that nobody has filled in.
+/// The placeholder of `[site] public_url` in a new configuration.
 const EXAMPLE: &str = "[site]\npublic_url = \"https://cdn.example.com\"";
 
 /// A key, its table in front of it (`storage.docroot`), and its value: `None` where it is not set and has no default.

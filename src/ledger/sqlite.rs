@@ -1,4 +1,4 @@
-//! The ledger in SQLite, in WAL mode with `synchronous=FULL`: a commit is on disk when it returns
+//! The ledger in SQLite, in WAL mode with `synchronous=FULL`: a commit is durable when it returns
 //! (<https://www.sqlite.org/wal.html>, <https://www.sqlite.org/pragma.html#pragma_synchronous>).
 //!
 //! One connection writes. A few others read; they are opened at the start, so that a full descriptor table cannot fail a request later.

@@ -1,4 +1,4 @@
-//! What the kernel says of this process (proc(5)), under the names that Prometheus's own libraries give it
+//! Process metrics from proc(5), under the names of Prometheus's client libraries
 //! (<https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>).
 
 use std::fs;
