@@ -4,6 +4,7 @@
 //! go on without a restart. `tests/faults/run` runs these tests; `--long` repeats them a thousand times. A test whose tool or
 //! permission is missing prints why and counts as skipped.
 
+mod administration;
 mod clock;
 mod failing_calls;
 mod full_disk;
