@@ -63,17 +63,21 @@ pub(crate) fn open_for_request(config: &Config) -> Result<Site, SiteError> {
     Ok(site)
 }
 
-/// Opens the site for a sweep, which renews the mark and holds the sweep lock; a dry run does not renew it.
-pub(crate) fn open_to_sweep(config: &Config, dry_run: bool) -> Result<Site, SiteError> {
-    let pair = check(config)?;
+/// Opens the site for a sweep and holds the sweep lock. The sweep renews the mark at its end, when it has freed space.
+pub(crate) fn open_to_sweep(config: &Config) -> Result<Site, SiteError> {
+    let (pair, ledger) = match check(config) {
+        // On a full disk only a sweep opens the ledger, because it releases the reserve.
+        Err(SiteError::Ledger(LedgerError::Full(_))) => {
+            let ledger = ledger::open_for_sweep(config)?;
+            (check(config)?, ledger)
+        }
+        pair => (pair?, ledger::open_for_sweep(config)?),
+    };
     let site = Site {
-        ledger: ledger::open_for_sweep(config)?,
+        ledger,
         store: open_store(config)?,
     };
     site.name(pair)?;
-    if !dry_run {
-        site.renew_mark()?;
-    }
     Ok(site)
 }
 
@@ -200,9 +204,9 @@ impl Site {
         Ok(())
     }
 
-    /// Increments the mark of both.
-    fn renew_mark(&self) -> Result<(), SiteError> {
-        self.ledger.update_identity(&mut |current| {
+    /// Increments the mark of both. On a full disk the old mark stays, so that a responder starts and a sweep ends there.
+    pub(crate) fn renew_mark(&self) -> Result<(), SiteError> {
+        let renewed = self.ledger.update_identity(&mut |current| {
             let store = self
                 .store
                 .identity()
@@ -225,8 +229,11 @@ impl Site {
                     "the docroot was replaced while it was opened; try again".to_owned(),
                 )),
             }
-        })?;
-        Ok(())
+        });
+        match renewed {
+            Err(LedgerError::Full(_)) => Ok(()),
+            renewed => Ok(renewed.map(drop)?),
+        }
     }
 
     fn set_store_identity(&self, identity: Identity) -> Result<(), LedgerError> {
@@ -237,9 +244,11 @@ impl Site {
 }
 
 fn store_failed(error: &io::Error) -> LedgerError {
-    LedgerError::Failed(format!(
-        "the identity of the docroot could not be read or written: {error}"
-    ))
+    let cause = format!("the identity of the docroot could not be read or written: {error}");
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerError::Full(cause),
+        _ => LedgerError::Failed(cause),
+    }
 }
 
 /// The refusal as the operator reads it: both places, both ids, and the command that helps.

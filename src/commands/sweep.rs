@@ -19,13 +19,14 @@ pub(super) fn sweep(
     even_doubtful: bool,
     json: bool,
 ) -> Result<(), Failure> {
-    let Site { ledger, store } = site::open_to_sweep(config, dry_run)?;
+    let site = site::open_to_sweep(config)?;
+    let Site { ledger, store } = &site;
     let began = Instant::now();
     let now = UtcDateTime::now();
-    let bar = progress_bar(&*ledger, now)?;
+    let bar = progress_bar(&**ledger, now)?;
     let sweep = Sweep {
-        ledger: &*ledger,
-        store: &*store,
+        ledger: &**ledger,
+        store: &**store,
         now,
         dry_run,
         even_doubtful,
@@ -34,6 +35,9 @@ pub(super) fn sweep(
     let outcome = sweep.run();
     bar.finish_and_clear();
     let report = outcome.map_err(Failure::storage)?;
+    if !dry_run {
+        site.renew_mark()?;
+    }
     print(&if json {
         machine_readable(&report, dry_run)
     } else {
