@@ -100,6 +100,10 @@ pub fn multer(data: &[u8]) {
     let Some((boundary, body)) = boundary_and_body(data) else {
         return;
     };
+    // multer takes a boundary as text.
+    if str::from_utf8(boundary.as_bytes()).is_err() {
+        return;
+    }
     let ours = outcome(Form::Multipart(Multipart::new(&boundary, body)));
     let theirs = multer_fields(&boundary, body);
     // multer takes a boundary in the middle of a preamble's line for a delimiter, and one right behind a part's headers, where
