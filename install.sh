@@ -8,7 +8,7 @@
 set -eu
 
 DEMO_PORT=8080
-DEMO_TOKEN=8b5d24c7e3af9d87156a40b1c3e92f67 # of client_3m_plan in the public documentation: known to everybody, so only for a demo
+DEMO_TOKEN=8b5d24c7e3af9d87156a40b1c3e92f67 # of client_3m_plan in the public documentation, for the demo alone
 SAMPLE=lake.jpg                             # of the demo, in tests/samples/
 HEALTHY_WITHIN=30                           # seconds
 ACCOUNT=corenexis-cdn                       # what owns images and ledger, and runs the responder
@@ -86,7 +86,7 @@ read_options() {
   demo='' state='' port='' once=''
   domain='' dry_run='' yes='' user_mode='' prefix='' panel=auto
   no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
-  nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new=''
+  nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new='' recovered=''
   any=''
   while [ $# -gt 0 ]; do
     any=1

@@ -60,7 +60,7 @@ wait_until_healthy() {
     fi
     nap
   done
-  # Somebody else's server may have taken the port in between, and then nginx has ended.
+  # If another server took the port meanwhile, it is that one which answers, and nginx has ended.
   still_running || exit 1
 }
 

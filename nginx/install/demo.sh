@@ -55,7 +55,7 @@ prepare_state() {
   trap 'end_by_signal 130' INT
   trap 'end_by_signal 143' TERM
   trap 'end_by_signal 129' HUP
-  # Whoever waits for the file must not find the one of a demo that was killed.
+  # A demo that was killed left its file, and programs wait for the new one.
   rm -f -- "$state/demo.env"
 }
 
@@ -73,7 +73,7 @@ lock_state() {
   fi
 }
 
-# Whether process $1 is an install.sh that runs: a number alone may belong to anybody by now.
+# Whether process $1 is a running install.sh: process ids are reused.
 is_demo() {
   case $1 in
   '' | *[!0-9]* | "$$") return 1 ;;
@@ -127,7 +127,7 @@ need_tools() {
 check_port() {
   status=0
   local_curl --output /dev/null --connect-timeout 2 --max-time 2 "$url/" 2>/dev/null || status=$?
-  # 7 is "failed to connect": nobody listens. Anything else, a reply that is not HTTP included, comes from somebody.
+  # curl exits with 7 if the connection is refused: the port is free. Anything else, a reply that is not HTTP included, means that it is not.
   [ "$status" = 7 ] || err "port $port on 127.0.0.1 is in use: choose another with --port, or end what listens there"
 }
 
@@ -172,7 +172,7 @@ unfit_for_socket() {
   esac
 }
 
-# Makes the socket's directory again when the host has cleared it, and refuses one that somebody else made in its place.
+# Creates the socket's directory again if the host has cleared it. Refuses one that another account created in its place.
 keep_short_directory() {
   mkdir -m 700 -- "$1" 2>/dev/null || true
   if [ -L "$1" ] || [ -z "$(find "$1" -prune -type d -user "$(id -u)" 2>/dev/null)" ]; then

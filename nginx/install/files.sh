@@ -15,7 +15,7 @@ want_pages() {
   done <"$tmp/pages"
 }
 
-# Prints what has to happen to a file: create, replace, adopt (somebody else's file of the same name), keep (edited here), or same.
+# Prints what has to happen to a file: create, replace, adopt (a file of the same name that was there before), keep (edited here), or same.
 change_of() {
   if [ ! -e "$2" ]; then
     echo create
@@ -83,7 +83,7 @@ changes() {
   return 1
 }
 
-# Where the new version of an edited file goes: beside it, under a name that whoever reads the directory ignores.
+# The path for the new version of an edited file: beside it, with a suffix that nginx, cron and logrotate ignore.
 beside() {
   case $1 in
   */nginx.conf_* | */nginx.ssl.conf_*) echo "$(dirname -- "$1")/new.$(basename -- "$1")" ;;
@@ -103,7 +103,7 @@ make_directory() {
   fi
 }
 
-# Directories that earlier runs made, whatever this one has to do with them.
+# Carries the lines of directories that earlier runs made over into the new manifest.
 remember_directories() {
   recorded_paths directory | while read -r directory; do
     [ ! -d "$directory" ] || remember directory - "$directory"
@@ -209,9 +209,9 @@ remove_placed() {
     if [ "$2" != beside ] && [ -z "$purge" ] && ! is_still "$1" "$3"; then
       edited=$config_directory/edited$1
       make_directory_above "$edited"
+      remember edited - "$edited"
       write_beside "$1" "$edited" 600 "$root_owner"
       mv -f -- "$edited.dpkg-tmp" "$edited"
-      remember edited - "$edited"
       say "$1 was edited here; a copy is $edited"
     fi
     save "$1"
@@ -242,8 +242,8 @@ unlink_placed() {
   rm -f -- "$1"
 }
 
-# edit_line VERB FILE [LINE_NUMBER TEXT]: insert puts a line of ours behind a line of a file that is somebody else's, uninsert takes out
-# the lines that carry our mark. The text is in the environment, for awk reads escapes in its own variables.
+# edit_line VERB FILE [LINE_NUMBER TEXT]: insert puts a line of ours behind a line of a site's file, uninsert removes the lines
+# with our mark. The text is in the environment, for awk reads escapes in its own variables.
 edit_line() {
   if [ "$1" = insert ]; then
     text=$4 awk -v after="$3" '{ print } NR == after { print ENVIRON["text"] }' "$2" >"$tmp/edit"

@@ -55,7 +55,7 @@ install_on_host() {
     [ -z "${site_link:-}" ] || place_link "$site_file" "$site_link"
     include_snippet
     test_nginx
-    [ -z "$reads_anew" ] || apply_nginx
+    [ -z "$needs_reload" ] || apply_nginx
   fi
   start_service
   if can_probe; then
@@ -112,7 +112,7 @@ need_programs() {
 
 confirm() {
   [ -z "$yes" ] || return 0
-  [ -t 0 ] || err "nobody can be asked here, for standard input is no terminal: look at the plan with --dry-run, then use --yes"
+  [ -t 0 ] || err "standard input is not a terminal, so nothing can be asked: look at the plan with --dry-run, then use --yes"
   printf 'Go on? [y/N] ' >&2
   read -r answer || answer=''
   case $answer in
@@ -124,7 +124,7 @@ confirm() {
   esac
 }
 
-# Whoever was asked whether to go on is asked for this too, the first time; config.toml has the answer afterwards.
+# Asked at the first installation on a terminal, after the plan was accepted; afterwards config.toml has the answer.
 ask_contact() {
   [ -n "$asked" ] && [ ! -e "$config" ] && [ -z "$contact" ] || return 0
   printf 'Where may people report an image: a mail address or a URL? [none] ' >&2
@@ -154,7 +154,7 @@ choose_config() {
 # Needs the scheme, which follows from the site.
 write_new_config() {
   if [ ! -e "$config" ]; then
-    # The port belongs into the URL unless it is the one that everybody assumes.
+    # The default port of the scheme stays out of the URL.
     public_url=${scheme:-https}://$domain
     case ${site:-}:$port in
     own:80 | own: | [!o]* | :*) ;;
@@ -203,27 +203,28 @@ want_files() {
   else
     want "$tmp/rendered/nginx/corenexis-cdn.http.conf" "$http_file" 644 "$root_owner"
     want "$tmp/rendered/nginx/corenexis-cdn.server.conf" "$snippet" 644 "$root_owner"
+    [ ! -s "$tmp/stubs" ] || cat -- "$tmp/stubs" >>"$tmp/wanted"
     [ "$site" != own ] || want "$tmp/rendered/nginx/corenexis-cdn.site.conf" "$site_file" 644 "$root_owner"
   fi
   want_service
 }
 
-# Whether nginx has to read its configuration anew: one of its files changes, or this run installs it.
+# Whether nginx has to reload its configuration: one of its files changes, or this run installs nginx.
 find_reload() {
-  reads_anew=''
+  needs_reload=''
   [ -z "$no_nginx" ] || return 0
   cut -f 1,3 "$tmp/changes" | grep -v -e "^same$TAB" -e "^keep$TAB" | cut -f 2 | cat - "$tmp/obsolete" >"$tmp/touched"
   while read -r target; do
-    ! is_nginx_file "$target" || reads_anew=1
+    ! is_nginx_file "$target" || needs_reload=1
   done <"$tmp/touched"
-  if [ -s "$tmp/include" ] || { [ -n "$site_link" ] && [ ! -L "$site_link" ]; } || [ -n "$nginx_is_new" ]; then
-    reads_anew=1
+  if [ -s "$tmp/include" ] || { [ -n "$site_link" ] && [ ! -L "$site_link" ]; } || [ -n "$nginx_is_new$recovered" ]; then
+    needs_reload=1
   fi
 }
 
 is_same() {
   [ -e "$record/manifest" ] && [ -z "$test_client" ] && [ "$changed" = "$(grep -c "^keep$TAB" "$tmp/changes" || true)" ] &&
-    [ -z "$reads_anew" ] && [ -z "$renew" ] && { [ -n "$no_service" ] || service_runs; } && ! has_new_edits
+    [ -z "$needs_reload" ] && [ -z "$renew" ] && { [ -n "$no_service" ] || service_runs; } && ! has_new_edits
 }
 
 # An edited file whose new version does not lie beside it yet.

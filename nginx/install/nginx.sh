@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The host's nginx: which program and configuration run, what the workers are, and making it read its configuration again.
 
-# The end of every line that is put into somebody else's file.
+# The comment at the end of each include line, by which it is found again.
 MARK='# corenexis-cdn: placed by install.sh'
 
 # Sets $nginx, the program, and writes the arguments with which the one that runs was started (-c and -p) to $tmp/nginx.arguments.
@@ -13,8 +13,8 @@ find_program() {
   find_master
 }
 
-# The master process: by its title, which nginx gives it whoever started it, in the foreground or under a supervisor. Those of
-# containers have another mount namespace; those of our own demo and of --user have our nginx.conf.
+# The master process, by its title, also in the foreground or under a supervisor. Left out: those of containers, which have another
+# mount namespace, and those of the demo and of --user, which run with our nginx.conf.
 find_master() {
   default_conf=$(nginx_built_with conf-path)
   others=''
@@ -117,8 +117,7 @@ test_nginx() {
   fi
 }
 
-# Where files of the http context are included from, the first that there is: aaPanel; Alpine, whose conf.d is read outside http;
-# everybody else.
+# The directory of files for the http context: the first of aaPanel's, of Alpine's (whose conf.d is read outside http), and conf.d.
 find_places() {
   for directory in /www/server/panel/vhost/nginx "$nginx_directory/http.d" "$nginx_directory/conf.d"; do
     if [ -d "$directory" ] && is_included "$directory/*.conf"; then

@@ -16,7 +16,7 @@ print_plan() {
       say "  change   $file: an include line behind line $line, into the server block of $domain"
     done <"$tmp/include"
     [ -z "${site_link:-}" ] || [ -L "$site_link" ] || say "  link     $site_link"
-    if [ -z "$reads_anew" ]; then
+    if [ -z "$needs_reload" ]; then
       :
     elif nginx_runs; then
       say "  reload   nginx, whose workers are $worker:$worker_group, after 'nginx -t' has accepted the new files${nginx_reload:+: $nginx_reload}"
@@ -44,7 +44,7 @@ print_plan() {
     esac
   fi
   ! can_probe || say "  test     an upload through nginx, removed again"
-  say "Whatever fails, these steps are undone."
+  say "If a step fails, all are undone."
 }
 
 conclude() {
@@ -68,7 +68,7 @@ conclude() {
   say "A client that may upload:  $(cdn_by_hand) client add shop --plan 3m"
 }
 
-# With a token of its own: the client of the public documentation is known to everybody.
+# With a token of its own: that of the client in the public documentation is public.
 add_test_client() {
   [ -n "$test_client" ] || return 0
   if cdn client show test >/dev/null 2>&1; then

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The smoke test: a real upload through the host's nginx by a client that exists for that long alone.
 
-# Sets $probe_url and writes curl's arguments for reaching the site on this host, whatever its name resolves to elsewhere, one a line.
+# Sets $probe_url and writes curl's arguments, one a line, for reaching the site on this host without DNS.
 # The placement is looked up among all blocks that nginx has now, a block of our own included.
 find_probe_address() {
   : >"$tmp/probe.arguments"
@@ -72,7 +72,7 @@ smoke_test() {
   say "Uploading a test image through nginx ..."
   probe=install-probe-$$
   make_probe_image "$tmp/probe.png"
-  # The client is in the journal first: whatever ends this run, the next one removes it.
+  # The client is in the journal first: if this run is killed, the next one removes it.
   journal probe "$probe"
   add_probe || err "cannot add a client for the test: the lines above say why"
   : >"$tmp/reply"

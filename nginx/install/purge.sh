@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # --purge: removing data. Only what the manifest names, and in its directories only names that this program gives: <class>/<day>/<name>
-# and .identity below p, the ledger and the files beside it, the log and its rotations. Whatever else is there stays, and is named.
+# and .identity below p, the ledger and the files beside it, the log and its rotations. Other files stay, and their directory is named.
 #
 # In directories that the responder's account may write, the commands run as that account.
 
@@ -89,7 +89,7 @@ remove_empty_below() {
   [ ! -d "$1" ] || [ -L "$1" ] || find "$1" -depth -type d -exec rmdir -- {} + 2>/dev/null || true
 }
 
-# When the directories are gone that installations made: what is left in the places of the data belongs to somebody else.
+# After the directories of the installation are removed: names the directories that still hold other files.
 name_leftovers() {
   left=''
   while read -r directory; do

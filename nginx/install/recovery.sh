@@ -12,7 +12,9 @@ recover() {
     say "The next run without --dry-run asks whether they are kept or undone."
     return
   fi
-  # An uninstall goes on from what is there.
+  # What runs may not have read what is there.
+  recovered=1
+  # An uninstall continues from the present state.
   [ -n "$uninstall" ] || ask_recovery
   case ${uninstall:+keep}${choice:-} in
   keep)
@@ -33,7 +35,7 @@ ask_recovery() {
   if [ -n "$yes" ]; then
     return
   fi
-  [ -t 0 ] || err "nobody can be asked here, for standard input is no terminal: '--yes' would $choice them$(serves_text)"
+  [ -t 0 ] || err "standard input is not a terminal, so nothing can be asked: '--yes' would $choice them$(serves_text)"
   printf 'Keep them, or undo them? [keep/undo, Enter ends] ' >&2
   read -r answer || answer=''
   case $answer in
@@ -46,7 +48,7 @@ ask_recovery() {
 }
 
 serves_text() {
-  [ "$choice" = undo ] || printf ', for the service runs'
+  [ "$choice" = undo ] || printf ', because the service runs'
 }
 
 # Whether there is a service that works: then it is kept.
@@ -188,7 +190,7 @@ undo_replace() {
   fi
 }
 
-# undo_line VERB PATH COPY CHECKSUM: a file of somebody else, with or without our line. Where it was edited since, only the line goes.
+# undo_line VERB PATH COPY CHECKSUM: a site's file with or without our line. If it was edited since, only the line is removed.
 undo_line() {
   if is_still "$2" "$4"; then
     put_back "$3" "$2"
@@ -200,7 +202,7 @@ undo_line() {
   fi
 }
 
-# The account stays while anything is left that belongs to it.
+# The account stays while it owns a ledger or images.
 undo_account() {
   if has_files "$docroot/p" || [ -e "$ledger" ]; then
     say "Kept the account $ACCOUNT, which owns what is left."

@@ -76,7 +76,7 @@ include_in_blocks() {
   done <"$tmp/blocks"
 }
 
-# A panel writes its server blocks anew whenever it likes, and includes files of the operator's by a pattern.
+# A panel overwrites its server blocks, and includes additional files by a pattern.
 place_for_panel() {
   site=panel
   printf '# The images of corenexis-cdn. Placed by install.sh.\ninclude %s;\n' "$snippet" >"$tmp/stub"
@@ -94,16 +94,16 @@ place_for_panel() {
     done
     ;;
   esac
-  grep -qF -- "$tmp/stub$TAB" "$tmp/wanted" ||
+  [ -s "$tmp/stubs" ] ||
     err "$panel has no directory for additions to the site $domain: is the name the one of the site in the panel?"
 }
 
-# want_stub DIRECTORY FILE
+# want_stub DIRECTORY FILE notes a stub in $tmp/stubs: it is placed after the snippet, which it includes.
 want_stub() {
-  [ ! -d "$1" ] || want "$tmp/stub" "$1/$2" 644 "$root_owner"
+  [ ! -d "$1" ] || printf '%s\t%s\t644\t%s\n' "$tmp/stub" "$1/$2" "$root_owner" >>"$tmp/stubs"
 }
 
-# A block of our own listens where the others of this port do.
+# A block of our own listens on the sockets that other blocks use for the port.
 own_block() {
   site=own
   awk -F '\t' '$1 == "listen" { print $2 }' "$tmp/placement" >"$tmp/listens"
@@ -117,7 +117,7 @@ own_block() {
 is_free() {
   status=0
   local_curl --output /dev/null --connect-timeout 2 --max-time 2 "http://127.0.0.1:$1/" 2>/dev/null || status=$?
-  # 7 is "failed to connect": nobody listens.
+  # curl exits with 7 if the connection is refused: the port is free.
   [ "$status" = 7 ]
 }
 

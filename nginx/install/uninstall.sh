@@ -25,7 +25,7 @@ uninstall() {
   confirm
   begin
   : >"$record/manifest.new"
-  # nginx lets go first, so that no request meets a responder that is gone.
+  # nginx first: it must not pass requests to a responder that has ended.
   [ -n "$user_mode" ] || leave_nginx
   stop_for_good
   remove_all_placed
@@ -76,26 +76,12 @@ is_nginx_file() {
   esac
 }
 
+# Files that include others go before those: nginx accepts every state in between.
 leave_nginx() {
   : >"$tmp/touched"
-  while IFS=$TAB read -r action sum path word; do
-    case $action in
-    inserted)
-      grep -qF -- "$MARK" "$path" 2>/dev/null || continue
-      edit_line uninsert "$path"
-      echo "$path" >>"$tmp/touched"
-      ;;
-    linked)
-      unlink_placed "$path"
-      echo "$path" >>"$tmp/touched"
-      ;;
-    created | replaced | beside)
-      is_nginx_file "$path" || continue
-      remove_placed "$path" "$action" "$sum" "$word"
-      echo "$path" >>"$tmp/touched"
-      ;;
-    esac
-  done <"$record/manifest"
+  leave_nginx_files lines
+  leave_nginx_files including
+  leave_nginx_files included
   [ -s "$tmp/touched" ] || return 0
   find_program
   if have "$nginx"; then
@@ -106,6 +92,30 @@ leave_nginx() {
     nginx_is_new=''
     apply_nginx
   fi
+}
+
+# leave_nginx_files KIND: lines (include lines and links), including (files that include the snippet) or included.
+leave_nginx_files() {
+  while IFS=$TAB read -r action sum path word; do
+    case $1:$action in
+    lines:inserted)
+      grep -qF -- "$MARK" "$path" 2>/dev/null || continue
+      edit_line uninsert "$path"
+      ;;
+    lines:linked) unlink_placed "$path" ;;
+    including:created | including:replaced | including:beside)
+      is_nginx_file "$path" || continue
+      grep -qs '^ *include .*/snippets/corenexis-cdn.conf;' "$path" || continue
+      remove_placed "$path" "$action" "$sum" "$word"
+      ;;
+    included:created | included:replaced | included:beside)
+      is_nginx_file "$path" || continue
+      remove_placed "$path" "$action" "$sum" "$word"
+      ;;
+    *) continue ;;
+    esac
+    echo "$path" >>"$tmp/touched"
+  done <"$record/manifest"
 }
 
 stop_for_good() {

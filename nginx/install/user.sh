@@ -8,7 +8,7 @@ install_for_user() {
   find_known
   recover
   # Neither system accounts nor panels, nor what else only root can change.
-  panel=none site=own reads_anew=''
+  panel=none site=own needs_reload=''
   need_user_programs
   get_binary
   choose_user_config
@@ -96,7 +96,7 @@ write_user_config() {
     set -- "site.public_url=$public_url" "site.contact=$contact" "storage.docroot=$data/docroot" storage.min_free=256MiB \
       "ledger.path=$data/ledger.db"
     if [ -n "$no_nginx" ]; then
-      # The nginx of somebody else cannot reach a socket of this account.
+      # The workers of the host's nginx run as another account and cannot reach a Unix socket of this one.
       set -- "$@" "server.listen=tcp:127.0.0.1:$port"
     elif [ "${#data}" -gt $((SOCKET_PATH_MAX - 17)) ]; then
       err "the path $data/run/cdn.sock is too long for a socket: set XDG_DATA_HOME to a shorter one"
@@ -147,7 +147,7 @@ want_user_files() {
 }
 
 find_user_renewal() {
-  renew=''
+  renew=$recovered
   # Pages are read by nginx itself; anything else is for a process to read again.
   if changes "$prefix/*" || changes "$data/nginx/conf/*" || [ "$(recorded "$config" 2)" != "$(checksum "$config_source")" ]; then
     renew=1
@@ -181,7 +181,7 @@ test_own_nginx() {
   if nginx -h 2>&1 | grep -q -- '-e filename'; then
     set -- "$@" -e "$data/nginx/logs/error.log"
   fi
-  # It opens the logs, which are not for everybody.
+  # nginx -t creates the logs, which get mode 0640.
   (umask 027 && nginx "$@" -t) >"$tmp/nginx.said" 2>&1 || {
     show "$tmp/nginx.said"
     err "nginx refuses the rendered configuration: the lines above say why"

@@ -12,7 +12,7 @@ responder_pid() {
   # spawn-fcgi ends the file without a newline.
   pid=$(cat -- "$PIDFILE")
   kill -0 "$pid" 2>/dev/null || return 1
-  # The number may belong to somebody else by now.
+  # Process ids are reused.
   tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF -- "--config $CONFIG serve" || return 1
   echo "$pid"
 }
@@ -20,7 +20,7 @@ responder_pid() {
 # spawn-fcgi opens the socket, changes to the account, and passes the socket as descriptor 0. A responder that ends at once is
 # reported by it, but what that said is lost; it is said again by hand with the command in the message.
 spawn_responder() {
-  # Logs and images are for others to read as their own modes say.
+  # The modes of logs and images are set when they are created.
   umask 022
 @[UNIX]
   # Under another name first: the rename takes the place of a running responder's socket in one step, and no upload finds none.
