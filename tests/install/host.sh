@@ -77,7 +77,7 @@ check "the new version taken over" ./install.sh --yes
 
 sed -i 's/^max_file_size = "10MiB"/max_file_size = "20MiB"/' /etc/corenexis-cdn/config.toml
 check "a changed configuration reaches nginx" ./install.sh --yes
-check "as its body size" grep -q 'client_max_body_size 21037056' /etc/nginx/snippets/corenexis-cdn.conf
+check "as its body size" grep -q 'client_max_body_size 42008576' /etc/nginx/snippets/corenexis-cdn.conf
 cp -p /etc/corenexis-cdn/config.toml /tmp/good.toml
 sed -i 's/^max_side = .*/max_side = 0/' /etc/corenexis-cdn/config.toml
 refuses "a configuration that cannot be used" 1 "max_side" ./install.sh --yes
