@@ -211,6 +211,7 @@ remove_placed() {
       make_directory_above "$edited"
       remember edited - "$edited"
       write_beside "$1" "$edited" 600 "$root_owner"
+      [ -e "$edited" ] || journal create "$edited" - "$(checksum "$1")"
       mv -f -- "$edited.dpkg-tmp" "$edited"
       say "$1 was edited here; a copy is $edited"
     fi

@@ -7,7 +7,7 @@
 # shellcheck source=tests/install/checks.sh
 . install/checks.sh
 
-sequences=${1:-6} seed=${2:-1}
+sequences=${1:-3} seed=${2:-1}
 make_shop
 nginx
 site=/etc/nginx/sites-available/shop
