@@ -236,7 +236,7 @@ fn journal(device: &Path) -> Option<bool> {
     }))
 }
 
-/// All files below a directory.
+/// All files below a directory, except hidden ones.
 pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![directory.to_owned()];
@@ -245,7 +245,7 @@ pub fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 open.push(entry.path());
-            } else {
+            } else if !entry.file_name().as_encoded_bytes().starts_with(b".") {
                 found.push(entry.path());
             }
         }
