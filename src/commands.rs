@@ -29,10 +29,11 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 
 use crate::cli::{Arguments, Command};
+use crate::commit;
 use crate::config::Config;
 use crate::ledger::LedgerError;
 use crate::owner::{Owner, OwnerError};
-use crate::site::SiteError;
+use crate::site::{Site, SiteError};
 
 /// The failure of a command: exit code and message.
 #[derive(Debug)]
@@ -185,6 +186,19 @@ fn read_config(path: &Path) -> Result<Config, Failure> {
     })?;
     Config::from_toml(&text)
         .map_err(|error| Failure::configuration(format!("{}: {error}", path.display())))
+}
+
+/// Recovers what a responder that was killed left in the write-ahead log.
+fn recover(config: &Config, site: &Site) -> Result<(), Failure> {
+    let recovered = commit::recover(config, &*site.ledger, &*site.store);
+    let recovered = recovered.map_err(Failure::storage)?;
+    if recovered.rows + recovered.files > 0 {
+        eprintln!(
+            "{} rows and {} files were recovered from the write-ahead log of a responder that was killed.",
+            recovered.rows, recovered.files
+        );
+    }
+    Ok(())
 }
 
 /// Writes data to standard output. A reader that has left, such as `head`, is no failure.

@@ -1,21 +1,34 @@
 //! Commits an upload: its row, its bytes and its name are durable before the reply is sent.
 //!
+//! A small upload goes through the write-ahead log:
+//!
 //! ```text
-//! recorder   one transaction for the rows of all uploads that wait, on a thread of its own
+//! recorder   one transaction and one append to the log for all uploads that wait, on a thread of its own
+//! publish    the file is renamed into place, without a sync
+//! ```
+//!
+//! A large one, and every one of a process that does not hold the log, is synced by itself:
+//!
+//! ```text
+//! recorder   one transaction for the rows of all uploads that wait
 //! prepare    meanwhile the request's thread sets the file's expiry and syncs its bytes
 //! publish    the file is renamed into place, and its directory synced
 //! ```
 //!
-//! Rows come before files. A crash between the two leaves rows without files, which the sweep refunds; the other order would leave
-//! files that no quota counts.
+//! Rows come before files. A crash between the two leaves rows without files, which recovery completes from the log or the sweep
+//! refunds; the other order would leave files that no quota counts.
 
 mod recorder;
+pub mod wal;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use time::UtcDateTime;
 
+use crate::config::Config;
 use crate::error::Fault;
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
@@ -24,6 +37,7 @@ use crate::log::Line;
 use crate::plan::{Expiry, StoreDuration};
 use crate::store::{Publication, PublishError, Spool, Store};
 use recorder::{Recorded, Recorder};
+use wal::record::MAX_IMAGE;
 
 /// How many random names are tried. With ten characters a second one is needed less than once in 10¹⁵ uploads.
 const NAME_TRIES: u32 = 3;
@@ -66,7 +80,26 @@ pub enum Outcome {
     },
 }
 
-/// Commits uploads from any number of threads.
+/// What a [`Committer`] works with.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the rows go.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where the files go.
+    pub store: Arc<dyn Store>,
+    /// Random characters of a name.
+    pub name_length: usize,
+    /// The directory of the write-ahead log; `None` to commit without one.
+    pub log: Option<PathBuf>,
+    /// Gives the instant of each transaction.
+    pub clock: fn() -> UtcDateTime,
+    /// Called with the number of rows of each transaction.
+    pub observe_batch: Arc<dyn Fn(usize) + Send + Sync>,
+    /// Called with the time that each checkpoint of the log took.
+    pub observe_checkpoint: Arc<dyn Fn(Duration) + Send + Sync>,
+}
+
+/// Commits uploads from any number of threads. Dropping it checkpoints the log.
 #[derive(Debug)]
 pub struct Committer {
     recorder: Recorder,
@@ -76,42 +109,60 @@ pub struct Committer {
 }
 
 impl Committer {
-    /// Starts the recorder's thread. Names get `name_length` random characters; `clock` gives the instant of each transaction;
-    /// `observe_batch` is called with the number of rows of each.
-    pub fn start(
-        ledger: Arc<dyn Ledger>,
-        store: Arc<dyn Store>,
-        name_length: usize,
-        clock: fn() -> UtcDateTime,
-        observe_batch: Box<dyn Fn(usize) + Send + Sync>,
-    ) -> io::Result<Self> {
+    /// Recovers what the log holds, and starts the recorder's thread.
+    pub fn start(settings: Settings) -> io::Result<Self> {
         Ok(Self {
-            recorder: Recorder::start(ledger.clone(), name_length, clock, observe_batch)?,
-            ledger,
-            store,
-            clock,
+            ledger: settings.ledger.clone(),
+            store: settings.store.clone(),
+            clock: settings.clock,
+            recorder: Recorder::start(settings)?,
         })
     }
 
     /// Commits one upload. When this returns [`Outcome::Stored`], a power cut cannot lose it.
     pub fn commit(&self, mut upload: Upload) -> Result<Outcome, Fault> {
+        let is_small = upload.spool.size() <= MAX_IMAGE as u64;
         for _ in 0..NAME_TRIES {
-            let pending = self.recorder.record(&upload)?;
-            // The sync of the bytes runs while the recorder syncs the row. A failed sync is not repeated: the kernel may report a
-            // success that it has not achieved.
-            let expiry = upload.duration.expiry((self.clock)());
-            let prepared = self.store.prepare(&mut [(&mut upload.spool, expiry)]);
-            let (path, used, at) = match pending.wait()? {
-                Recorded::Row { path, used, at } => (path, used, at),
+            let image = if is_small && self.recorder.has_log() {
+                Some(upload.spool.bytes().map_err(Fault::SaveImage)?)
+            } else {
+                None
+            };
+            let is_logged = image.is_some();
+            let pending = self.recorder.record(&upload, image)?;
+            let prepared = if is_logged {
+                Ok(())
+            } else {
+                // The sync of the bytes runs while the recorder syncs the row. A failed sync is not repeated: the kernel may report a
+                // success that it has not achieved.
+                let expiry = upload.duration.expiry((self.clock)());
+                self.store.prepare(&mut [(&mut upload.spool, expiry)])
+            };
+            let (path, used, at, unpublished) = match pending.wait()? {
+                Recorded::Row {
+                    path,
+                    used,
+                    at,
+                    unpublished,
+                } => (path, used, at, unpublished),
                 Recorded::QuotaExceeded { used, at } => {
                     return Ok(Outcome::QuotaExceeded { used, at });
                 }
             };
             // Differs from the first one when midnight came between.
             let expiry = upload.duration.expiry(at);
-            let published = prepared
-                .map_err(PublishError::Image)
-                .and_then(|()| self.publish(&mut upload.spool, &path, expiry));
+            let publication = Publication {
+                spool: &mut upload.spool,
+                path: &path,
+                expiry,
+            };
+            let published = prepared.map_err(PublishError::Image).and_then(|()| {
+                if unpublished.is_some() {
+                    self.store.publish_unsynced(publication)
+                } else {
+                    self.store.publish(&mut [publication]).remove(0)
+                }
+            });
             match published {
                 Ok(()) => {
                     return Ok(Outcome::Stored {
@@ -122,7 +173,8 @@ impl Committer {
                     });
                 }
                 Err(error) => {
-                    self.refund(&path);
+                    // Before the segment may be checkpointed: a record without a row is never brought back.
+                    refund(&*self.ledger, self.clock, std::slice::from_ref(&path));
                     if !matches!(error, PublishError::NameTaken) {
                         return Err(error.into());
                     }
@@ -132,28 +184,41 @@ impl Committer {
         Err(names_taken())
     }
 
-    fn publish(
-        &self,
-        spool: &mut Spool,
-        path: &ImagePath,
-        expiry: Option<Expiry>,
-    ) -> Result<(), PublishError> {
-        let mut publication = [Publication {
-            spool,
-            path,
-            expiry,
-        }];
-        self.store.publish(&mut publication).remove(0)
+    /// The figures of the log; `None` while this process does not hold it.
+    pub(crate) fn log_status(&self) -> Option<wal::Status> {
+        self.recorder.log_status()
     }
+}
 
-    /// Removes the row of an image that was not published. If that fails the row counts against the quota until a sweep refunds it.
-    fn refund(&self, path: &ImagePath) {
-        if let Err(error) = self.ledger.refund(std::slice::from_ref(path)) {
-            Line::new((self.clock)(), "refund_failed")
-                .field("path", path)
-                .field("cause", error)
-                .write();
-        }
+/// The directory of the write-ahead log, `<ledger>-log`.
+pub fn log_directory(config: &Config) -> PathBuf {
+    let mut directory = config.ledger.path.clone().into_os_string();
+    directory.push("-log");
+    directory.into()
+}
+
+/// Recovers what a responder that was killed left in the write-ahead log, unless another one holds the log now.
+pub fn recover(
+    config: &Config,
+    ledger: &dyn Ledger,
+    store: &dyn Store,
+) -> Result<wal::Recovered, Fault> {
+    let directory = log_directory(config);
+    wal::recover(&directory, ledger, store).map_err(|error| {
+        Fault::Internal(format!(
+            "the write-ahead log {}: {error}",
+            directory.display()
+        ))
+    })
+}
+
+/// Refunds images that were recorded and not published. If that fails the rows count against the quota until a sweep refunds them.
+fn refund(ledger: &dyn Ledger, clock: fn() -> UtcDateTime, paths: &[ImagePath]) {
+    if let Err(error) = ledger.refund(paths) {
+        Line::new(clock(), "refund_failed")
+            .field("images", paths.len())
+            .field("cause", error)
+            .write();
     }
 }
 

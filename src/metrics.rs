@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::commit::wal;
 use crate::ledger::Status;
 use crate::store::Space;
 use crate::trace::Stage;
@@ -64,6 +65,8 @@ pub struct Snapshot {
     pub space: Option<Space>,
     /// The state of the ledger; `None` if it cannot be read.
     pub status: Option<Status>,
+    /// The write-ahead log; `None` if this process does not hold it.
+    pub log: Option<wal::Status>,
 }
 
 /// Counters of one process, shared by its threads.
@@ -77,7 +80,11 @@ pub struct Metrics {
     /// By the number of the stage.
     stages: [Histogram; Stage::ALL.len()],
     batches: Histogram,
+    checkpoints: Histogram,
     connections: Gauge,
+    log_bytes: Gauge<u64, AtomicU64>,
+    log_oldest: Gauge<f64, AtomicU64>,
+    log_recovered: Gauge<u64, AtomicU64>,
     free_bytes: Gauge<u64, AtomicU64>,
     free_files: Gauge<u64, AtomicU64>,
     last_sweep: Gauge,
@@ -115,7 +122,11 @@ impl Metrics {
             }),
             // 1 to 256, the largest batch.
             batches: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
+            checkpoints: durations(),
             connections: Gauge::default(),
+            log_bytes: Gauge::default(),
+            log_oldest: Gauge::default(),
+            log_recovered: Gauge::default(),
             free_bytes: Gauge::default(),
             free_files: Gauge::default(),
             last_sweep: Gauge::default(),
@@ -177,6 +188,12 @@ impl Metrics {
             "Uploads that were recorded in one transaction",
             self.batches.clone(),
         );
+        registry.register_with_unit(
+            "log_checkpoint_duration",
+            "Checkpoints of the write-ahead log",
+            Unit::Seconds,
+            self.checkpoints.clone(),
+        );
         registry.register(
             "connections",
             "Connections that are open",
@@ -185,6 +202,23 @@ impl Metrics {
     }
 
     fn register_state(&self, registry: &mut Registry, swept: Family<Kind, Counter>) {
+        registry.register_with_unit(
+            "log",
+            "The write-ahead log on disk; 0 if this process does not hold it",
+            Unit::Bytes,
+            self.log_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "log_oldest_record",
+            "Age of the oldest record of the write-ahead log that is not checkpointed",
+            Unit::Seconds,
+            self.log_oldest.clone(),
+        );
+        registry.register(
+            "log_recovered_images",
+            "Images that got back their rows or files from the write-ahead log when this process opened it",
+            self.log_recovered.clone(),
+        );
         registry.register_with_unit(
             "docroot_free",
             "Space left on the docroot's file system",
@@ -238,10 +272,16 @@ impl Metrics {
     }
 
     /// What notes the sizes of batches.
-    pub fn batch_observer(&self) -> impl Fn(usize) + Send + 'static {
+    pub fn batch_observer(&self) -> impl Fn(usize) + Send + Sync + 'static {
         let batches = self.batches.clone();
         // No batch is near 2^32.
         move |size| batches.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)))
+    }
+
+    /// Observes the time that each checkpoint of the write-ahead log took.
+    pub fn checkpoint_observer(&self) -> impl Fn(Duration) + Send + Sync + 'static {
+        let checkpoints = self.checkpoints.clone();
+        move |time| checkpoints.observe(time.as_secs_f64())
     }
 
     /// Notes that a connection was opened.
@@ -277,6 +317,13 @@ impl Metrics {
                 .inner()
                 .store(swept.bytes, Ordering::Relaxed);
         }
+        if let Some(log) = snapshot.log {
+            self.log_bytes.set(log.bytes);
+            self.log_oldest
+                .set(log.oldest.unwrap_or_default().as_secs_f64());
+            self.log_recovered
+                .set(log.recovered.rows.max(log.recovered.files));
+        }
         self.process.look();
         let mut text = String::with_capacity(8 * 1024);
         // Writing to a string does not fail.
@@ -308,6 +355,14 @@ mod tests {
         metrics.connection_began();
         metrics.connection_ended();
         let text = metrics.encode(Snapshot {
+            log: Some(wal::Status {
+                bytes: 8 << 20,
+                oldest: Some(Duration::from_millis(250)),
+                recovered: wal::Recovered {
+                    files: 2,
+                    ..wal::Recovered::default()
+                },
+            }),
             space: Some(Space {
                 free_bytes: Some(u64::MAX),
                 free_files: Some(17),
@@ -336,6 +391,9 @@ mod tests {
             "corenexis_cdn_batch_size_bucket{le=\"2.0\"} 0",
             "corenexis_cdn_batch_size_bucket{le=\"4.0\"} 1",
             "corenexis_cdn_connections 1",
+            "corenexis_cdn_log_bytes 8388608",
+            "corenexis_cdn_log_oldest_record_seconds 0.25",
+            "corenexis_cdn_log_recovered_images 2",
             "corenexis_cdn_docroot_free_bytes 18446744073709551615",
             "corenexis_cdn_docroot_free_inodes 17",
             "corenexis_cdn_last_sweep_timestamp_seconds 0",

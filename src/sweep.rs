@@ -93,6 +93,8 @@ pub struct Sweep<'a> {
     pub dry_run: bool,
     /// Also delete rows without files and files without rows if they are nearly all of a day.
     pub even_doubtful: bool,
+    /// Compare rows and files of recent days: not before the write-ahead log is recovered, which may hold files that are missing.
+    pub reconciles: bool,
     /// Called after each batch with what was done so far.
     pub progress: &'a dyn Fn(&Report),
 }
@@ -116,7 +118,9 @@ impl Sweep<'_> {
 
     fn sweep(&self, report: &mut Report) -> Result<(), SweepError> {
         self.delete_expired(report)?;
-        self.reconcile(report)?;
+        if self.reconciles {
+            self.reconcile(report)?;
+        }
         let recent = self.recent_directories();
         let before = Timestamp::from(self.now).minus(ABANDONED_AFTER);
         let cleaned = self.store.clean(before, &recent, self.dry_run)?;

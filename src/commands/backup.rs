@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempPath;
 use time::UtcDateTime;
 
-use super::{Failure, confirm, print, print_json, spinner};
+use super::{Failure, confirm, print, print_json, recover, spinner};
 use crate::config::Config;
 use crate::ledger::{self, Contents, LedgerError};
 use crate::owner::Owner;
@@ -35,7 +35,7 @@ pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> R
 /// Writes the backup. Root works as the owner of the ledger; only a file in a directory that the owner may not write is root's.
 fn write(config: &Config, file: &Path, force: bool) -> Result<Contents, Failure> {
     let as_owner = || -> Result<Contents, Failure> {
-        site::check(config)?;
+        recover(config, &site::open_existing(config)?)?;
         Ok(ledger::back_up(config, file, force)?)
     };
     let directory = directory_of(file);
@@ -45,7 +45,7 @@ fn write(config: &Config, file: &Path, force: bool) -> Result<Contents, Failure>
         Some(owner) => {
             require_private(directory)?;
             let (mut copy, contents) = owner.run(|| -> Result<_, Failure> {
-                site::check(config)?;
+                recover(config, &site::open_existing(config)?)?;
                 Ok(ledger::back_up_unnamed(config)?)
             })??;
             place(&mut copy, file, force).map_err(|error| {
@@ -144,6 +144,12 @@ pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Re
             ),
             "nothing was restored",
         )?;
+    }
+    // Images whose files only the log has. A ledger that is broken cannot say which ones they are.
+    if let Ok(site) = site::open_existing(config)
+        && let Err(failure) = recover(config, &site)
+    {
+        eprintln!("{}", failure.message);
     }
     let bar = spinner();
     bar.set_message(format!("restoring {}", path.display()));

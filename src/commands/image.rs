@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::must_exist;
-use super::{Failure, print, print_fields, print_json, table};
+use super::{Failure, print, print_fields, print_json, recover, table};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::image_path::ImagePath;
@@ -12,7 +12,9 @@ use crate::site::{self, Site};
 use crate::store::Store;
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
-    let Site { ledger, store } = site::open_existing(config)?;
+    let site = site::open_existing(config)?;
+    recover(config, &site)?;
+    let Site { ledger, store } = site;
     match command {
         ImageCommand::Show { image, json } => {
             let path = path_of(config, &image)?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Failure, read_config, spinner};
+use super::{Failure, read_config, recover, spinner};
 use crate::cli::MoveCommand;
 use crate::config::Config;
 use crate::identity::LedgerState;
@@ -99,7 +99,8 @@ fn ledger(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure>
     let directory = parent(to)?;
     make_ledger_directory(config, directory)?;
     let lock = as_owner(config, || -> Result<File, Failure> {
-        site::check(config)?;
+        // The log stays where it is, so its images have to be elsewhere.
+        recover(config, &site::open_existing(config)?)?;
         ledger::lock_exclusively(config).map_err(|_| {
             Failure::busy(
                 "the responder runs, so nothing was moved: stop it, and run the same command again",

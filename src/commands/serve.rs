@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,12 +13,12 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use time::UtcDateTime;
 
-use super::{Failure, as_owner};
+use super::{Failure, as_owner, recover};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
-use crate::commit::Committer;
-use crate::config::{Config, Listen};
+use crate::commit::{Committer, Settings, log_directory};
+use crate::config::{Config, Durability, Listen};
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
 use crate::identity::LedgerState;
@@ -50,7 +50,7 @@ pub(super) fn cgi() -> Result<(), Failure> {
     open_log(&config, None)?;
     set_umask();
     let site = site::open_for_request(&config)?;
-    let app = open_app(config, site)?;
+    let app = open_app(config, site, None)?;
     let environment: Vec<_> = std::env::vars_os().collect();
     let pairs = environment
         .iter()
@@ -79,7 +79,15 @@ pub(super) fn serve(
     let configured = config.server.listen.clone();
     set_umask();
     let site = site::open_to_serve(&config, LEDGER_READERS)?;
-    let app = Arc::new(open_app(config, site)?);
+    let log = match config.storage.durability {
+        Durability::Full => Some(log_directory(&config)),
+        Durability::Relaxed => {
+            // Another responder may have been killed before the setting was changed.
+            recover(&config, &site)?;
+            None
+        }
+    };
+    let app = Arc::new(open_app(config, site, log)?);
     let listener = open_listener(listen, &configured)?;
     event("listening")
         .field("address", listener.describe())
@@ -136,8 +144,8 @@ fn set_umask() {
     rustix::process::umask(Mode::from_bits_truncate(0o022));
 }
 
-/// Makes everything that a request needs.
-fn open_app(config: Config, site: Site) -> Result<App, Failure> {
+/// Makes everything that a request needs; `log` is the directory of the write-ahead log.
+fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Failure> {
     let ledger: Arc<dyn Ledger> = site.ledger.into();
     let store: Arc<dyn Store> = site.store.into();
     let clients = ledger.clients(UtcDateTime::now())?;
@@ -148,13 +156,15 @@ fn open_app(config: Config, site: Site) -> Result<App, Failure> {
     )?;
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
     let metrics = Metrics::new();
-    let committer = Committer::start(
-        ledger.clone(),
-        store.clone(),
-        config.storage.name_length,
+    let committer = Committer::start(Settings {
+        ledger: Arc::clone(&ledger),
+        store: Arc::clone(&store),
+        name_length: config.storage.name_length,
+        log,
         clock,
-        Box::new(metrics.batch_observer()),
-    )?;
+        observe_batch: Arc::new(metrics.batch_observer()),
+        observe_checkpoint: Arc::new(metrics.checkpoint_observer()),
+    })?;
     let fetcher = Fetcher::new(&config.fetch, config.server.max_connections)?;
     for allowed in &config.fetch.allow {
         event("fetch_allowed")

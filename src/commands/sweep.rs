@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use time::UtcDateTime;
 
-use super::{Failure, print};
+use super::{Failure, print, recover};
 use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::site::{self, Site};
@@ -20,6 +20,7 @@ pub(super) fn sweep(
     json: bool,
 ) -> Result<(), Failure> {
     let site = site::open_to_sweep(config)?;
+    let recovered = recover(config, &site);
     let Site { ledger, store } = &site;
     let began = Instant::now();
     let now = UtcDateTime::now();
@@ -30,6 +31,7 @@ pub(super) fn sweep(
         now,
         dry_run,
         even_doubtful,
+        reconciles: recovered.is_ok(),
         progress: &|report| bar.set_position(report.expired + report.failed),
     };
     let outcome = sweep.run();
@@ -60,7 +62,7 @@ pub(super) fn sweep(
             config.storage.docroot.display()
         )));
     }
-    Ok(())
+    recovered
 }
 
 /// A bar over the expired images, which take most of a long sweep.

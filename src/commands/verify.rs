@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use super::{Failure, confirm, unwritten};
+use super::{Failure, confirm, recover, unwritten};
 use crate::cli::VerifyArguments;
 use crate::config::Config;
 use crate::image_path::Directory;
@@ -22,11 +22,13 @@ pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(),
         yes,
         json,
     } = arguments;
-    let Site { ledger, store } = match (accept, rebuild) {
+    let site = match (accept, rebuild) {
         (true, _) => accept_pair(config, yes)?,
         (false, true) => site::open_to_rebuild(config)?,
         (false, false) => site::open_existing(config)?,
     };
+    recover(config, &site)?;
+    let Site { ledger, store } = site;
     let began = Instant::now();
     let bar = progress_bar();
     let mut out = Output::new(BufWriter::new(io::stdout().lock()), json);

@@ -1,32 +1,43 @@
-//! Group commit of rows: one thread records all uploads that wait in one transaction, then answers each.
+//! Group commit: one thread records all uploads that wait in one transaction, appends them to the write-ahead log with one sync, then
+//! answers each.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use time::UtcDateTime;
 
-use super::{NAME_TRIES, Upload, names_taken};
+use super::wal::{Appender, Gauge, Site, Status, Unavailable, Unpublished};
+use super::{NAME_TRIES, Settings, Upload, names_taken, refund};
 use crate::error::Fault;
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
-use crate::ledger::{ClientKey, Ledger, LedgerError, NewImage, Verdict};
+use crate::ledger::{ClientKey, LedgerError, LoggedImage, NewImage, Verdict};
 use crate::log::{Line, panic_text};
 use crate::plan::StoreDuration;
 
 /// The most rows of one transaction, which bounds how long one upload waits for the others.
 const MAX_BATCH: usize = 256;
 
+/// The most bytes of a batch before its last image, which make it fit a segment of the log.
+const MAX_BATCH_BYTES: u64 = 2 << 20;
+
+/// How long to wait before another try to open the log.
+const LOG_RETRY: Duration = Duration::from_secs(1);
+
 /// The result of recording an upload.
 #[derive(Debug)]
 pub(super) enum Recorded {
-    /// Its row is durable under this path.
+    /// It has a row under this path.
     Row {
         path: ImagePath,
         used: u32,
         at: UtcDateTime,
+        /// Row and bytes are durable in the log; `None` if only the row is durable.
+        unpublished: Option<Unpublished>,
     },
     /// The client's quota is used up; nothing is recorded.
     QuotaExceeded { used: u32, at: UtcDateTime },
@@ -40,7 +51,18 @@ struct Request {
     client: ClientKey,
     daily_limit: u32,
     duration: StoreDuration,
+    /// The bytes for the log; `None` if the upload is synced by itself.
+    image: Option<Vec<u8>>,
     reply: SyncSender<Result<Recorded, Fault>>,
+}
+
+/// A request that has a row.
+struct Row {
+    request: Request,
+    image: NewImage,
+    lsn: u64,
+    used: u32,
+    at: UtcDateTime,
 }
 
 /// The reply to a [`Request`], which has not come yet.
@@ -53,38 +75,53 @@ impl Pending {
     }
 }
 
-/// The recorder's thread. Dropping it records what is still queued.
+/// The recorder's thread. Dropping it records what is still queued, and checkpoints the log.
 #[derive(Debug)]
 pub(super) struct Recorder {
     queue: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
+    gauge: Arc<OnceLock<Gauge>>,
 }
 
 impl Recorder {
-    pub(super) fn start(
-        ledger: Arc<dyn Ledger>,
-        name_length: usize,
-        clock: fn() -> UtcDateTime,
-        observe_batch: Box<dyn Fn(usize) + Send + Sync>,
-    ) -> io::Result<Self> {
+    pub(super) fn start(settings: Settings) -> io::Result<Self> {
         let (queue, requests) = channel();
-        let worker = Worker {
-            ledger,
-            name_length,
-            clock,
-            observe_batch,
+        let gauge = Arc::default();
+        let mut worker = Worker {
+            site: Site {
+                ledger: Arc::clone(&settings.ledger),
+                store: Arc::clone(&settings.store),
+                clock: settings.clock,
+                observe: Arc::clone(&settings.observe_checkpoint),
+            },
+            settings,
+            log: None,
+            log_failure: None,
+            next_try: Instant::now(),
+            gauge: Arc::clone(&gauge),
         };
+        worker.open_log();
         let thread = thread::Builder::new()
             .name("recorder".to_owned())
             .spawn(move || worker.run(&requests))?;
         Ok(Self {
             queue: Some(queue),
             thread: Some(thread),
+            gauge,
         })
     }
 
-    /// Queues an upload for the next transaction.
-    pub(super) fn record(&self, upload: &Upload) -> Result<Pending, Fault> {
+    /// Whether images may be given to the log.
+    pub(super) fn has_log(&self) -> bool {
+        self.gauge.get().is_some()
+    }
+
+    pub(super) fn log_status(&self) -> Option<Status> {
+        self.gauge.get().map(Gauge::status)
+    }
+
+    /// Queues an upload for the next transaction, with its bytes if they are to be logged.
+    pub(super) fn record(&self, upload: &Upload, image: Option<Vec<u8>>) -> Result<Pending, Fault> {
         let (reply, pending) = sync_channel(1);
         let request = Request {
             inspected: upload.inspected,
@@ -92,6 +129,7 @@ impl Recorder {
             client: upload.client,
             daily_limit: upload.daily_limit,
             duration: upload.duration,
+            image,
             reply,
         };
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
@@ -114,22 +152,27 @@ fn stopped() -> Fault {
 }
 
 struct Worker {
-    ledger: Arc<dyn Ledger>,
-    name_length: usize,
-    clock: fn() -> UtcDateTime,
-    observe_batch: Box<dyn Fn(usize) + Send + Sync>,
+    settings: Settings,
+    site: Site,
+    log: Option<Appender>,
+    /// Why the log could not be opened; `None` if that was not said yet.
+    log_failure: Option<String>,
+    next_try: Instant,
+    gauge: Arc<OnceLock<Gauge>>,
 }
 
 impl Worker {
-    fn run(&self, requests: &Receiver<Request>) {
+    fn run(&mut self, requests: &Receiver<Request>) {
         while let Ok(first) = requests.recv() {
-            let mut batch = vec![first];
-            batch.extend(requests.try_iter().take(MAX_BATCH - 1));
-            (self.observe_batch)(batch.len());
+            if self.log.is_none() && self.next_try <= Instant::now() {
+                self.open_log();
+            }
+            let batch = batch(first, requests);
+            (self.settings.observe_batch)(batch.len());
             // A panic must not end the thread, since no upload could be recorded after it. The requests of the batch are dropped, which
             // answers them with an error.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.record(batch))) {
-                Line::new((self.clock)(), "panic")
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.commit(batch))) {
+                self.line("panic")
                     .field("thread", "recorder")
                     .field("cause", panic_text(&*panic))
                     .write();
@@ -137,25 +180,109 @@ impl Worker {
         }
     }
 
-    /// Records a batch. Uploads whose random name is taken get another name in another transaction.
-    fn record(&self, mut batch: Vec<Request>) {
+    /// Opens the log, if there is to be one. Another process may hold it: the one that this one is about to replace.
+    fn open_log(&mut self) {
+        let Some(directory) = &self.settings.log else {
+            return;
+        };
+        self.next_try = Instant::now() + LOG_RETRY;
+        match Appender::open(directory, &self.site) {
+            Ok(Some((log, gauge))) => {
+                let recovered = gauge.status().recovered;
+                self.line("log_opened")
+                    .field("directory", directory.display())
+                    .field("recovered_records", recovered.records)
+                    .field("inserted_rows", recovered.rows)
+                    .field("rewritten_files", recovered.files)
+                    .write();
+                let _ = self.gauge.set(gauge);
+                self.log = Some(log);
+            }
+            Ok(None) | Err(Unavailable::Held) => {}
+            Err(error) => {
+                let failure = error.to_string();
+                if self.log_failure.as_ref() != Some(&failure) {
+                    self.line("log_unavailable")
+                        .field("directory", directory.display())
+                        .field("cause", &failure)
+                        .write();
+                    self.log_failure = Some(failure);
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Request>) {
+        let (logged, synced): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|request| request.image.is_some() && self.log.is_some());
+        if !logged.is_empty() {
+            let rows = self.record(logged, true);
+            self.append(rows);
+        }
+        if !synced.is_empty() {
+            for row in self.record(synced, false) {
+                row.answer(None);
+            }
+        }
+    }
+
+    /// Makes rows durable by their records, and answers them.
+    fn append(&mut self, rows: Vec<Row>) {
+        let Some(log) = self.log.as_mut().filter(|_| !rows.is_empty()) else {
+            return;
+        };
+        match log.append(rows.iter().map(Row::logged)) {
+            Ok(unpublished) => {
+                for row in rows {
+                    row.answer(Some(unpublished.clone()));
+                }
+            }
+            Err(error) => {
+                let paths: Vec<_> = rows.iter().map(|row| row.image.path.clone()).collect();
+                refund(&*self.settings.ledger, self.settings.clock, &paths);
+                for row in rows {
+                    let error = io::Error::new(error.kind(), error.to_string());
+                    row.request.answer(Err(Fault::saving(error)));
+                }
+            }
+        }
+    }
+
+    /// Records a batch and returns what has a row now; answers the rest. Uploads whose random name is taken get another name in another
+    /// transaction.
+    fn record(&mut self, mut batch: Vec<Request>, is_logged: bool) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(batch.len());
         for _ in 0..NAME_TRIES {
             if batch.is_empty() {
-                return;
+                return rows;
             }
-            batch = self.record_once(batch);
+            batch = self.record_once(batch, is_logged, &mut rows);
         }
         for request in batch {
             request.answer(Err(names_taken()));
         }
+        rows
     }
 
     /// Records a batch in one transaction. Gives back the uploads whose names are taken.
-    fn record_once(&self, batch: Vec<Request>) -> Vec<Request> {
-        let now = (self.clock)();
+    fn record_once(
+        &mut self,
+        batch: Vec<Request>,
+        is_logged: bool,
+        rows: &mut Vec<Row>,
+    ) -> Vec<Request> {
+        let now = (self.settings.clock)();
+        let count = batch.len() as u64;
+        let log = self.log.as_mut().filter(|_| is_logged);
+        let first_lsn = log.map(|log| log.reserve(count));
         let images = batch.iter().map(|request| self.image(request, now));
         let recorded = images.collect::<Result<Vec<_>, _>>().and_then(|images| {
-            let verdicts = self.ledger.record(&images, now)?;
+            let ledger = &self.settings.ledger;
+            let verdicts = match first_lsn {
+                Some(first) => ledger.record_unsynced(&images, now, first + count - 1)?,
+                None => ledger.record(&images, now)?,
+            };
             Ok((images, verdicts))
         });
         let (images, verdicts) = match recorded {
@@ -168,13 +295,18 @@ impl Worker {
             }
         };
         let mut taken = Vec::new();
-        for ((request, image), verdict) in batch.into_iter().zip(images).zip(verdicts) {
+        let lsns = first_lsn.unwrap_or(0)..;
+        for (((request, image), verdict), lsn) in
+            batch.into_iter().zip(images).zip(verdicts).zip(lsns)
+        {
             match verdict {
-                Verdict::Recorded { used } => request.answer(Ok(Recorded::Row {
-                    path: image.path,
+                Verdict::Recorded { used } => rows.push(Row {
+                    request,
+                    image,
+                    lsn,
                     used,
                     at: now,
-                })),
+                }),
                 Verdict::QuotaExceeded { used } => {
                     request.answer(Ok(Recorded::QuotaExceeded { used, at: now }));
                 }
@@ -190,7 +322,8 @@ impl Worker {
             width,
             height,
         } = request.inspected;
-        let path = ImagePath::random(request.duration, now.date(), self.name_length, image_type)
+        let name_length = self.settings.name_length;
+        let path = ImagePath::random(request.duration, now.date(), name_length, image_type)
             .map_err(|error| LedgerError::Failed(error.to_string()))?;
         Ok(NewImage {
             path,
@@ -201,9 +334,58 @@ impl Worker {
             height,
         })
     }
+
+    fn line(&self, event: &str) -> Line {
+        Line::new((self.settings.clock)(), event)
+    }
+}
+
+/// Takes what waits, up to the limits of a batch.
+fn batch(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
+    let mut bytes = first.logged_bytes();
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+        let Ok(request) = requests.try_recv() else {
+            break;
+        };
+        bytes += request.logged_bytes();
+        batch.push(request);
+    }
+    batch
+}
+
+impl Row {
+    fn logged(&self) -> (u64, LoggedImage, &[u8]) {
+        let row = LoggedImage {
+            path: self.image.path.clone(),
+            client: self.image.client,
+            size: self.image.size,
+            width: self.image.width,
+            height: self.image.height,
+            uploaded_at: self.at.into(),
+        };
+        (
+            self.lsn,
+            row,
+            self.request.image.as_deref().unwrap_or_default(),
+        )
+    }
+
+    fn answer(self, unpublished: Option<Unpublished>) {
+        self.request.answer(Ok(Recorded::Row {
+            path: self.image.path,
+            used: self.used,
+            at: self.at,
+            unpublished,
+        }));
+    }
 }
 
 impl Request {
+    fn logged_bytes(&self) -> u64 {
+        self.image.as_ref().map_or(0, |image| image.len() as u64)
+    }
+
     fn answer(self, recorded: Result<Recorded, Fault>) {
         // The receiver is gone only if the request's thread panicked; its row has no file then, and the sweep refunds it.
         let _ = self.reply.send(recorded);

@@ -24,6 +24,10 @@ struct Site {
 }
 
 fn site() -> Site {
+    site_with(true)
+}
+
+fn site_with(log: bool) -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().join("docroot");
     std::fs::create_dir(&root).expect("made");
@@ -38,8 +42,16 @@ fn site() -> Site {
         .expect("there")
         .key;
     let store = Arc::new(Docroot::open(&root, Durability::Full).expect("open"));
-    let committer = Committer::start(ledger.clone(), store.clone(), 10, || NOW, Box::new(|_| {}))
-        .expect("started");
+    let committer = Committer::start(Settings {
+        ledger: ledger.clone(),
+        store: store.clone(),
+        name_length: 10,
+        log: log.then(|| directory.path().join("ledger.db-log")),
+        clock: || NOW,
+        observe_batch: Arc::new(|_| {}),
+        observe_checkpoint: Arc::new(|_| {}),
+    })
+    .expect("started");
     Site {
         directory,
         ledger,

@@ -85,6 +85,25 @@ pub trait Ledger: fmt::Debug + Send + Sync {
     /// Checks the quota for each image in turn and records those that fit, in one transaction. The verdicts are in the order of `batch`.
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError>;
 
+    /// Records like [`Self::record`] without a sync, and sets [`LogMarks::recorded`] to `last_lsn`, the highest of the batch. Rows and mark
+    /// become durable with the next change that is, and not one without the other; before, a power cut may take the latest of them.
+    fn record_unsynced(
+        &self,
+        batch: &[NewImage],
+        now: UtcDateTime,
+        last_lsn: u64,
+    ) -> Result<Vec<Verdict>, LedgerError>;
+
+    /// Where the ledger stands beside its write-ahead log; `None` if this kind of ledger needs none.
+    fn log_marks(&self) -> Result<Option<LogMarks>, LedgerError>;
+
+    /// Inserts rows that were lost, counts their quota, and sets [`LogMarks::recorded`] to `last_lsn`. An image that has a row keeps it.
+    /// Returns how many rows are new.
+    fn replay(&self, images: &[LoggedImage], last_lsn: u64) -> Result<usize, LedgerError>;
+
+    /// Makes all that was recorded so far durable, and sets [`LogMarks::checkpointed`] to `lsn`.
+    fn checkpoint(&self, lsn: u64) -> Result<(), LedgerError>;
+
     /// Deletes the rows of images that have no file, and refunds their quota. Returns how many rows there were.
     fn refund(&self, paths: &[ImagePath]) -> Result<usize, LedgerError>;
 

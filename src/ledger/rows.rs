@@ -1,9 +1,10 @@
 //! What a ledger holds: clients, images and their usage, without a driver's types.
 
-use time::Date;
+use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
 use crate::image_path::ImagePath;
+use crate::plan::Expiry;
 use crate::timestamp::Timestamp;
 
 /// A client inside the ledger. An id can be given again after its client was removed; a key never is.
@@ -40,6 +41,42 @@ pub struct NewImage {
     pub width: u32,
     /// Pixels.
     pub height: u32,
+}
+
+/// An image as the write-ahead log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedImage {
+    /// Its path.
+    pub path: ImagePath,
+    /// The client that uploaded it.
+    pub client: ClientKey,
+    /// Bytes.
+    pub size: u64,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// When it was uploaded.
+    pub uploaded_at: Timestamp,
+}
+
+impl LoggedImage {
+    /// When it expires; `None` for a lifetime image.
+    pub fn expiry(&self) -> Option<Expiry> {
+        let uploaded_at = UtcDateTime::from_unix_timestamp(self.uploaded_at.0).ok()?;
+        self.path.duration().expiry(uploaded_at)
+    }
+}
+
+/// Where ledger and write-ahead log stand. Log sequence numbers (LSNs) ascend and are never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogMarks {
+    /// The id that the log of this ledger carries.
+    pub log_id: u64,
+    /// The rows of all LSNs up to this one are in the ledger, or were deleted from it.
+    pub recorded: u64,
+    /// The log is not needed for LSNs up to this one: rows and files are durable without it.
+    pub checkpointed: u64,
 }
 
 /// The result of recording a [`NewImage`].

@@ -7,10 +7,12 @@ pub(super) mod backup;
 mod clients;
 mod images;
 pub(super) mod inspection;
+mod log;
 mod meta;
 mod readers;
 mod schema;
 mod sweep_lock;
+mod writer;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -20,20 +22,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 use rustix::fs::OFlags;
 use time::{Date, UtcDateTime};
 
 use super::{
     Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    NewImage, Owner, Status, Swept, UsageRow, Verdict,
+    LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::identity::Identity;
 use crate::image_path::ImagePath;
+use crate::random;
 use readers::Readers;
 use sweep_lock::SweepLock;
+use writer::Writer;
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -55,7 +59,8 @@ const NETWORK_FILE_SYSTEMS: [(i64, &str); 7] = [
 /// A ledger in an SQLite file.
 #[derive(Debug)]
 pub(crate) struct SqliteLedger {
-    writer: Mutex<Connection>,
+    writer: Mutex<Writer>,
+    durability: Durability,
     readers: Readers,
     /// Excludes a restore; released after the connections are closed.
     _held: File,
@@ -83,11 +88,13 @@ impl SqliteLedger {
         make_file(path)?;
         let mut writer = connect(path, durability)?;
         schema::migrate(&mut writer, path, now)?;
+        let writer = Writer::new(writer, durability)?;
         let readers = (0..readers.max(1))
             .map(|_| connect(path, durability))
             .collect::<Result<_, _>>()?;
         Ok(Self {
             writer: Mutex::new(writer),
+            durability,
             readers: Readers::new(readers),
             _held: held,
             sweep_lock: None,
@@ -128,11 +135,7 @@ impl SqliteLedger {
         &self,
         write: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LedgerError> {
-        let mut writer = lock(&self.writer);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let outcome = write(&transaction)?;
-        transaction.commit()?;
-        Ok(outcome)
+        Ok(lock(&self.writer).write(synchronous(self.durability), write)?)
     }
 }
 
@@ -145,11 +148,10 @@ impl Ledger for SqliteLedger {
         &self,
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
     ) -> Result<(), LedgerError> {
-        let mut writer = lock(&self.writer);
-        let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let identity = update(meta::identity(&transaction)?)?;
-        meta::set_identity(&transaction, identity)?;
-        Ok(transaction.commit()?)
+        lock(&self.writer).write(synchronous(self.durability), |connection| {
+            let identity = update(meta::identity(connection)?)?;
+            Ok(meta::set_identity(connection, identity)?)
+        })
     }
 
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError> {
@@ -158,6 +160,39 @@ impl Ledger for SqliteLedger {
 
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError> {
         self.write(|connection| images::record(connection, batch, now))
+    }
+
+    fn record_unsynced(
+        &self,
+        batch: &[NewImage],
+        now: UtcDateTime,
+        last_lsn: u64,
+    ) -> Result<Vec<Verdict>, LedgerError> {
+        lock(&self.writer).write(NORMAL, |connection| {
+            log::set_recorded(connection, last_lsn)?;
+            Ok(images::record(connection, batch, now)?)
+        })
+    }
+
+    fn log_marks(&self) -> Result<Option<LogMarks>, LedgerError> {
+        if let Some(marks) = self.read(log::marks)? {
+            return Ok(Some(marks));
+        }
+        let mut id = [0; 8];
+        random::fill(&mut id).map_err(|error| LedgerError::Failed(error.to_string()))?;
+        self.write(|connection| log::set_id(connection, u64::from_le_bytes(id)))?;
+        self.read(log::marks)
+    }
+
+    fn replay(&self, images: &[LoggedImage], last_lsn: u64) -> Result<usize, LedgerError> {
+        self.write(|connection| {
+            log::set_recorded(connection, last_lsn)?;
+            images::replay(connection, images)
+        })
+    }
+
+    fn checkpoint(&self, lsn: u64) -> Result<(), LedgerError> {
+        self.write(|connection| log::set_checkpointed(connection, lsn))
     }
 
     fn refund(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
@@ -312,16 +347,27 @@ fn make_file(path: &Path) -> Result<(), LedgerError> {
     }
 }
 
+/// `PRAGMA synchronous`: a commit is not synced, but survives a power cut only if all earlier ones do
+/// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
+const NORMAL: i64 = 1;
+
+/// `PRAGMA synchronous`: a commit, and with it every earlier one, is synced.
+const FULL: i64 = 2;
+
+const fn synchronous(durability: Durability) -> i64 {
+    match durability {
+        Durability::Full => FULL,
+        Durability::Relaxed => 0,
+    }
+}
+
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     backup::require_regular(path).map_err(|error| unopened(path, &error))?;
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| unopened(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    let synchronous = match durability {
-        Durability::Full => 2,
-        Durability::Relaxed => 0,
-    };
+    let synchronous = synchronous(durability);
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;

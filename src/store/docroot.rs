@@ -4,6 +4,7 @@
 //! and it survives the loss of the ledger.
 
 mod identity_file;
+mod sync;
 
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -19,6 +20,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use self::sync::FileSystem;
 use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
 use crate::identity::Identity;
@@ -38,6 +40,8 @@ pub struct Docroot {
     root: PathBuf,
     durability: Durability,
     spooled: AtomicU64,
+    /// `None` if files are synced one by one.
+    file_system: Option<FileSystem>,
 }
 
 impl Docroot {
@@ -65,6 +69,7 @@ impl Docroot {
             root: root.to_owned(),
             durability,
             spooled: AtomicU64::new(0),
+            file_system: FileSystem::of(root),
         }
     }
 
@@ -96,10 +101,6 @@ impl Docroot {
 
     /// Renames into place, making the directory if it is missing.
     fn rename(&self, upload: &mut Publication<'_>) -> Result<(), PublishError> {
-        upload
-            .spool
-            .prepare(upload.expiry)
-            .map_err(PublishError::Image)?;
         let target = upload.path.below(&self.root);
         let mut tries = 0;
         loop {
@@ -192,7 +193,11 @@ impl Store for Docroot {
     fn publish(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>> {
         let mut outcomes: Vec<_> = uploads
             .iter_mut()
-            .map(|upload| self.rename(upload))
+            .map(|upload| {
+                let prepared = upload.spool.prepare(upload.expiry);
+                prepared.map_err(PublishError::Image)?;
+                self.rename(upload)
+            })
             .collect();
         let renamed = uploads.iter().zip(&outcomes);
         let mut synced: HashMap<_, _> = renamed
@@ -210,6 +215,17 @@ impl Store for Docroot {
             }
         }
         outcomes
+    }
+
+    fn publish_unsynced(&self, mut upload: Publication<'_>) -> Result<(), PublishError> {
+        let marked = upload.spool.set_expiry(upload.expiry);
+        marked.map_err(PublishError::Image)?;
+        self.rename(&mut upload)
+    }
+
+    fn sync(&self, paths: &[ImagePath]) -> io::Result<()> {
+        let files: Vec<_> = paths.iter().map(|path| path.below(&self.root)).collect();
+        sync::sync(self.file_system.as_ref(), &files)
     }
 
     fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<()>> {

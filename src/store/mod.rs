@@ -97,6 +97,12 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// results are in the order of `uploads`.
     fn publish(&self, uploads: &mut [Publication<'_>]) -> Vec<Result<(), PublishError>>;
 
+    /// Publishes one upload like [`Self::publish`], but bytes and name are durable only after [`Self::sync`].
+    fn publish_unsynced(&self, upload: Publication<'_>) -> Result<(), PublishError>;
+
+    /// Makes images durable that were published without a sync. Images that do not exist any more are left out.
+    fn sync(&self, paths: &[ImagePath]) -> io::Result<()>;
+
     /// Deletes images durably; one that does not exist is no error. The results are in the order of `paths`.
     fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<()>>;
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -32,6 +32,7 @@ pub struct Spool {
 impl Spool {
     pub(super) fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create_new(true)
             .mode(0o644)
@@ -57,14 +58,27 @@ impl Spool {
         File::open(&self.path)
     }
 
+    /// All of its bytes.
+    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    /// Sets the modification time that `expiry` stands for.
+    pub(super) fn set_expiry(&self, expiry: Option<Expiry>) -> io::Result<()> {
+        match expiry {
+            Some(expiry) => self.file.set_modified(modification_time(expiry)),
+            None => Ok(()),
+        }
+    }
+
     /// Sets the modification time that `expiry` stands for, and syncs the file. Does nothing if both are done.
     pub(super) fn prepare(&mut self, expiry: Option<Expiry>) -> io::Result<()> {
         if self.prepared == Prepared::With(expiry) {
             return Ok(());
         }
-        if let Some(expiry) = expiry {
-            self.file.set_modified(modification_time(expiry))?;
-        }
+        self.set_expiry(expiry)?;
         if self.durability == Durability::Full {
             self.file.sync_all()?;
         }

@@ -96,6 +96,7 @@ impl Site {
             now,
             dry_run,
             even_doubtful: false,
+            reconciles: true,
             progress: &|_| {},
         };
         sweep.run().expect("swept")
@@ -282,6 +283,7 @@ fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
         now: later,
         dry_run: false,
         even_doubtful: true,
+        reconciles: true,
         progress: &|_| {},
     };
     let report = told.run().expect("swept");

@@ -16,7 +16,7 @@ use tempfile::TempPath;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use super::{SqliteLedger, meta, schema};
+use super::{SqliteLedger, log, meta, schema};
 use crate::ledger::LedgerError;
 use crate::timestamp::Timestamp;
 
@@ -144,14 +144,19 @@ pub(crate) fn restore(
     {
         let connection = Connection::open(&partial)?;
         meta::set_time(&connection, meta::CREATED_AT, now)?;
+        log::reset(&connection)?;
     }
+    let aside = aside_of(path, now).map_err(failed)?;
     let mut replaced = None;
     let mut _others = None;
     if path.try_exists().map_err(failed)? {
         checkpoint_wal(path);
         _others = Some(refuse_other_programs(path)?);
-        replaced = Some(set_aside(path, now).map_err(failed)?);
+        set_aside(path, &aside).map_err(failed)?;
+        replaced = Some(aside.clone());
     }
+    // The write-ahead log of another ledger: its records would bring deleted images back.
+    rename_if_exists(path, &aside, "-log").map_err(failed)?;
     persist(partial, path, true).map_err(failed)?;
     Ok(Restored { contents, replaced })
 }
@@ -305,22 +310,30 @@ fn checkpoint_wal(path: &Path) {
     }
 }
 
-/// Gives the ledger at `path` a second name, and renames its WAL along with it, because SQLite must not apply it to another ledger.
-fn set_aside(path: &Path, now: UtcDateTime) -> io::Result<PathBuf> {
+/// The name that a replaced ledger gets.
+fn aside_of(path: &Path, now: UtcDateTime) -> io::Result<PathBuf> {
     let time = now
         .format(format_description!(
             "[year][month][day]T[hour][minute][second]Z"
         ))
         .map_err(io::Error::other)?;
-    let aside = with_suffix(path, &format!(".before-restore-{time}"));
-    fs::hard_link(path, &aside)?;
+    Ok(with_suffix(path, &format!(".before-restore-{time}")))
+}
+
+/// Gives the ledger at `path` a second name, and renames SQLite's WAL along with it, which must not be applied to another ledger.
+fn set_aside(path: &Path, aside: &Path) -> io::Result<()> {
+    fs::hard_link(path, aside)?;
     for suffix in ["-wal", "-shm"] {
-        match fs::rename(with_suffix(path, suffix), with_suffix(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        rename_if_exists(path, aside, suffix)?;
     }
-    Ok(aside)
+    Ok(())
+}
+
+fn rename_if_exists(path: &Path, aside: &Path, suffix: &str) -> io::Result<()> {
+    match fs::rename(with_suffix(path, suffix), with_suffix(aside, suffix)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn directory_of(path: &Path) -> &Path {

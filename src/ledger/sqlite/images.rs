@@ -10,10 +10,18 @@ use time::UtcDateTime;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::rows::{day_number, instants_of};
 use crate::ledger::{
-    ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, NewImage, Owner, Verdict,
+    ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage, Owner,
+    Verdict,
 };
 use crate::plan::DAY_SECONDS;
 use crate::timestamp::Timestamp;
+
+const INSERT: &str =
+    "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (path) DO NOTHING";
+
+const COUNT: &str = "INSERT INTO usage (client, day, uploads, bytes) VALUES (?1, ?2, ?3, ?4)
+     ON CONFLICT (client, day) DO UPDATE SET uploads = uploads + excluded.uploads, bytes = bytes + excluded.bytes";
 
 /// What a batch adds to one client's day.
 struct Added {
@@ -28,10 +36,7 @@ pub(super) fn record(
     now: UtcDateTime,
 ) -> rusqlite::Result<Vec<Verdict>> {
     let day = day_number(now.date());
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (path) DO NOTHING",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT)?;
     let mut days: HashMap<ClientKey, Added> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
     for image in batch {
@@ -73,10 +78,7 @@ pub(super) fn record(
             }
         });
     }
-    let mut count = connection.prepare_cached(
-        "INSERT INTO usage (client, day, uploads, bytes) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (client, day) DO UPDATE SET uploads = uploads + excluded.uploads, bytes = bytes + excluded.bytes",
-    )?;
+    let mut count = connection.prepare_cached(COUNT)?;
     for (client, added) in days.into_iter().filter(|(_, added)| added.uploads > 0) {
         count.execute((client.0, day, added.uploads, added.bytes))?;
     }
@@ -112,15 +114,37 @@ pub(super) fn refund(connection: &Connection, paths: &[ImagePath]) -> rusqlite::
     Ok(refunded)
 }
 
+/// Inserts rows and counts their quota; gives how many are new.
+pub(super) fn replay(connection: &Connection, images: &[LoggedImage]) -> rusqlite::Result<usize> {
+    let mut insert = connection.prepare_cached(INSERT)?;
+    let mut count = connection.prepare_cached(COUNT)?;
+    let mut replayed = 0;
+    for image in images {
+        let uploaded_at = image.uploaded_at.0;
+        let inserted = insert.execute((
+            image.path.as_str(),
+            image.client.0,
+            image.size,
+            image.width,
+            image.height,
+            uploaded_at,
+            image.expiry().map(|expiry| expiry.instant().0),
+        ))?;
+        if inserted > 0 {
+            let day = uploaded_at.div_euclid(DAY_SECONDS);
+            count.execute((image.client.0, day, 1, image.size))?;
+            replayed += 1;
+        }
+    }
+    Ok(replayed)
+}
+
 pub(super) fn adopt(
     connection: &Connection,
     images: &[FoundImage],
     client: ClientKey,
 ) -> rusqlite::Result<usize> {
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (path) DO NOTHING",
-    )?;
+    let mut insert = connection.prepare_cached(INSERT)?;
     images.iter().try_fold(0, |adopted, image| {
         let inserted = insert.execute((
             image.path.as_str(),

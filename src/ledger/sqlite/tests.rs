@@ -43,7 +43,7 @@ fn it_is_opened_as_it_must_be() {
             .expect("a mode");
         assert_eq!(mode, "wal");
     };
-    check(&lock(&ledger.writer));
+    check(&lock(&ledger.writer).connection);
     ledger.readers.with(check);
     for suffix in ["", "-wal", "-shm"] {
         let file = directory.path().join(format!("ledger.db{suffix}"));
@@ -72,6 +72,7 @@ fn a_ledger_that_stays_locked_is_busy() {
     let path = directory.path().join("ledger.db");
     let ledger = open(&path).expect("open");
     lock(&ledger.writer)
+        .connection
         .busy_timeout(Duration::from_millis(20))
         .expect("set");
     let other = Connection::open(&path).expect("open");

@@ -1,0 +1,280 @@
+//! The record format of the write-ahead log. Nothing here does I/O.
+//!
+//! ```text
+//! offset  bytes
+//!      0      4  magic number, "CXR1"
+//!      4      4  length of the record in bytes, padding included
+//!      8      8  log sequence number (LSN)
+//!     16      4  CRC-32 over all other bytes of the record
+//!     20      4  bytes of the image
+//!     24      8  key of the client
+//!     32      8  time of the upload, Unix seconds
+//!     40      4  width, pixels
+//!     44      4  height, pixels
+//!     48      1  bytes of the path
+//!     49         path, image, padding of zeros
+//! ```
+//!
+//! Numbers are little-endian. The last record of a batch is padded to the next multiple of [`BLOCK`], so that no later write touches a
+//! block that holds acknowledged records.
+
+use crc32fast::Hasher;
+
+use crate::ledger::{ClientKey, LoggedImage};
+use crate::timestamp::Timestamp;
+
+/// The unit in which the log is written, in bytes: the page of the kernel's page cache and the largest common physical sector.
+pub const BLOCK: usize = 4096;
+
+/// The largest image that a record holds, in bytes.
+pub const MAX_IMAGE: usize = 256 * 1024;
+
+/// Bytes before the path.
+const HEAD: usize = 49;
+
+/// The most bytes of a record: the longest path is `mm/ju31/`, 32 characters and `.webp`.
+pub(super) const MAX_RECORD: usize = (HEAD + u8::MAX as usize + MAX_IMAGE).next_multiple_of(BLOCK);
+
+const MAGIC: [u8; 4] = *b"CXR1";
+const LENGTH: usize = 4;
+const LSN: usize = 8;
+const CRC: usize = 16;
+
+/// A record that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its log sequence number.
+    pub lsn: u64,
+    /// The row of the image.
+    pub row: LoggedImage,
+    /// The bytes of the image.
+    pub image: &'a [u8],
+}
+
+/// Appends one record to a batch; the last one is padded.
+///
+/// # Panics
+/// When the image is larger than [`MAX_IMAGE`].
+pub fn encode(batch: &mut Vec<u8>, lsn: u64, row: &LoggedImage, image: &[u8], is_last: bool) {
+    assert!(image.len() <= MAX_IMAGE, "{} bytes", image.len());
+    let start = batch.len();
+    let path = row.path.as_str().as_bytes();
+    let mut end = start + HEAD + path.len() + image.len();
+    if is_last {
+        end = end.next_multiple_of(BLOCK);
+    }
+    batch.extend_from_slice(&MAGIC);
+    batch.extend_from_slice(&number(end - start).to_le_bytes());
+    batch.extend_from_slice(&lsn.to_le_bytes());
+    batch.extend_from_slice(&[0; 4]);
+    batch.extend_from_slice(&number(image.len()).to_le_bytes());
+    batch.extend_from_slice(&row.client.0.to_le_bytes());
+    batch.extend_from_slice(&row.uploaded_at.0.to_le_bytes());
+    batch.extend_from_slice(&row.width.to_le_bytes());
+    batch.extend_from_slice(&row.height.to_le_bytes());
+    batch.push(u8::try_from(path.len()).expect("an image path is short"));
+    batch.extend_from_slice(path);
+    batch.extend_from_slice(image);
+    batch.resize(end, 0);
+    let record = &mut batch[start..];
+    let crc = crc(record);
+    record[CRC..CRC + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The records at the beginning of `bytes`, up to the first that is not whole or whose LSN is not above the one before. What a segment
+/// held before it was used again has lower LSNs.
+pub fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    let mut rest = bytes;
+    let mut before = None;
+    std::iter::from_fn(move || {
+        let (record, length) = decode(rest)?;
+        if before.is_some_and(|before| record.lsn <= before) {
+            return None;
+        }
+        before = Some(record.lsn);
+        rest = &rest[length..];
+        Some(record)
+    })
+}
+
+/// The record at the beginning of `bytes` and its length; `None` if there is no whole one.
+fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+    let head = bytes.first_chunk::<HEAD>()?;
+    if head[..LENGTH] != MAGIC {
+        return None;
+    }
+    let length = usize::try_from(u32::from_le_bytes(field(head, LENGTH))).ok()?;
+    let record = bytes.get(..length)?;
+    if length < HEAD || crc(record) != u32::from_le_bytes(field(head, CRC)) {
+        return None;
+    }
+    let (path, rest) = record[HEAD..].split_at_checked(usize::from(head[HEAD - 1]))?;
+    let size = usize::try_from(u32::from_le_bytes(field(head, 20))).ok()?;
+    let image = rest.get(..size)?;
+    let record = Record {
+        lsn: u64::from_le_bytes(field(head, LSN)),
+        row: LoggedImage {
+            path: str::from_utf8(path).ok()?.parse().ok()?,
+            client: ClientKey(i64::from_le_bytes(field(head, 24))),
+            uploaded_at: Timestamp(i64::from_le_bytes(field(head, 32))),
+            size: size as u64,
+            width: u32::from_le_bytes(field(head, 40)),
+            height: u32::from_le_bytes(field(head, 44)),
+        },
+        image,
+    };
+    Some((record, length))
+}
+
+fn field<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
+    let mut field = [0; N];
+    field.copy_from_slice(&head[at..at + N]);
+    field
+}
+
+fn crc(record: &[u8]) -> u32 {
+    let mut hasher = Hasher::new();
+    hasher.update(&record[..CRC]);
+    hasher.update(&record[CRC + 4..]);
+    hasher.finalize()
+}
+
+fn number(length: usize) -> u32 {
+    u32::try_from(length).expect("a record is shorter than 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A row, its image, and whether a batch ends after it.
+    type Logged = (LoggedImage, Vec<u8>, bool);
+
+    fn logged() -> impl Strategy<Value = Logged> {
+        let path = "(d|m|mm|l)/(ap|ju|de)[1-9]/[A-Za-z0-9]{6,32}\\.(jpg|png|gif|webp)";
+        let numbers = (any::<i64>(), any::<i64>(), any::<u32>(), any::<u32>());
+        (path, numbers, vec(any::<u8>(), 0..9_000), any::<bool>()).prop_map(
+            |(path, (client, uploaded_at, width, height), image, ends_batch)| {
+                let row = LoggedImage {
+                    path: path.parse().expect("a path"),
+                    client: ClientKey(client),
+                    uploaded_at: Timestamp(uploaded_at),
+                    size: image.len() as u64,
+                    width,
+                    height,
+                };
+                (row, image, ends_batch)
+            },
+        )
+    }
+
+    fn images() -> impl Strategy<Value = Vec<Logged>> {
+        vec(logged(), 1..8)
+    }
+
+    /// Batches one after the other, the first record with the LSN `first`; and where each record ends.
+    fn encoded(images: &[Logged], first: u64) -> (Vec<u8>, Vec<usize>) {
+        let (mut log, mut ends) = (Vec::new(), Vec::new());
+        for (lsn, (row, image, ends_batch)) in (first..).zip(images) {
+            encode(&mut log, lsn, row, image, *ends_batch);
+            ends.push(log.len());
+        }
+        (log, ends)
+    }
+
+    fn assert_read(bytes: &[u8], images: &[Logged], first: u64) {
+        let read: Vec<_> = records(bytes).collect();
+        assert_eq!(read.len(), images.len());
+        for ((lsn, (row, image, _)), record) in (first..).zip(images).zip(read) {
+            assert_eq!(
+                (record.lsn, &record.row, record.image),
+                (lsn, row, &image[..])
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn records_read_back(images in images(), first in 0..u64::MAX / 2) {
+            let (log, _) = encoded(&images, first);
+            assert_read(&log, &images, first);
+        }
+
+        #[test]
+        fn a_batch_ends_with_a_block(images in images()) {
+            let (log, ends) = encoded(&images, 1);
+            let first_batch = images.iter().position(|(.., ends_batch)| *ends_batch);
+            if let Some(last) = first_batch {
+                prop_assert_eq!(ends[last] % BLOCK, 0);
+            }
+            prop_assert!(log.len() <= images.len() * MAX_RECORD);
+        }
+
+        #[test]
+        fn a_torn_log_is_read_up_to_its_last_whole_record(images in images(), cut in any::<prop::sample::Index>()) {
+            let (log, ends) = encoded(&images, 7);
+            let cut = cut.index(log.len());
+            let whole = ends.iter().filter(|&&end| end <= cut).count();
+            assert_read(&log[..cut], &images[..whole], 7);
+            // Zeros of a new segment behind it.
+            let mut zeros = log[..cut].to_vec();
+            zeros.resize(log.len() + BLOCK, 0);
+            let lost = log[cut..].iter().any(|&byte| byte != 0);
+            if lost {
+                let whole = ends.iter().filter(|&&end| zeros[..end] == log[..end]).count();
+                assert_read(&zeros, &images[..whole], 7);
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_ends_the_log_before_its_record(images in images(), at in any::<prop::sample::Index>(), bit in 0..8) {
+            let (mut log, ends) = encoded(&images, 7);
+            let at = at.index(log.len());
+            log[at] ^= 1_u8 << bit;
+            let whole = ends.iter().filter(|&&end| end <= at).count();
+            assert_read(&log, &images[..whole], 7);
+        }
+
+        #[test]
+        fn records_of_an_earlier_use_of_the_segment_are_not_read(
+            earlier in images(), later in images(), first in 1_000..u64::MAX / 2
+        ) {
+            let (mut segment, _) = encoded(&earlier, first - 900);
+            let (log, _) = encoded(&later, first);
+            // The earlier records begin exactly where the later ones end.
+            segment.splice(..0, log);
+            assert_read(&segment, &later, first);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(records(&bytes).count(), 0);
+            let mut with_magic = MAGIC.to_vec();
+            with_magic.extend(bytes);
+            let _ = records(&with_magic).count();
+        }
+    }
+
+    #[test]
+    fn the_largest_image_fits_a_record() {
+        let row = LoggedImage {
+            size: MAX_IMAGE as u64,
+            path: format!("mm/ju31/{}.webp", "a".repeat(32))
+                .parse()
+                .expect("a path"),
+            client: ClientKey(1),
+            uploaded_at: Timestamp(0),
+            width: 1,
+            height: 1,
+        };
+        let mut batch = Vec::new();
+        encode(&mut batch, 1, &row, &vec![7; MAX_IMAGE], true);
+        assert!(batch.len() <= MAX_RECORD);
+        assert_eq!(records(&batch).count(), 1);
+    }
+}
