@@ -154,7 +154,7 @@ impl Installation {
         files
     }
 
-    fn file(&self, path: &str) -> PathBuf {
+    pub(crate) fn file(&self, path: &str) -> PathBuf {
         self.docroot.join("p").join(path)
     }
 
@@ -166,6 +166,11 @@ impl Installation {
     /// Runs the program with this configuration.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
+    }
+
+    /// Recovers the write-ahead log, as every command that reads images does.
+    pub(crate) fn recover(&self) -> Output {
+        self.run(&["image", "list", "--limit", "1"])
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {

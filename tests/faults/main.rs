@@ -10,6 +10,8 @@ mod failing_calls;
 mod full_disk;
 mod interference;
 mod invariants;
+mod log_cuts;
+mod log_holders;
 mod power_cuts;
 mod shim;
 mod signals;

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::invariants::Installation;
 use crate::times;
-use crate::uploads::{CROWD, Random, UPLOADERS, Uploads, unlimited};
+use crate::uploads::{CROWD, Image, Random, UPLOADERS, Uploads, unlimited};
 use crate::volume::Volume;
 use support::machine::until;
 use support::site::Site;
@@ -81,7 +81,8 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
                 cut()
             })
         };
-        let broken = check_copy(&site, &volume, &left, &acknowledged, durability);
+        let mut installation = copy_of(&site, &volume, &left);
+        let broken = check_copy(&mut installation, &acknowledged, durability);
         let lost = broken.iter().filter_map(|line| line.strip_prefix("lost "));
         let paths = lost.filter_map(|line| Some(line.split_once(':')?.0));
         report.lost += paths.collect::<BTreeSet<_>>().len();
@@ -112,9 +113,14 @@ fn cut(durability: &str, cuts: u32) -> Option<Cuts> {
 /// fsync, ends before its thread stops.
 fn stop(site: &Site) {
     site.signal(Signal::STOP);
-    let tasks = format!("/proc/{}/task", site.responder_id());
+    until_stopped(site.responder_id());
+}
+
+/// Waits until every thread of a process has stopped.
+pub(crate) fn until_stopped(process: u32) {
+    let tasks = format!("/proc/{process}/task");
     until("all threads to stop", || {
-        let threads = fs::read_dir(&tasks).expect("the responder").flatten();
+        let threads = fs::read_dir(&tasks).expect("the process").flatten();
         threads
             .map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default())
             // The state follows the name, which stands in parentheses (proc(5)).
@@ -127,18 +133,12 @@ fn stop(site: &Site) {
     });
 }
 
-/// The guarantees that the copy violates.
-fn check_copy(
-    site: &Site,
-    volume: &Volume,
-    left: &Volume,
-    acknowledged: &[crate::uploads::Image],
-    durability: &str,
-) -> Vec<String> {
+/// The installation on a copy of the disk of `site`.
+pub(crate) fn copy_of(site: &Site, volume: &Volume, left: &Volume) -> Installation {
     let (docroot, ledger) = (site.docroot(), site.ledger_file());
     let config = left.directory("").join("config.toml");
     let text = fs::read_to_string(site.config()).expect("config.toml");
-    let mut installation = Installation::new(
+    let installation = Installation::new(
         left.place_of(&docroot, volume),
         left.place_of(&ledger, volume),
         config.clone(),
@@ -152,8 +152,21 @@ fn check_copy(
         text.replace(&from.display().to_string(), &to.display().to_string())
     });
     fs::write(config, moved).expect("written");
+    installation
+}
+
+/// The guarantees that the copy violates after a recovery.
+fn check_copy(
+    installation: &mut Installation,
+    acknowledged: &[Image],
+    durability: &str,
+) -> Vec<String> {
+    let recovered = installation.recover();
     let mut broken = installation.violations(acknowledged);
     if durability == "full" {
+        if !recovered.status.success() {
+            broken.push(format!("ledger: {recovered:?}"));
+        }
         let (counted, rows) = installation.quota_and_rows();
         if counted != rows {
             broken.push(format!("quota: {counted} uploads counted, {rows} rows"));

@@ -1,18 +1,21 @@
 /*
- * An LD_PRELOAD library (ld.so(8)) that makes system calls of a running program fail.
+ * An LD_PRELOAD library (ld.so(8)) that makes system calls of a running program fail, or stops the program before one.
  *
- * FAULTS_RULE names a file that is empty or holds one rule: CALL PATH ERRNO TIMES. The next TIMES calls of CALL (sync, write, open) on
- * a path that contains PATH fail with ERRNO. The file is read at every call, so a test can set and remove a fault while the program
+ * FAULTS_RULE names a file that is empty or holds one rule: CALL PATH ERRNO TIMES. The next TIMES calls of CALL on a path that contains
+ * PATH fail with ERRNO; with ERRNO 0 the program stops before them (SIGSTOP). CALL is sync, write, rewrite (at the first byte behind the
+ * first block, where a segment of the write-ahead log is used again), open or mark (the times of a file). The file is read at every call, so a test can set and remove a fault while the program
  * runs. Each failure appends a byte to the file FAULTS_RULE.hits: its length is the number of failures so far.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -47,6 +50,10 @@ static int fails(const char *call, const char *path) {
   syscall(SYS_close, file);
   if (met.st_size >= times)
     return 0;
+  if (number == 0) {
+    kill(getpid(), SIGSTOP);
+    return 0;
+  }
   errno = number;
   return 1;
 }
@@ -82,12 +89,20 @@ ssize_t write(int descriptor, const void *bytes, size_t length) {
   return fails_on("write", descriptor) ? -1 : NEXT(write)(descriptor, bytes, length);
 }
 
+ssize_t send(int descriptor, const void *bytes, size_t length, int flags) {
+  return fails_on("write", descriptor) ? -1 : NEXT(send)(descriptor, bytes, length, flags);
+}
+
 ssize_t pwrite64(int descriptor, const void *bytes, size_t length, off64_t at) {
-  return fails_on("write", descriptor) ? -1 : NEXT(pwrite64)(descriptor, bytes, length, at);
+  return fails_on("write", descriptor) || (at == 4096 && fails_on("rewrite", descriptor)) ? -1 : NEXT(pwrite64)(descriptor, bytes, length, at);
 }
 
 ssize_t pwrite(int descriptor, const void *bytes, size_t length, off_t at) {
   return fails_on("write", descriptor) ? -1 : NEXT(pwrite)(descriptor, bytes, length, at);
+}
+
+int futimens(int descriptor, const struct timespec times[2]) {
+  return fails_on("mark", descriptor) ? -1 : NEXT(futimens)(descriptor, times);
 }
 
 /* The mode is read whether it was given or not, as the C library does. */

@@ -52,10 +52,22 @@ impl Shim {
             .variable("FAULTS_RULE", &self.rule)
     }
 
-    /// Makes the next `times` calls (`sync`, `write` or `open`) on a path that contains `part` fail.
+    /// Makes the next `times` calls (`sync`, `write`, `rewrite`, `open` or `mark`) on a path that contains `part` fail.
     pub(crate) fn fail(&self, call: &str, part: &str, errno: i32, times: u32) {
         self.heal();
         fs::write(&self.rule, format!("{call} {part} {errno} {times}")).expect("written");
+    }
+
+    /// Stops the program (SIGSTOP) before the next call on a path that contains `part`.
+    pub(crate) fn stop_before(&self, call: &str, part: &str) {
+        self.fail(call, part, 0, 1);
+    }
+
+    /// Preloads the library into a command.
+    pub(crate) fn preload_into<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("FAULTS_RULE", &self.rule)
     }
 
     /// Removes the rule; returns how many calls failed.

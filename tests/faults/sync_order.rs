@@ -6,32 +6,70 @@ use std::path::Path;
 
 use crate::failing_calls::attach_strace;
 use crate::uploads::{Uploads, unlimited};
-use support::machine::end;
+use support::machine::{end, until};
 use support::site::Site;
-use support::skip;
 
 /// A system call, with the lines of the trace at which it began and ended.
 #[derive(Debug)]
 struct Call {
-    thread: String,
     text: String,
     began: usize,
     ended: usize,
 }
 
-#[test]
-fn the_reply_follows_the_syncs_of_bytes_row_and_name() {
+/// The calls of one upload of `size` bytes, and their trace; `None` after a skip.
+fn upload(size: usize) -> Option<(Vec<Call>, String)> {
     let uploads = Uploads::default();
-    let Some(trace) = trace(&uploads, |site, _| {
-        assert_eq!(uploads.upload(site, 20_000), 200);
-    }) else {
+    let trace = trace(&uploads, |site, _| {
+        assert_eq!(uploads.upload(site, size), 200);
+    })?;
+    Some((calls(&trace), trace))
+}
+
+#[track_caller]
+fn find<'a>(calls: &'a [Call], what: &str, is: &dyn Fn(&str) -> bool) -> &'a Call {
+    let call = calls.iter().find(|call| is(&call.text));
+    call.unwrap_or_else(|| panic!("no {what} in {calls:#?}"))
+}
+
+#[test]
+fn the_reply_to_a_small_upload_follows_the_sync_of_the_log() {
+    let Some((calls, trace)) = upload(20_000) else {
         return;
     };
-    let calls = calls(&trace);
-    let find = |what: &str, is: &dyn Fn(&str) -> bool| {
-        let call = calls.iter().find(|call| is(&call.text));
-        call.unwrap_or_else(|| panic!("no {what} in\n{trace}"))
+    let find = |what: &str, is: &dyn Fn(&str) -> bool| find(&calls, what, is);
+    let writes = |text: &str| text.starts_with("pwrite64(");
+    let row = find("write of the row", &|text| {
+        writes(text) && text.contains("ledger.db-wal")
+    });
+    let record = find("write of the record", &|text| {
+        writes(text) && text.contains("/ledger.db-log/")
+    });
+    let sync = find("sync of the log", &|text| {
+        text.starts_with("fdatasync(") && text.contains("/ledger.db-log/")
+    });
+    let name = find("rename", &|text| {
+        text.starts_with("rename") && text.contains("/.spool/")
+    });
+    let reply = find("reply", &|text| text.contains(r#"\"status\":\"success\""#));
+    for (first, second) in [(row, record), (record, sync), (sync, name), (name, reply)] {
+        assert!(
+            first.ended < second.began,
+            "{first:?}, {second:?}:\n{trace}"
+        );
+    }
+    assert!(sync.text.ends_with("= 0"), "{sync:?}");
+    let before_the_reply = calls.iter().filter(|call| call.began < reply.began);
+    let synced = before_the_reply.filter(|call| call.text.contains("sync"));
+    assert_eq!(synced.count(), 1, "one sync:\n{trace}");
+}
+
+#[test]
+fn the_reply_to_a_large_upload_follows_the_syncs_of_bytes_row_and_name() {
+    let Some((calls, trace)) = upload(300_000) else {
+        return;
     };
+    let find = |what: &str, is: &dyn Fn(&str) -> bool| find(&calls, what, is);
     let syncs = |text: &str| text.starts_with("fsync(") || text.starts_with("fdatasync(");
     let reply = find("reply", &|text| text.contains(r#"\"status\":\"success\""#));
     let file = find("sync of the file", &|text| {
@@ -88,8 +126,14 @@ fn trace(uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> 
     for _ in 0..4 {
         assert_eq!(uploads.upload(&site, 20_000), 200);
     }
+    // Their records are checkpointed.
+    until("a checkpoint", || {
+        let metrics = site.get("/image/v2/metrics");
+        let age = "corenexis_cdn_log_oldest_record_seconds 0.0\n";
+        metrics.text().contains(age).then_some(())
+    });
     let log = site.root.join("strace.log");
-    let traced = "trace=fsync,fdatasync,syncfs,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg";
+    let traced = "trace=fsync,fdatasync,syncfs,pwrite64,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg";
     let file = log.to_str().expect("a path in UTF-8");
     let arguments = [
         "-y",
@@ -126,20 +170,13 @@ fn calls(trace: &str) -> Vec<Call> {
             let end = text.split_once("resumed>").map_or("", |(_, end)| end);
             let text = beginning + end;
             calls.push(Call {
-                thread: thread.to_owned(),
                 text,
                 began,
                 ended: line,
             });
         } else {
             let (began, ended, text) = (line, line, text.to_owned());
-            let thread = thread.to_owned();
-            calls.push(Call {
-                thread,
-                text,
-                began,
-                ended,
-            });
+            calls.push(Call { text, began, ended });
         }
     }
     calls

@@ -41,13 +41,18 @@ impl Uploads {
         let duration = DURATIONS[usize::try_from(serial % 4).expect("0 to 3")];
         let reply = site.upload("lifetime", duration, &png_of(size, serial));
         if reply.status == 200 {
-            let path = path_of(&reply.url()).to_owned();
-            lock(&self.acknowledged).push(Image { path, serial });
+            self.note(path_of(&reply.url()), serial);
         } else {
             let answer = format!("{} {}", reply.status, reply.text());
             *lock(&self.refused).entry(answer).or_default() += 1;
         }
         reply.status
+    }
+
+    /// Records an image whose upload was answered with 200.
+    pub(crate) fn note(&self, path: &str, serial: u64) {
+        let path = path.to_owned();
+        lock(&self.acknowledged).push(Image { path, serial });
     }
 
     /// Runs `event` while `uploaders` clients upload images of about `size` bytes.
