@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::store::{Space, Store};
 
 /// Configuration, ledger, store and clock, with what is shared between requests.
-pub struct App {
+pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) ledger: Arc<dyn Ledger>,
     pub(crate) store: Arc<dyn Store>,

@@ -1,6 +1,6 @@
 //! Tokens: generation, SHA-256 digests, comparison in constant time.
 
-pub mod attempts;
+pub(crate) mod attempts;
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -9,28 +9,28 @@ use crate::random::{self, NoRandom};
 
 /// The SHA-256 of a token. The token itself is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TokenDigest(pub [u8; 32]);
+pub(crate) struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {
     /// The digest of a token.
-    pub fn of(token: &[u8]) -> Self {
+    pub(crate) fn of(token: &[u8]) -> Self {
         Self(Sha256::digest(token).into())
     }
 }
 
 /// A token in the clear, which is shown once. It has no `Debug`, so that no log can contain it.
-pub struct Token(String);
+pub(crate) struct Token(String);
 
 impl Token {
     /// 128 random bits as 32 hexadecimal characters.
-    pub fn random() -> Result<Self, NoRandom> {
+    pub(crate) fn random() -> Result<Self, NoRandom> {
         let mut bytes = [0; 16];
         random::fill(&mut bytes)?;
         Ok(Self(base16ct::lower::encode_string(&bytes)))
     }
 
     /// Imports a token: 16 to 256 visible ASCII characters.
-    pub fn import(text: &str) -> Result<Self, UnfitToken> {
+    pub(crate) fn import(text: &str) -> Result<Self, UnfitToken> {
         if (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             Ok(Self(text.to_owned()))
         } else {
@@ -39,12 +39,12 @@ impl Token {
     }
 
     /// The token itself, to be printed.
-    pub fn reveal(&self) -> &str {
+    pub(crate) fn reveal(&self) -> &str {
         &self.0
     }
 
     /// Its digest, to be kept.
-    pub fn digest(&self) -> TokenDigest {
+    pub(crate) fn digest(&self) -> TokenDigest {
         TokenDigest::of(self.0.as_bytes())
     }
 }
@@ -54,13 +54,13 @@ impl Token {
 #[error(
     "a token is 16 to 256 visible ASCII characters; this one has {length} bytes, or others among them"
 )]
-pub struct UnfitToken {
+pub(crate) struct UnfitToken {
     length: usize,
 }
 
 /// Why credentials are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InvalidCredentials {
+pub(crate) enum InvalidCredentials {
     /// No client has that id.
     UnknownClient,
     /// The client exists; the token is not one of its valid ones.
@@ -70,7 +70,7 @@ pub enum InvalidCredentials {
 /// Compares the token of a request with the valid tokens of the client; `None` for an unknown client.
 ///
 /// Constant time: an unknown client is compared with a dummy digest.
-pub fn check(
+pub(crate) fn check(
     valid_tokens: Option<&[TokenDigest]>,
     sent: TokenDigest,
 ) -> Result<(), InvalidCredentials> {

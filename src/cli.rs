@@ -10,10 +10,10 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::config::Listen;
-pub use client::{ClientCommand, ExportArguments, ExportFormat};
+pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat};
 
 /// The configuration that is read when none is named.
-pub const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
+pub(crate) const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -32,7 +32,7 @@ Examples:
 /// An image CDN that drops into a host that already runs nginx.
 #[derive(Debug, Parser)]
 #[command(name = "corenexis-cdn", version, after_help = EXIT_CODES, max_term_width = 100)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", env = "CORENEXIS_CDN_CONFIG", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
@@ -43,7 +43,7 @@ pub struct Arguments {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Answer uploads over FastCGI
     ///
     /// Listens where the configuration says, unless a listening socket is passed: by systemd (LISTEN_FDS) or on descriptor 0
@@ -188,7 +188,7 @@ pub enum Command {
 
 /// `config …`
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Print the value of a key, the default where the file does not set it
     ///
     /// Text is printed without quotes, a list as TOML, and nothing for a key that has no default. Without a key, prints every key with its
@@ -225,7 +225,7 @@ pub enum ConfigCommand {
 
 /// `nginx-sites …`
 #[derive(Debug, Args)]
-pub struct NginxSitesArguments {
+pub(crate) struct NginxSitesArguments {
     /// A file with the output of `nginx -T`; standard input by default
     pub file: Option<PathBuf>,
     /// The host name of the images
@@ -254,7 +254,7 @@ pub struct NginxSitesArguments {
 
 /// What `move` moves.
 #[derive(Debug, Subcommand)]
-pub enum MoveCommand {
+pub(crate) enum MoveCommand {
     /// The images: [storage] docroot
     Docroot {
         /// The new directory
@@ -273,7 +273,7 @@ pub enum MoveCommand {
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
 )]
-pub struct VerifyArguments {
+pub(crate) struct VerifyArguments {
     /// Delete rows without files (older than ten minutes), refund their quota, and set modification times from the ledger
     #[arg(long)]
     pub repair: bool,
@@ -293,7 +293,7 @@ pub struct VerifyArguments {
 
 /// `image …`; an image is named by its path, its direct URL or its viewer URL.
 #[derive(Debug, Subcommand)]
-pub enum ImageCommand {
+pub(crate) enum ImageCommand {
     /// Show one image
     Show {
         /// Its path or URL
@@ -333,7 +333,7 @@ pub enum ImageCommand {
   sudo corenexis-cdn doctor
   corenexis-cdn --config demo/config.toml doctor           a demo, with its own nginx beside its config.toml
   corenexis-cdn doctor --nginx-prefix ~/cdn/nginx --nginx-conf ~/cdn/rendered/nginx/nginx.conf")]
-pub struct DoctorArguments {
+pub(crate) struct DoctorArguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -350,7 +350,7 @@ pub struct DoctorArguments {
 #[command(after_help = "Examples:
   corenexis-cdn render /tmp/rendered
   corenexis-cdn render ./rendered --nginx-listen 127.0.0.1:8080 --user \"$(id -un)\"")]
-pub struct RenderArguments {
+pub(crate) struct RenderArguments {
     /// The directory to write to; it is made if it is missing
     pub directory: PathBuf,
     /// The account that owns docroot and ledger, and runs the sweep

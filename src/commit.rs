@@ -19,7 +19,7 @@
 //! refunds; the other order would leave files that no quota counts.
 
 mod recorder;
-pub mod wal;
+pub(crate) mod wal;
 
 use std::io;
 use std::path::PathBuf;
@@ -30,11 +30,11 @@ use time::UtcDateTime;
 
 use crate::config::Config;
 use crate::error::Fault;
+use crate::expiry::{Expiry, StoreDuration};
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, Ledger};
 use crate::log::Line;
-use crate::plan::{Expiry, StoreDuration};
 use crate::store::{Publication, PublishError, Spool, Store};
 use recorder::{Recorded, Recorder};
 use wal::record::MAX_IMAGE;
@@ -44,7 +44,7 @@ const NAME_TRIES: u32 = 3;
 
 /// An upload that passed every check.
 #[derive(Debug)]
-pub struct Upload {
+pub(crate) struct Upload {
     /// Its bytes.
     pub spool: Spool,
     /// Its type and dimensions.
@@ -59,7 +59,7 @@ pub struct Upload {
 
 /// The result of an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The image is durable and served.
     Stored {
         /// Its path.
@@ -82,7 +82,7 @@ pub enum Outcome {
 
 /// What a [`Committer`] works with.
 #[derive(Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Where the rows go.
     pub ledger: Arc<dyn Ledger>,
     /// Where the files go.
@@ -101,7 +101,7 @@ pub struct Settings {
 
 /// Commits uploads from any number of threads. Dropping it checkpoints the log.
 #[derive(Debug)]
-pub struct Committer {
+pub(crate) struct Committer {
     recorder: Recorder,
     ledger: Arc<dyn Ledger>,
     store: Arc<dyn Store>,
@@ -110,7 +110,7 @@ pub struct Committer {
 
 impl Committer {
     /// Recovers what the log holds, and starts the recorder's thread.
-    pub fn start(settings: Settings) -> io::Result<Self> {
+    pub(crate) fn start(settings: Settings) -> io::Result<Self> {
         Ok(Self {
             ledger: settings.ledger.clone(),
             store: settings.store.clone(),
@@ -120,7 +120,7 @@ impl Committer {
     }
 
     /// Commits one upload. When this returns [`Outcome::Stored`], a power cut cannot lose it.
-    pub fn commit(&self, mut upload: Upload) -> Result<Outcome, Fault> {
+    pub(crate) fn commit(&self, mut upload: Upload) -> Result<Outcome, Fault> {
         let is_small = upload.spool.size() <= MAX_IMAGE as u64;
         for _ in 0..NAME_TRIES {
             let image = if is_small && self.recorder.has_log() {
@@ -191,14 +191,14 @@ impl Committer {
 }
 
 /// The directory of the write-ahead log, `<ledger>-log`.
-pub fn log_directory(config: &Config) -> PathBuf {
+pub(crate) fn log_directory(config: &Config) -> PathBuf {
     let mut directory = config.ledger.path.clone().into_os_string();
     directory.push("-log");
     directory.into()
 }
 
 /// Recovers what a responder that was killed left in the write-ahead log, unless another one holds the log now.
-pub fn recover(
+pub(crate) fn recover(
     config: &Config,
     ledger: &dyn Ledger,
     store: &dyn Store,

@@ -9,13 +9,13 @@ use std::io;
 
 use serde_json::{Value, json};
 
+use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::image_path::content_type_of;
-use crate::plan::StoreDuration;
 
 /// The error of a request.
 #[derive(Debug)]
-pub enum Error {
+pub(crate) enum Error {
     /// The client's error.
     Refusal(Refusal),
     /// The server's error.
@@ -36,7 +36,7 @@ impl From<Fault> for Error {
 
 /// A request that is answered with a documented error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// These fields are absent or empty. The names are for the log.
     MissingParameters(Vec<&'static str>),
     /// Both `image` and `image_url`.
@@ -101,10 +101,10 @@ pub enum Refusal {
 
 impl Refusal {
     /// The reply to a connection over the cap, which may find a place at the next attempt.
-    pub const BUSY: Self = Self::ServerBusy { retry_after: 1 };
+    pub(crate) const BUSY: Self = Self::ServerBusy { retry_after: 1 };
 
     /// The HTTP status of the reply.
-    pub const fn status(&self) -> u16 {
+    pub(crate) const fn status(&self) -> u16 {
         match self {
             Self::MissingParameters(_)
             | Self::BothSources
@@ -124,7 +124,7 @@ impl Refusal {
     }
 
     /// The text of the `error` key.
-    pub const fn message(&self) -> &'static str {
+    pub(crate) const fn message(&self) -> &'static str {
         match self {
             Self::MissingParameters(_) => "Missing required parameters",
             Self::BothSources => "Provide either image or image_url, not both",
@@ -147,7 +147,7 @@ impl Refusal {
     }
 
     /// The JSON body of the reply: `error` first, then the limit or the permitted values.
-    pub fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         let error = self.message();
         match self {
             Self::InvalidDuration { allowed } => {
@@ -184,7 +184,7 @@ impl Refusal {
     }
 
     /// What the log says beside [`Self::message`].
-    pub fn cause(&self) -> Option<String> {
+    pub(crate) fn cause(&self) -> Option<String> {
         match self {
             Self::Malformed(rule) => Some((*rule).to_owned()),
             Self::MissingParameters(names) => {
@@ -195,7 +195,7 @@ impl Refusal {
     }
 
     /// Seconds for the `Retry-After` header, if the reply has one.
-    pub const fn retry_after(&self) -> Option<u64> {
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
         match self {
             Self::QuotaExhausted { retry_after }
             | Self::TooManyFailedAttempts { retry_after }
@@ -207,7 +207,7 @@ impl Refusal {
 
 /// An error of the server. The reply has status 500 and [`Fault::message`]; [`fmt::Display`] is for the log.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A directory of the docroot could not be created.
     CreateDirectory(io::Error),
     /// The image could not be written or renamed.
@@ -225,7 +225,7 @@ pub enum Fault {
 
 impl Fault {
     /// Classifies an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
-    pub fn saving(error: io::Error) -> Self {
+    pub(crate) fn saving(error: io::Error) -> Self {
         if is_full(&error) {
             Self::InsufficientStorage { free: 0 }
         } else {
@@ -234,7 +234,7 @@ impl Fault {
     }
 
     /// Classifies an error of creating a directory as [`Fault::saving`] does.
-    pub fn directory(error: io::Error) -> Self {
+    pub(crate) fn directory(error: io::Error) -> Self {
         if is_full(&error) {
             Self::InsufficientStorage { free: 0 }
         } else {
@@ -243,7 +243,7 @@ impl Fault {
     }
 
     /// The text of the `error` key.
-    pub const fn message(&self) -> &'static str {
+    pub(crate) const fn message(&self) -> &'static str {
         match self {
             Self::CreateDirectory(_) => "Failed to create directory",
             Self::SaveImage(_) => "Failed to save image",

@@ -9,7 +9,8 @@ pub(crate) mod openapi;
 pub(crate) mod postman;
 
 use crate::config::Config;
-use crate::plan::{Plan, StoreDuration};
+use crate::expiry::StoreDuration;
+use crate::plan::Plan;
 use crate::routes::ROOT;
 
 /// The credentials and the storage duration in a file.

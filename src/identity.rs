@@ -10,7 +10,7 @@ use crate::random::{self, NoRandom};
 
 /// The id and the mark of a ledger or a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Random, below 2⁶³.
     pub id: u64,
     /// 0 in a store whose ledger has not confirmed the id yet.
@@ -19,7 +19,7 @@ pub struct Identity {
 
 impl Identity {
     /// A new id with the mark 0.
-    pub fn random() -> Result<Self, NoRandom> {
+    pub(crate) fn random() -> Result<Self, NoRandom> {
         let mut bytes = [0; 8];
         random::fill(&mut bytes)?;
         Ok(Self {
@@ -30,7 +30,7 @@ impl Identity {
 
     /// The identity with the next mark after those of both.
     #[must_use]
-    pub fn renewed(ledger: Option<Self>, store: Self) -> Self {
+    pub(crate) fn renewed(ledger: Option<Self>, store: Self) -> Self {
         let mark = ledger.map_or(0, |ledger| ledger.mark).max(store.mark);
         Self {
             id: store.id,
@@ -48,7 +48,7 @@ impl fmt::Display for Identity {
 
 /// What is known of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LedgerState {
+pub(crate) enum LedgerState {
     /// There is none.
     Missing,
     /// It was made by a version without identities, or is new; `has_images` tells whether it has rows of images.
@@ -62,7 +62,7 @@ pub enum LedgerState {
 
 /// What is known of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StoreState {
+pub(crate) struct StoreState {
     /// Its identity, if it has one.
     pub identity: Option<Identity>,
     /// Whether it has images.
@@ -71,7 +71,7 @@ pub struct StoreState {
 
 /// How a ledger and a store that belong together stand to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pair {
+pub(crate) enum Pair {
     /// Both have the same identity.
     Complete,
     /// Neither the ledger nor, unless it is given here, the store has an identity yet.
@@ -80,7 +80,7 @@ pub enum Pair {
 
 /// Why a ledger and a store are not taken for a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mismatch {
+pub(crate) enum Mismatch {
     /// There is no ledger, but the store has images.
     LostLedger,
     /// The ledger has no identity, but the store has one: the ledger is not the store's.
@@ -96,7 +96,7 @@ pub enum Mismatch {
 }
 
 /// Decides whether a ledger and a store belong together.
-pub fn check(ledger: LedgerState, store: StoreState) -> Result<Pair, Mismatch> {
+pub(crate) fn check(ledger: LedgerState, store: StoreState) -> Result<Pair, Mismatch> {
     match (ledger, store.identity) {
         (LedgerState::Missing, _) if store.has_images => Err(Mismatch::LostLedger),
         (LedgerState::Missing, identity) => Ok(Pair::Unnamed(identity)),

@@ -7,8 +7,8 @@ use std::str::FromStr;
 
 use time::{Date, Month};
 
+use crate::expiry::StoreDuration;
 use crate::image::ImageType;
-use crate::plan::StoreDuration;
 use crate::random::{self, NoRandom};
 
 /// The shortest and the longest random name that is accepted.

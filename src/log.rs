@@ -17,7 +17,7 @@ use time::UtcDateTime;
 static FILE: OnceLock<LogFile> = OnceLock::new();
 
 /// Appends the lines of this process to the file at `path` from now on, and creates it if it is missing. Only the first call counts.
-pub fn to_file(path: &Path) -> io::Result<()> {
+pub(crate) fn to_file(path: &Path) -> io::Result<()> {
     let file = LogFile::open(path)?;
     let _ = FILE.set(file);
     Ok(())
@@ -25,7 +25,7 @@ pub fn to_file(path: &Path) -> io::Result<()> {
 
 /// Opens the log file again by its name, after a rotation. If that fails, the old file stays in use. Does nothing if the log goes to
 /// standard error.
-pub fn reopen(now: UtcDateTime) {
+pub(crate) fn reopen(now: UtcDateTime) {
     if let Some(file) = FILE.get()
         && let Err(error) = file.reopen()
     {
@@ -75,11 +75,11 @@ fn append_to(path: &Path) -> io::Result<File> {
 
 /// A log line under construction.
 #[derive(Debug)]
-pub struct Line(String);
+pub(crate) struct Line(String);
 
 impl Line {
     /// A line of time and event name.
-    pub fn new(now: UtcDateTime, event: &str) -> Self {
+    pub(crate) fn new(now: UtcDateTime, event: &str) -> Self {
         let mut line = Self(String::with_capacity(256));
         let (year, month, day) = (now.year(), u8::from(now.month()), now.day());
         let (hour, minute, second) = now.time().as_hms();
@@ -94,7 +94,7 @@ impl Line {
 
     /// Adds a field, quoted if needed.
     #[must_use]
-    pub fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
+    pub(crate) fn field(mut self, key: &str, value: impl fmt::Display) -> Self {
         let _ = write!(self.0, " {key}=");
         let begin = self.0.len();
         let _ = write!(self.0, "{value}");
@@ -107,7 +107,7 @@ impl Line {
 
     /// Adds a field if there is a value.
     #[must_use]
-    pub fn optional(self, key: &str, value: Option<impl fmt::Display>) -> Self {
+    pub(crate) fn optional(self, key: &str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.field(key, value),
             None => self,
@@ -115,7 +115,7 @@ impl Line {
     }
 
     /// Writes the line. A failure is ignored: the log must not stop the service.
-    pub fn write(mut self) {
+    pub(crate) fn write(mut self) {
         self.0.push('\n');
         let line = self.0.as_bytes();
         let _ = match FILE.get() {

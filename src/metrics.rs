@@ -27,10 +27,10 @@ use process::Process;
 const KINDS: [&str; 4] = ["expired", "abandoned", "withdrawn", "orphaned"];
 
 /// The media type of [`Metrics::encode`].
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The `result` of an upload that was stored; others have the text of their error.
-pub const STORED: &str = "stored";
+pub(crate) const STORED: &str = "stored";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Upload {
@@ -60,7 +60,7 @@ struct Outcome {
 
 /// Figures of the disk and the ledger, read when the metrics are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The space of the store; `None` if it cannot be written.
     pub space: Option<Space>,
     /// The state of the ledger; `None` if it cannot be read.
@@ -71,7 +71,7 @@ pub struct Snapshot {
 
 /// Counters of one process, shared by its threads.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     uploads: Family<Upload, Counter>,
     bytes: Family<Plan, Counter>,
@@ -101,7 +101,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// All of them at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let durations_by_outcome = Family::new_with_constructor(durations as fn() -> Histogram);
         let durations_by_stage = Family::new_with_constructor(durations as fn() -> Histogram);
         let swept = Family::<Kind, Counter>::default();
@@ -250,7 +250,7 @@ impl Metrics {
     }
 
     /// Counts an upload that was answered. `plan` is empty when the client is not known; `size` is that of a stored image.
-    pub fn count_upload(
+    pub(crate) fn count_upload(
         &self,
         plan: &str,
         result: &'static str,
@@ -272,30 +272,30 @@ impl Metrics {
     }
 
     /// What notes the sizes of batches.
-    pub fn batch_observer(&self) -> impl Fn(usize) + Send + Sync + 'static {
+    pub(crate) fn batch_observer(&self) -> impl Fn(usize) + Send + Sync + 'static {
         let batches = self.batches.clone();
         // No batch is near 2^32.
         move |size| batches.observe(f64::from(u32::try_from(size).unwrap_or(u32::MAX)))
     }
 
     /// Observes the time that each checkpoint of the write-ahead log took.
-    pub fn checkpoint_observer(&self) -> impl Fn(Duration) + Send + Sync + 'static {
+    pub(crate) fn checkpoint_observer(&self) -> impl Fn(Duration) + Send + Sync + 'static {
         let checkpoints = self.checkpoints.clone();
         move |time| checkpoints.observe(time.as_secs_f64())
     }
 
     /// Notes that a connection was opened.
-    pub fn connection_began(&self) {
+    pub(crate) fn connection_began(&self) {
         self.connections.inc();
     }
 
     /// Notes that a connection ended.
-    pub fn connection_ended(&self) {
+    pub(crate) fn connection_ended(&self) {
         self.connections.dec();
     }
 
     /// All metrics as text.
-    pub fn encode(&self, snapshot: Snapshot) -> String {
+    pub(crate) fn encode(&self, snapshot: Snapshot) -> String {
         let free = |part: fn(Space) -> Option<u64>| snapshot.space.and_then(part).unwrap_or(0);
         self.free_bytes.set(free(|space| space.free_bytes));
         self.free_files.set(free(|space| space.free_files));

@@ -9,7 +9,7 @@ use rand::rngs::SysRng;
 pub struct NoRandom(String);
 
 /// Fills `bytes` from the operating system's generator (getrandom(2)).
-pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandom> {
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), NoRandom> {
     SysRng
         .try_fill_bytes(bytes)
         .map_err(|error| NoRandom(error.to_string()))

@@ -126,8 +126,8 @@ pub(crate) fn claim(target: &Path, id: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expiry::StoreDuration;
     use crate::image::ImageType;
-    use crate::plan::StoreDuration;
     use std::fs;
     use time::macros::date;
 

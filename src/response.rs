@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Fault, Refusal};
-use crate::plan::Quota;
+use crate::quota::Quota;
 
 /// Headers that scripts of another origin may read (CORS).
 const EXPOSED: &str =
@@ -18,7 +18,7 @@ pub(crate) const ALLOWED_HEADERS: &str =
 
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Response {
+pub(crate) struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Option<Body>,
@@ -44,7 +44,7 @@ impl Body {
 
 impl Response {
     /// A reply with a JSON body.
-    pub const fn json(status: u16, body: Value) -> Self {
+    pub(crate) const fn json(status: u16, body: Value) -> Self {
         Self {
             status,
             headers: Vec::new(),
@@ -53,7 +53,7 @@ impl Response {
     }
 
     /// A reply with status 200 and a text.
-    pub const fn text(media_type: &'static str, text: String) -> Self {
+    pub(crate) const fn text(media_type: &'static str, text: String) -> Self {
         Self {
             status: 200,
             headers: Vec::new(),
@@ -75,7 +75,7 @@ impl Response {
     }
 
     /// The reply to a CORS preflight request (Fetch standard): any header may be sent, with the methods `allow`.
-    pub fn preflight(allow: &'static str) -> Self {
+    pub(crate) fn preflight(allow: &'static str) -> Self {
         Self::empty(204)
             .with("Allow", allow)
             .with("Access-Control-Allow-Methods", allow)
@@ -84,7 +84,7 @@ impl Response {
     }
 
     /// The documented reply to an error.
-    pub fn error(error: &Error) -> Self {
+    pub(crate) fn error(error: &Error) -> Self {
         match error {
             Error::Refusal(refusal) => Self::refusal(refusal),
             Error::Fault(fault) => Self::fault(fault),
@@ -92,7 +92,7 @@ impl Response {
     }
 
     /// The documented reply to a refusal.
-    pub fn refusal(refusal: &Refusal) -> Self {
+    pub(crate) fn refusal(refusal: &Refusal) -> Self {
         let reply = Self::json(refusal.status(), refusal.body());
         let reply = match refusal.retry_after() {
             Some(seconds) => reply.with("Retry-After", seconds.to_string()),
@@ -105,32 +105,32 @@ impl Response {
     }
 
     /// The documented reply to a fault; its cause is for the log only.
-    pub fn fault(fault: &Fault) -> Self {
+    pub(crate) fn fault(fault: &Fault) -> Self {
         Self::json(500, json!({ "error": fault.message() }))
     }
 
     /// Adds a header. `value` must be free of line breaks.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// Adds the `X-RateLimit` headers.
     #[must_use]
-    pub fn with_quota(self, quota: Quota) -> Self {
+    pub(crate) fn with_quota(self, quota: Quota) -> Self {
         self.with("X-RateLimit-Limit", quota.limit.to_string())
             .with("X-RateLimit-Remaining", quota.remaining().to_string())
             .with("X-RateLimit-Reset", quota.resets_at.0.to_string())
     }
 
     /// The HTTP status.
-    pub const fn status(&self) -> u16 {
+    pub(crate) const fn status(&self) -> u16 {
         self.status
     }
 
     /// The bytes of a CGI response, with the headers of every reply.
-    pub fn to_cgi(&self) -> Vec<u8> {
+    pub(crate) fn to_cgi(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(768);
         let mut header = |name: &str, value: &str| {
             // A line break would allow header injection; no value here can have one.

@@ -4,23 +4,23 @@ use crate::fastcgi::params::Params;
 use crate::image_path::ImagePath;
 
 /// The URL path of the API, without the trailing slash.
-pub const ROOT: &str = "/image/v2";
+pub(crate) const ROOT: &str = "/image/v2";
 
 /// Images on one page of `GET /image/v2/images`, unless the request has a `limit`.
-pub const PAGE: u32 = 100;
+pub(crate) const PAGE: u32 = 100;
 
 /// The largest `limit` of `GET /image/v2/images`.
-pub const MAX_PAGE: u32 = 1_000;
+pub(crate) const MAX_PAGE: u32 = 1_000;
 
 /// The methods of the calls that only read, as the `Allow` header lists them.
-pub const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+pub(crate) const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// The methods of one image, as the `Allow` header lists them.
-pub const IMAGE_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
+pub(crate) const IMAGE_METHODS: &str = "GET, HEAD, DELETE, OPTIONS";
 
 /// A call of the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// `/image/v2/`: uploads.
     Upload,
     /// `/image/v2/health`.
@@ -40,7 +40,7 @@ impl Call {
     ///
     /// nginx passes the decoded URL path as `DOCUMENT_URI`. A CGI host that maps a program to a path of its own passes what follows
     /// that path as `PATH_INFO` (RFC 3875, section 4.1.5).
-    pub fn of(params: &Params) -> Option<Self> {
+    pub(crate) fn of(params: &Params) -> Option<Self> {
         match path_below_root(params) {
             b"" | b"/" => Some(Self::Upload),
             b"/health" => Some(Self::Health),
@@ -55,7 +55,7 @@ impl Call {
     }
 
     /// The methods of the call, as the `Allow` header lists them.
-    pub const fn methods(&self) -> &'static str {
+    pub(crate) const fn methods(&self) -> &'static str {
         match self {
             Self::Upload => "POST, OPTIONS",
             Self::Health | Self::Metrics | Self::Usage | Self::Images => READ_METHODS,

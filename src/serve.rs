@@ -4,7 +4,7 @@
 //! lets running requests finish and closes connections as they become idle.
 
 mod connections;
-pub mod listener;
+pub(crate) mod listener;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -63,7 +63,7 @@ const DESCRIPTORS_EACH: u64 = 3;
 const STACK_SIZE: usize = 1 << 20;
 
 /// Answers requests.
-pub trait Handler: Send + Sync + 'static {
+pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request; reads as much of `body` as it needs.
     fn answer(&self, params: &Params, body: &mut dyn Read) -> Response;
 
@@ -90,7 +90,7 @@ impl Handler for App {
 
 /// Serves until `stop` becomes readable, then shuts down gracefully. Returns when every running request has been answered, or after
 /// ten seconds.
-pub fn serve(
+pub(crate) fn serve(
     listener: &Listener,
     max_connections: usize,
     handler: Arc<dyn Handler>,
@@ -271,7 +271,7 @@ fn refuse_connection(stream: Stream) {
 }
 
 /// Answers one request as a CGI program (RFC 3875): parameters from the environment, body and reply over the standard streams.
-pub fn serve_cgi(
+pub(crate) fn serve_cgi(
     handler: &dyn Handler,
     params: &Params,
     body: impl Read,

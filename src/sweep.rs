@@ -31,7 +31,7 @@ pub(crate) const MISSING_AFTER: i64 = 600;
 
 /// What a sweep did, or would do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Expired images.
     pub expired: u64,
     /// Bytes of the expired images.
@@ -72,7 +72,7 @@ impl Report {
 
 /// Why a sweep could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum SweepError {
+pub(crate) enum SweepError {
     /// The ledger failed.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
@@ -82,7 +82,7 @@ pub enum SweepError {
 }
 
 /// One sweep.
-pub struct Sweep<'a> {
+pub(crate) struct Sweep<'a> {
     /// The rows.
     pub ledger: &'a dyn Ledger,
     /// The files.
@@ -101,7 +101,7 @@ pub struct Sweep<'a> {
 
 impl Sweep<'_> {
     /// Runs the sweep.
-    pub fn run(&self) -> Result<Report, SweepError> {
+    pub(crate) fn run(&self) -> Result<Report, SweepError> {
         let mut report = Report::default();
         let outcome = self.sweep(&mut report);
         // What a failed sweep deleted counts, too.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::fastcgi::params::Params;
 use crate::log::{Line, Milliseconds};
-use crate::plan::Quota;
+use crate::quota::Quota;
 use crate::random;
 
 /// The id that nginx gave the request; a random one where there is none, or none that is safe to echo.

@@ -10,17 +10,17 @@ use std::io::{self, BufReader, Read};
 
 use time::UtcDateTime;
 
+use crate::expiry::{Expiry, StoreDuration};
 use crate::image;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{FoundImage, ImageFilter, ImageRow, Ledger, LedgerError};
-use crate::plan::{Expiry, StoreDuration};
 use crate::store::{Store, Stored};
 use crate::sweep::MISSING_AFTER;
 use crate::timestamp::Timestamp;
-pub use finding::{Difference, Finding, Report};
+pub(crate) use finding::{Difference, Finding, Report};
 
 /// The client that owns images whose client is unknown.
-pub const RECOVERED: &str = "recovered";
+pub(crate) const RECOVERED: &str = "recovered";
 
 /// Rows of one page, and images of one transaction.
 const BATCH: u32 = 1_000;
@@ -34,7 +34,7 @@ const INSPECTION_BUFFER: usize = 64 * 1024;
 
 /// Why a verification could not go on.
 #[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
+pub(crate) enum VerifyError {
     /// The ledger failed.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
@@ -47,7 +47,7 @@ pub enum VerifyError {
 }
 
 /// One verification.
-pub struct Verification<'a> {
+pub(crate) struct Verification<'a> {
     /// The rows.
     pub ledger: &'a dyn Ledger,
     /// The files.
@@ -66,7 +66,7 @@ pub struct Verification<'a> {
 
 impl Verification<'_> {
     /// Compares everything.
-    pub fn run(&mut self) -> Result<Report, VerifyError> {
+    pub(crate) fn run(&mut self) -> Result<Report, VerifyError> {
         let mut report = Report::default();
         let mut rows = Rows::new(self.ledger);
         for directory in Directory::all() {

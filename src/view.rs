@@ -8,10 +8,10 @@ use time::UtcDateTime;
 
 use crate::app::App;
 use crate::error::Refusal;
+use crate::expiry::Expiry;
 use crate::fastcgi::params::Params;
 use crate::image_path::{ImagePath, format_name};
 use crate::ledger::ImageRow;
-use crate::plan::Expiry;
 use crate::response::Response;
 
 /// The FastCGI parameter of a request for the viewer. Only nginx can set it: the names of request headers begin with `HTTP_`.

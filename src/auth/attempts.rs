@@ -13,7 +13,7 @@ const CAPACITY: usize = 65_536;
 
 /// Failed attempts by address. The table is dropped at the end of each window, so its size is bounded.
 #[derive(Debug)]
-pub struct FailedAttempts {
+pub(crate) struct FailedAttempts {
     limit: u32,
     window: Mutex<Window>,
 }
@@ -58,7 +58,7 @@ const fn prefix_of(address: Ipv6Addr) -> [u16; 4] {
 
 impl FailedAttempts {
     /// Allows `limit` failures a minute from one address; 0 allows any number.
-    pub fn new(limit: u32, now: Instant) -> Self {
+    pub(crate) fn new(limit: u32, now: Instant) -> Self {
         Self {
             limit,
             window: Mutex::new(Window {
@@ -69,7 +69,7 @@ impl FailedAttempts {
     }
 
     /// Fails while `address` is over the limit, with the seconds until it may try again, at least one.
-    pub fn admit(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         if self.limit == 0 {
             return Ok(());
         }
@@ -82,7 +82,7 @@ impl FailedAttempts {
 
     /// Counts a failure. Concurrent attempts may exceed the limit after they were admitted: then this fails with the seconds until the
     /// address may try again, and the reply must not say what was wrong.
-    pub fn failed(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
+    pub(crate) fn failed(&self, address: IpAddr, now: Instant) -> Result<(), u64> {
         if self.limit == 0 {
             return Ok(());
         }

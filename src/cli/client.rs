@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::duration_of;
-use crate::plan::StoreDuration;
+use crate::expiry::StoreDuration;
 
 /// `client …`
 #[derive(Debug, Subcommand)]
-pub enum ClientCommand {
+pub(crate) enum ClientCommand {
     /// Add a client and print its token, which is shown this once
     #[command(after_help = "Example:\n  corenexis-cdn client add shop --plan 3m")]
     Add {
@@ -94,7 +94,7 @@ Formats:
   sharex   a custom uploader: open the file, named NAME.sxcu, by a double click
   picgo    ~/.picgo/config.json for the plugin web-uploader
   upic     a host to import into uPic")]
-pub struct ExportArguments {
+pub(crate) struct ExportArguments {
     /// Its id
     pub id: String,
     /// The program that the settings are for
@@ -122,7 +122,7 @@ pub struct ExportArguments {
 
 /// A program that uploads, by the format of its settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ExportFormat {
+pub(crate) enum ExportFormat {
     /// Variables for a shell, and for `corenexis-upload`.
     Env,
     /// Postman and `newman`.

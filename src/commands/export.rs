@@ -10,9 +10,9 @@ use super::{Failure, print, token};
 use crate::auth::{self, Token};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
+use crate::expiry::StoreDuration;
 use crate::export::{Credentials, clients, postman};
 use crate::ledger::{Account, Ledger};
-use crate::plan::StoreDuration;
 
 pub(super) fn export(
     config: &Config,

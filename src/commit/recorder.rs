@@ -13,11 +13,11 @@ use time::UtcDateTime;
 use super::wal::{Appender, Gauge, Site, Status, Unavailable, Unpublished};
 use super::{NAME_TRIES, Settings, Upload, names_taken, refund};
 use crate::error::Fault;
+use crate::expiry::StoreDuration;
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, LedgerError, LoggedImage, NewImage, Verdict};
 use crate::log::{Line, panic_text};
-use crate::plan::StoreDuration;
 
 /// The most rows of one transaction, which bounds how long one upload waits for the others.
 const MAX_BATCH: usize = 256;

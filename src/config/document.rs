@@ -3,7 +3,8 @@
 use toml::Value;
 
 use super::{ByteSize, Config, Durability, Invalid};
-use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::expiry::StoreDuration;
+use crate::plan::{Plan, UrlKind};
 
 /// The text of a new configuration. `{}` stands for a key's value, and in the comment above the key for its default. A key whose line
 /// holds an example instead has no default: the line is commented out unless the key is set.

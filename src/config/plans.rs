@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{ByteSize, Invalid, ensure};
-use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::expiry::StoreDuration;
+use crate::plan::{Plan, UrlKind};
 
 /// The largest `max_file_size` of a plan, in bytes: 1,024 GiB.
 const MAX_FILE_SIZE: u64 = 1 << 40;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::StoreDuration;
+use crate::expiry::StoreDuration;
 
 fn config(rest: &str) -> Result<Config, String> {
     Config::from_toml(&format!(

@@ -10,8 +10,8 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use super::access::Permission;
 use super::check::Check;
 use super::installation::Installation;
+use crate::expiry::StoreDuration;
 use crate::image_path::{IMAGE_ROOT, class_of};
-use crate::plan::StoreDuration;
 use crate::store::SPOOL;
 
 /// The directories that exist below the docroot's `p`, one of each retention class.

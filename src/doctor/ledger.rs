@@ -15,9 +15,9 @@ use super::check::Check;
 use super::docroot::class_directories;
 use super::installation::Installation;
 use crate::config::Config;
+use crate::expiry::DAY_SECONDS;
 use crate::ledger::{Inspection, QuickCheck, inspect, newest_schema};
 use crate::owner::Owner;
-use crate::plan::DAY_SECONDS;
 use crate::timestamp::Timestamp;
 
 /// How long SQLite's quick check of the ledger may take.

@@ -10,8 +10,8 @@ use super::check::{Check, INSTALL};
 use super::files::read_file;
 use super::installation::Installation;
 use super::ledger::duration;
+use crate::expiry::DAY_SECONDS;
 use crate::ledger::Inspection;
-use crate::plan::DAY_SECONDS;
 
 /// Seconds since the last sweep above which doctor warns.
 const LATE: i64 = 3_600;

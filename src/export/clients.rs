@@ -115,7 +115,7 @@ pub(crate) fn environment(config: &Config, credentials: Credentials<'_>) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::StoreDuration;
+    use crate::expiry::StoreDuration;
 
     const HOSTILE: Credentials<'_> = Credentials {
         client_id: "a",

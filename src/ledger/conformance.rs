@@ -11,9 +11,9 @@ use super::{
     ClientKey, Deleted, FoundImage, ImageFilter, ImageRow, Ledger, NewImage, Owner, Swept, Verdict,
 };
 use crate::auth::TokenDigest;
+use crate::expiry::{Expiry, StoreDuration};
 use crate::image::ImageType;
 use crate::image_path::ImagePath;
-use crate::plan::{Expiry, StoreDuration};
 use crate::timestamp::Timestamp;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);

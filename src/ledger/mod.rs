@@ -19,10 +19,10 @@ use crate::config::{Config, Durability};
 use crate::error::Fault;
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::ImagePath;
-pub use rows::*;
+pub(crate) use rows::*;
 use sqlite::SqliteLedger;
-pub use sqlite::backup::{Contents, Restored};
-pub use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
+pub(crate) use sqlite::backup::{Contents, Restored};
+pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,11 +69,9 @@ impl From<LedgerError> for Fault {
 }
 
 /// Clients, quotas and images. Every verb is atomic: it is durable when it returns `Ok`, or it did not happen.
-pub trait Ledger: fmt::Debug + Send + Sync {
-    /// The identity that the ledger shares with its store; `None` if it has none yet.
-    fn identity(&self) -> Result<Option<Identity>, LedgerError>;
-
-    /// Replaces the identity with what `update` makes of it, while no other process can: `update` writes the store's identity.
+pub(crate) trait Ledger: fmt::Debug + Send + Sync {
+    /// Replaces the identity that the ledger shares with its store with what `update` makes of it; `None` if it has none yet. No other
+    /// process changes it meanwhile, so that `update` can write the store's.
     fn update_identity(
         &self,
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
@@ -191,7 +189,7 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 
 /// Opens the ledger for the responder, with the configured durability; makes it if there is none, and migrates an older schema after a
 /// backup. `readers` requests may read at once.
-pub fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerError> {
+pub(crate) fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerError> {
     let durability = config.storage.durability;
     let ledger = SqliteLedger::open(&config.ledger.path, durability, readers, UtcDateTime::now())?;
     Ok(Box::new(ledger))
@@ -199,26 +197,26 @@ pub fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerEr
 
 /// Opens the ledger for an operator's command, whose changes are durable whatever `[storage] durability` says; makes it if there is
 /// none.
-pub fn open_or_create(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+pub(crate) fn open_or_create(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
     Ok(Box::new(open_full(config)?))
 }
 
 /// Opens a ledger that exists, as [`open_or_create`] does. A lost ledger is not replaced by an empty one.
-pub fn open_existing(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+pub(crate) fn open_existing(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
     require(config)?;
     open_or_create(config)
 }
 
 /// Opens the ledger for a sweep and holds the sweep lock until it is dropped; fails with [`LedgerError::SweepRuns`] while another sweep
 /// holds it.
-pub fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+pub(crate) fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
     let durability = config.storage.durability;
     let ledger = SqliteLedger::open_for_sweep(&config.ledger.path, durability, UtcDateTime::now())?;
     Ok(Box::new(ledger))
 }
 
 /// What is known of the ledger, without creating or migrating it.
-pub fn state(config: &Config) -> Result<LedgerState, LedgerError> {
+pub(crate) fn state(config: &Config) -> Result<LedgerState, LedgerError> {
     let path = &config.ledger.path;
     if exists(path)? {
         sqlite::inspection::state(path)
@@ -229,46 +227,54 @@ pub fn state(config: &Config) -> Result<LedgerState, LedgerError> {
 
 /// Writes a copy of the ledger to the file `target` while uploads go on; an existing file is replaced only with `force`. The copy is
 /// checked and durable when this returns.
-pub fn back_up(config: &Config, target: &Path, force: bool) -> Result<Contents, LedgerError> {
+pub(crate) fn back_up(
+    config: &Config,
+    target: &Path,
+    force: bool,
+) -> Result<Contents, LedgerError> {
     require(config)?;
     open_full(config)?.backup(target, force)
 }
 
 /// Writes a checked copy of the ledger to an unnamed file in the ledger's directory, for a target that only root may write.
-pub fn back_up_unnamed(config: &Config) -> Result<(File, Contents), LedgerError> {
+pub(crate) fn back_up_unnamed(config: &Config) -> Result<(File, Contents), LedgerError> {
     require(config)?;
     open_full(config)?.backup_unnamed(&config.ledger.path)
 }
 
 /// Excludes every other process from the ledger until the file is dropped; [`LedgerError::Busy`] while one has it open.
-pub fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
+pub(crate) fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
     sqlite::backup::lock_exclusively(&config.ledger.path)
 }
 
 /// Writes a checked copy of the ledger to `target`, which must not exist, while the caller holds [`lock_exclusively`].
-pub fn back_up_locked(config: &Config, target: &Path) -> Result<Contents, LedgerError> {
+pub(crate) fn back_up_locked(config: &Config, target: &Path) -> Result<Contents, LedgerError> {
     require(config)?;
     sqlite::backup::back_up_locked(&config.ledger.path, target)
 }
 
 /// Copies a backup that only root may read to a temporary file beside the ledger.
-pub fn stage_backup(config: &Config, backup: &mut File) -> Result<TempPath, LedgerError> {
+pub(crate) fn stage_backup(config: &Config, backup: &mut File) -> Result<TempPath, LedgerError> {
     sqlite::backup::stage(backup, &config.ledger.path)
 }
 
 /// Checks that `file` is an intact ledger with a schema version that this program knows.
-pub fn check_backup(file: &Path) -> Result<Contents, LedgerError> {
+pub(crate) fn check_backup(file: &Path) -> Result<Contents, LedgerError> {
     sqlite::backup::check(file)
 }
 
 /// Replaces the ledger with the backup `file`; the replaced ledger is kept beside it. Fails with [`LedgerError::Busy`] while another
 /// process has the ledger open.
-pub fn restore(config: &Config, file: &Path, now: UtcDateTime) -> Result<Restored, LedgerError> {
+pub(crate) fn restore(
+    config: &Config,
+    file: &Path,
+    now: UtcDateTime,
+) -> Result<Restored, LedgerError> {
     sqlite::backup::restore(file, &config.ledger.path, now)
 }
 
 /// Inspects the ledger without changing it; the check of its pages may take `timeout`.
-pub fn inspect(config: &Config, timeout: Duration) -> Result<Inspection, LedgerError> {
+pub(crate) fn inspect(config: &Config, timeout: Duration) -> Result<Inspection, LedgerError> {
     sqlite::inspection::inspect(&config.ledger.path, timeout)
 }
 

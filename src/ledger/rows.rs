@@ -3,17 +3,17 @@
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
+use crate::expiry::Expiry;
 use crate::image_path::ImagePath;
-use crate::plan::Expiry;
 use crate::timestamp::Timestamp;
 
 /// A client inside the ledger. An id can be given again after its client was removed; a key never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClientKey(pub i64);
+pub(crate) struct ClientKey(pub i64);
 
 /// A client, as a request needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Account {
+pub(crate) struct Account {
     /// Its key.
     pub key: ClientKey,
     /// The name of its plan.
@@ -28,7 +28,7 @@ pub struct Account {
 
 /// An image to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewImage {
+pub(crate) struct NewImage {
     /// Its path, with the class and day of now.
     pub path: ImagePath,
     /// The client that uploads it.
@@ -45,7 +45,7 @@ pub struct NewImage {
 
 /// An image as the write-ahead log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedImage {
+pub(crate) struct LoggedImage {
     /// Its path.
     pub path: ImagePath,
     /// The client that uploaded it.
@@ -62,7 +62,7 @@ pub struct LoggedImage {
 
 impl LoggedImage {
     /// When it expires; `None` for a lifetime image.
-    pub fn expiry(&self) -> Option<Expiry> {
+    pub(crate) fn expiry(&self) -> Option<Expiry> {
         let uploaded_at = UtcDateTime::from_unix_timestamp(self.uploaded_at.0).ok()?;
         self.path.duration().expiry(uploaded_at)
     }
@@ -70,7 +70,7 @@ impl LoggedImage {
 
 /// Where ledger and write-ahead log stand. Log sequence numbers (LSNs) ascend and are never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogMarks {
+pub(crate) struct LogMarks {
     /// The id that the log of this ledger carries.
     pub log_id: u64,
     /// The rows of all LSNs up to this one are in the ledger, or were deleted from it.
@@ -81,7 +81,7 @@ pub struct LogMarks {
 
 /// The result of recording a [`NewImage`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Its row is durable.
     Recorded {
         /// Images that the client stored on the day, this one included.
@@ -98,7 +98,7 @@ pub enum Verdict {
 
 /// An image in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageRow {
+pub(crate) struct ImageRow {
     /// Its path.
     pub path: ImagePath,
     /// The id of the client that uploaded it.
@@ -119,7 +119,7 @@ pub struct ImageRow {
 
 /// An image in the store that has no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundImage {
+pub(crate) struct FoundImage {
     /// Its path.
     pub path: ImagePath,
     /// Bytes.
@@ -136,7 +136,7 @@ pub struct FoundImage {
 
 /// An expired image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expired {
+pub(crate) struct Expired {
     /// When it expired.
     pub at: Timestamp,
     /// Its path.
@@ -145,7 +145,7 @@ pub struct Expired {
 
 /// Rows that were deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Deleted {
+pub(crate) struct Deleted {
     /// How many.
     pub rows: usize,
     /// Bytes of their images.
@@ -154,7 +154,7 @@ pub struct Deleted {
 
 /// A client in a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientRow {
+pub(crate) struct ClientRow {
     /// Its id.
     pub id: String,
     /// The name of its plan.
@@ -175,7 +175,7 @@ pub struct ClientRow {
 
 /// One client's uploads of one UTC day.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageRow {
+pub(crate) struct UsageRow {
     /// The client's id.
     pub client: String,
     /// The day.
@@ -188,7 +188,7 @@ pub struct UsageRow {
 
 /// Whose images or uploads are listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// Those of every client, present or removed, that has or had this id.
     Id(String),
     /// Those of one client.
@@ -197,7 +197,7 @@ pub enum Owner {
 
 /// Which images are listed, in the order of their paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageFilter {
+pub(crate) struct ImageFilter {
     /// Whose; everybody's if `None`.
     pub owner: Option<Owner>,
     /// Only images uploaded from the first day to the last, UTC; of all days if `None`.
@@ -210,7 +210,7 @@ pub struct ImageFilter {
 
 impl ImageFilter {
     /// The first `limit` images of all.
-    pub const fn all(limit: u32) -> Self {
+    pub(crate) const fn all(limit: u32) -> Self {
         Self {
             owner: None,
             days: None,
@@ -222,7 +222,7 @@ impl ImageFilter {
 
 /// What a ledger says of itself and of the sweeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// When the ledger was made or restored. Files that are older may belong to an earlier ledger.
     pub created_at: Timestamp,
     /// When a sweep last ran to its end; `None` if none did.
@@ -233,7 +233,7 @@ pub struct Status {
 
 /// What sweeps deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub(crate) struct Swept {
     /// Expired images.
     pub expired: u64,
     /// Bytes of the expired images.
@@ -248,11 +248,11 @@ pub struct Swept {
 
 /// The number of a UTC day: days since 1 January 1970.
 pub(crate) fn day_number(day: Date) -> i64 {
-    crate::plan::unix_midnight(day) / crate::plan::DAY_SECONDS
+    crate::expiry::unix_midnight(day) / crate::expiry::DAY_SECONDS
 }
 
 /// The first and the last instant of a day, in Unix seconds.
 pub(crate) fn instants_of(day: Date) -> (i64, i64) {
-    let midnight = crate::plan::unix_midnight(day);
-    (midnight, midnight + crate::plan::DAY_SECONDS - 1)
+    let midnight = crate::expiry::unix_midnight(day);
+    (midnight, midnight + crate::expiry::DAY_SECONDS - 1)
 }

@@ -140,10 +140,6 @@ impl SqliteLedger {
 }
 
 impl Ledger for SqliteLedger {
-    fn identity(&self) -> Result<Option<Identity>, LedgerError> {
-        self.read(meta::identity)
-    }
-
     fn update_identity(
         &self,
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,

@@ -3,12 +3,13 @@
 use super::DemoClient;
 use super::highlight::highlighted;
 use crate::config::{ByteSize, Config};
+use crate::expiry::StoreDuration;
 use crate::export::contact::Contact;
 use crate::export::errors::documented;
 use crate::export::{durations, host, plans_by_size};
 use crate::image::ImageType;
 use crate::image_path::{content_type_of, format_name};
-use crate::plan::{Plan, StoreDuration, UrlKind};
+use crate::plan::{Plan, UrlKind};
 use crate::template::{Escaped, Template};
 
 /// Seconds that the timeout of a client exceeds the one of the download.

@@ -3,9 +3,9 @@
 use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
+use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::image_path::{NAME_LENGTHS, class_of, extension_of, months};
-use crate::plan::StoreDuration;
 use crate::template::{Escaped, Template};
 
 /// Bytes for the fields, part headers and boundaries of a form.

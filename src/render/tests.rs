@@ -1,8 +1,8 @@
 mod documentation;
 
 use super::*;
+use crate::expiry::StoreDuration;
 use crate::image_path::ImagePath;
-use crate::plan::StoreDuration;
 
 fn config(toml: &str) -> Config {
     let site = "[site]\npublic_url = \"https://cdn.example.com\"\n";

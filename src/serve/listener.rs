@@ -18,7 +18,7 @@ use crate::config::Listen;
 
 /// A listening socket.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     socket: Socket,
     /// The socket file that this process created, removed on drop.
     made: Option<SocketFile>,
@@ -39,7 +39,7 @@ struct SocketFile {
 
 impl Listener {
     /// Opens the socket that the configuration names. A socket file without a listener is replaced; one with a listener is an error.
-    pub fn bind(listen: &Listen) -> io::Result<Self> {
+    pub(crate) fn bind(listen: &Listen) -> io::Result<Self> {
         match listen {
             Listen::Tcp(address) => Ok(Self {
                 socket: Socket::Tcp(TcpListener::bind(address)?),
@@ -64,7 +64,7 @@ impl Listener {
     }
 
     /// The socket that systemd's socket activation passes (`LISTEN_FDS`, `sd_listen_fds(3)`); `None` without one.
-    pub fn from_systemd() -> io::Result<Option<Self>> {
+    pub(crate) fn from_systemd() -> io::Result<Option<Self>> {
         let mut passed = ListenFd::from_env();
         if passed.len() == 0 {
             return Ok(None);
@@ -84,7 +84,7 @@ impl Listener {
 
     /// Descriptor 0, where spawn-fcgi and the like put the listening socket (FastCGI Specification 1.0, section 2.2); `None` if it is no
     /// listening socket.
-    pub fn from_standard_input() -> io::Result<Option<Self>> {
+    pub(crate) fn from_standard_input() -> io::Result<Option<Self>> {
         let descriptor = rustix::stdio::stdin();
         if !matches!(socket_acceptconn(descriptor), Ok(true)) {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Listener {
     }
 
     /// The socket's address, for messages.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match &self.socket {
             Socket::Unix(socket) => match socket
                 .local_addr()
@@ -190,7 +190,7 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
 
 /// An accepted connection. Clones are the same connection.
 #[derive(Debug, Clone)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// From a Unix socket.
     Unix(Arc<UnixStream>),
     /// From a TCP port.

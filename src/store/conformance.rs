@@ -8,9 +8,9 @@ use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
 use super::{Cleaned, Publication, PublishError, Spool, Store};
+use crate::expiry::{Expiry, StoreDuration};
 use crate::image::ImageType;
 use crate::image_path::{Directory, ImagePath};
-use crate::plan::{Expiry, StoreDuration};
 use crate::timestamp::Timestamp;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);

@@ -23,20 +23,20 @@ use rustix::io::Errno;
 use self::sync::FileSystem;
 use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
+use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
 use crate::image_path::{Directory, IMAGE_ROOT, ImagePath, class_of};
-use crate::plan::{Expiry, StoreDuration};
 use crate::timestamp::Timestamp;
 
 /// The directory of spool files inside the docroot. nginx serves nothing below it.
-pub const SPOOL: &str = ".spool";
+pub(crate) const SPOOL: &str = ".spool";
 
 /// How often a day directory is made again when a sweep removes it before it is used.
 const DIRECTORY_TRIES: u32 = 3;
 
 /// Images in a docroot.
 #[derive(Debug)]
-pub struct Docroot {
+pub(crate) struct Docroot {
     root: PathBuf,
     durability: Durability,
     spooled: AtomicU64,
@@ -46,7 +46,7 @@ pub struct Docroot {
 
 impl Docroot {
     /// The docroot at `root`, which must exist; makes the directories inside it that are missing.
-    pub fn open(root: &Path, durability: Durability) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path, durability: Durability) -> io::Result<Self> {
         // nginx reads the images; only the service reads the spool.
         for (directory, mode) in [(SPOOL, 0o700), (IMAGE_ROOT, 0o755)] {
             let directory = root.join(directory);

@@ -11,16 +11,16 @@ use std::io::{self, Read};
 
 use crate::config::Config;
 use crate::error::Fault;
+use crate::expiry::Expiry;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
-use crate::plan::Expiry;
 use crate::timestamp::Timestamp;
-pub use docroot::{Docroot, SPOOL};
-pub use spool::Spool;
+pub(crate) use docroot::{Docroot, SPOOL};
+pub(crate) use spool::Spool;
 
 /// Why an upload was not published.
 #[derive(Debug)]
-pub enum PublishError {
+pub(crate) enum PublishError {
     /// An image with that path exists.
     NameTaken,
     /// A directory could not be made or synced.
@@ -41,7 +41,7 @@ impl From<PublishError> for Fault {
 
 /// An image in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Bytes.
     pub size: u64,
     /// When it expires by the store's own mark. A lifetime image has no mark, so for one this says nothing.
@@ -52,7 +52,7 @@ pub struct Stored {
 
 /// An upload and its path.
 #[derive(Debug)]
-pub struct Publication<'a> {
+pub(crate) struct Publication<'a> {
     /// Its bytes.
     pub spool: &'a mut Spool,
     /// Its path.
@@ -63,7 +63,7 @@ pub struct Publication<'a> {
 
 /// What can still be written; `None` where there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Space {
+pub(crate) struct Space {
     /// Bytes.
     pub free_bytes: Option<u64>,
     /// Files.
@@ -72,7 +72,7 @@ pub struct Space {
 
 /// What [`Store::clean`] deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cleaned {
+pub(crate) struct Cleaned {
     /// Spool files of uploads that were never published.
     pub abandoned: u64,
     /// Empty day directories.
@@ -80,7 +80,7 @@ pub struct Cleaned {
 }
 
 /// Images by their paths. Every verb may be called from any thread.
-pub trait Store: fmt::Debug + Send + Sync {
+pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The identity that the store shares with its ledger; `None` if it has none yet.
     fn identity(&self) -> io::Result<Option<Identity>>;
 
@@ -126,7 +126,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// Opens the store; makes the directories inside the docroot that are missing.
-pub fn open(config: &Config) -> io::Result<Box<dyn Store>> {
+pub(crate) fn open(config: &Config) -> io::Result<Box<dyn Store>> {
     let storage = &config.storage;
     Ok(Box::new(Docroot::open(
         &storage.docroot,
@@ -135,7 +135,7 @@ pub fn open(config: &Config) -> io::Result<Box<dyn Store>> {
 }
 
 /// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty.
-pub fn view(config: &Config) -> Box<dyn Store> {
+pub(crate) fn view(config: &Config) -> Box<dyn Store> {
     let storage = &config.storage;
     Box::new(Docroot::at(&storage.docroot, storage.durability))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::OFlags;
 
 use crate::config::Durability;
-use crate::plan::Expiry;
+use crate::expiry::Expiry;
 
 /// Whether the file is synced, and with which expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ enum Prepared {
 
 /// The bytes of an upload. Its file is deleted on drop unless it was published.
 #[derive(Debug)]
-pub struct Spool {
+pub(crate) struct Spool {
     file: File,
     path: PathBuf,
     size: u64,
@@ -49,17 +49,17 @@ impl Spool {
     }
 
     /// Bytes written.
-    pub const fn size(&self) -> u64 {
+    pub(crate) const fn size(&self) -> u64 {
         self.size
     }
 
     /// The bytes written so far, from the beginning.
-    pub fn reader(&self) -> io::Result<impl Read + use<>> {
+    pub(crate) fn reader(&self) -> io::Result<impl Read + use<>> {
         File::open(&self.path)
     }
 
     /// All of its bytes.
-    pub fn bytes(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.size).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut bytes, 0)?;
         Ok(bytes)

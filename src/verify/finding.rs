@@ -7,7 +7,7 @@ use crate::timestamp::Timestamp;
 
 /// How ledger and store differ in one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub(crate) enum Difference {
     /// A row without a file.
     Missing,
     /// A file without a row.
@@ -39,7 +39,7 @@ pub enum Difference {
 
 impl Difference {
     /// One word for it, as `verify` prints it.
-    pub const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
             Self::Unknown => "unknown",
@@ -53,7 +53,7 @@ impl Difference {
 
 /// A difference, and whether it was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The image.
     pub path: ImagePath,
     /// How it differs.
@@ -66,7 +66,7 @@ pub struct Finding {
 
 /// What a verification has found so far.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
+pub(crate) struct Report {
     /// Rows compared.
     pub images: u64,
     /// Bytes of their files.
@@ -93,7 +93,7 @@ pub struct Report {
 
 impl Report {
     /// Differences that were not repaired.
-    pub const fn remaining(&self) -> u64 {
+    pub(crate) const fn remaining(&self) -> u64 {
         let found = self.missing
             + self.unknown
             + self.sizes

@@ -14,7 +14,7 @@ mod checkpoint;
 mod log;
 #[cfg(test)]
 mod model;
-pub mod record;
+pub(crate) mod record;
 mod recovery;
 mod segment;
 
@@ -30,11 +30,11 @@ use crate::store::Store;
 use checkpoint::{Checkpointer, Checkpoints};
 use log::Log;
 pub(crate) use log::{Unavailable, Unpublished};
-pub use recovery::Recovered;
+pub(crate) use recovery::Recovered;
 
 /// The figures of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Bytes of all segments.
     pub bytes: u64,
     /// The age of the oldest record that is not checkpointed; `None` if all are.

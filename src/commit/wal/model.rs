@@ -17,10 +17,10 @@ use time::macros::utc_datetime;
 use super::checkpoint::Checkpoints;
 use super::log::Log;
 use super::{Site, record, recovery};
+use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, Ledger, LoggedImage, NewImage};
-use crate::plan::StoreDuration;
 use crate::store::{Publication, Store};
 use simulation::{Cut, Random, World};
 

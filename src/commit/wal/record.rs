@@ -24,10 +24,10 @@ use crate::ledger::{ClientKey, LoggedImage};
 use crate::timestamp::Timestamp;
 
 /// The unit in which the log is written, in bytes: the page of the kernel's page cache and the largest common physical sector.
-pub const BLOCK: usize = 4096;
+pub(crate) const BLOCK: usize = 4096;
 
 /// The largest image that a record holds, in bytes.
-pub const MAX_IMAGE: usize = 256 * 1024;
+pub(crate) const MAX_IMAGE: usize = 256 * 1024;
 
 /// Bytes before the path.
 const HEAD: usize = 49;
@@ -42,7 +42,7 @@ const CRC: usize = 16;
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// Its log sequence number.
     pub lsn: u64,
     /// The row of the image.
@@ -55,7 +55,13 @@ pub struct Record<'a> {
 ///
 /// # Panics
 /// When the image is larger than [`MAX_IMAGE`].
-pub fn encode(batch: &mut Vec<u8>, lsn: u64, row: &LoggedImage, image: &[u8], is_last: bool) {
+pub(crate) fn encode(
+    batch: &mut Vec<u8>,
+    lsn: u64,
+    row: &LoggedImage,
+    image: &[u8],
+    is_last: bool,
+) {
     assert!(image.len() <= MAX_IMAGE, "{} bytes", image.len());
     let start = batch.len();
     let path = row.path.as_str().as_bytes();
@@ -83,7 +89,7 @@ pub fn encode(batch: &mut Vec<u8>, lsn: u64, row: &LoggedImage, image: &[u8], is
 
 /// The records at the beginning of `bytes`, up to the first that is not whole or whose LSN is not above the one before. What a segment
 /// held before it was used again has lower LSNs.
-pub fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
+pub(crate) fn records(bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
     let mut rest = bytes;
     let mut before = None;
     std::iter::from_fn(move || {

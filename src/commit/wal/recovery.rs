@@ -19,7 +19,7 @@ use crate::store::{Publication, PublishError, Store};
 
 /// What a recovery did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// Records that were not checkpointed.
     pub records: u64,
     /// Rows that were inserted.

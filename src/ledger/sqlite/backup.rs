@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 
 /// What a ledger file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// Clients that were not removed.
     pub clients: u64,
     /// Images.
@@ -33,7 +33,7 @@ pub struct Contents {
 
 /// The result of a restore.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// What the restored ledger holds.
     pub contents: Contents,
     /// Where the replaced ledger is kept; `None` if there was none.

@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
+use crate::expiry::DAY_SECONDS;
 use crate::ledger::rows::day_number;
 use crate::ledger::{Account, ClientKey, ClientRow, Owner, UsageRow};
-use crate::plan::DAY_SECONDS;
 use crate::timestamp::Timestamp;
 
 /// One row for each valid token, so that one statement reads one snapshot. An unknown id is looked up in the same tables and gives one

@@ -7,13 +7,13 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use time::UtcDateTime;
 
+use crate::expiry::DAY_SECONDS;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::rows::{day_number, instants_of};
 use crate::ledger::{
     ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage, Owner,
     Verdict,
 };
-use crate::plan::DAY_SECONDS;
 use crate::timestamp::Timestamp;
 
 const INSERT: &str =

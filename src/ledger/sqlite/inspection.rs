@@ -15,7 +15,7 @@ use crate::timestamp::Timestamp;
 
 /// The result of an inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
+pub(crate) struct Inspection {
     /// Its schema version; 0 for a database of something else.
     pub schema: i64,
     /// Its journal mode: `wal`.
@@ -34,7 +34,7 @@ pub struct Inspection {
 
 /// The outcome of `PRAGMA quick_check` (<https://www.sqlite.org/pragma.html#pragma_quick_check>).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum QuickCheck {
+pub(crate) enum QuickCheck {
     /// Nothing is wrong.
     Sound,
     /// The first damage, as SQLite describes it.
@@ -44,7 +44,7 @@ pub enum QuickCheck {
 }
 
 /// The schema version that this program writes.
-pub fn newest_schema() -> i64 {
+pub(crate) fn newest_schema() -> i64 {
     schema::newest()
 }
 

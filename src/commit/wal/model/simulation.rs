@@ -11,13 +11,13 @@ use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::expiry::Expiry;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
     Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
     LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
 };
-use crate::plan::Expiry;
 use crate::store::{Cleaned, Docroot, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::timestamp::Timestamp;
 
@@ -347,10 +347,6 @@ impl Ledger for World {
             uploaded_at: row.uploaded_at,
             expires_at: row.expiry().map(Expiry::instant),
         }))
-    }
-
-    fn identity(&self) -> Result<Option<Identity>, LedgerError> {
-        unreachable!()
     }
 
     fn update_identity(

@@ -8,10 +8,10 @@ use time::macros::utc_datetime;
 use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::image_path::ImagePath;
 use crate::ledger::{ImageFilter, Ledger, NewImage};
-use crate::plan::StoreDuration;
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
