@@ -25,7 +25,7 @@ const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
 /// Segments of a new log.
 const FIRST_SEGMENTS: usize = 2;
 
-/// The most segments of a log. It doubles whenever a batch had to wait for a checkpoint.
+/// The most segments of a log. It grows to four times its size whenever a batch had to wait for a checkpoint.
 const MAX_SEGMENTS: usize = 32;
 
 /// So many times the space of new segments must be free, so that the log does not fill the ledger's disk.
@@ -272,7 +272,7 @@ impl Log {
         }
     }
 
-    /// Frees segments whose records are checkpointed; doubles the log if a batch had to wait for this.
+    /// Frees segments whose records are checkpointed, and makes more if a batch had to wait for this.
     pub(super) fn release(&self, filled: Vec<Filled>) {
         let mut state = self.lock();
         state
@@ -284,7 +284,7 @@ impl Log {
         drop(state);
         self.checkpointed.notify_all();
         if grows {
-            self.grow(segments, segments.min(MAX_SEGMENTS - segments));
+            self.grow(segments, (3 * segments).min(MAX_SEGMENTS - segments));
         }
     }
 
