@@ -9,6 +9,7 @@ pub mod downloads;
 pub mod fastcgi;
 pub mod forms;
 pub mod images;
+pub mod log;
 pub mod nginx;
 pub mod paths;
 
