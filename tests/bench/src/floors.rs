@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -22,7 +23,7 @@ pub struct Floor {
 
 enum Kind {
     Files(usize),
-    Groups(usize),
+    Log(usize),
     Commits(usize),
     Unlinks,
 }
@@ -37,11 +38,11 @@ impl Floor {
         Self::new("files-16", "the same, 16 threads", Kind::Files(16)),
         Self::new("files-64", "the same, 64 threads", Kind::Files(64)),
         Self::new(
-            "groups-16",
-            "16 files, syncfs, 16 renames, fsync directory; in files",
-            Kind::Groups(16),
+            "log-16",
+            "16 files appended to a preallocated log, fdatasync; in files",
+            Kind::Log(16),
         ),
-        Self::new("groups-64", "the same with 64", Kind::Groups(64)),
+        Self::new("log-64", "the same with 64", Kind::Log(64)),
         Self::new(
             "commits-1",
             "SQLite: one row a commit, synchronous=FULL",
@@ -69,7 +70,7 @@ impl Floor {
         let time = Duration::from_secs_f64(seconds);
         let rate = match self.kind {
             Kind::Files(threads) => store_files(&directory, content, threads, time),
-            Kind::Groups(files) => store_groups(&directory, content, files, time),
+            Kind::Log(files) => append_files(&directory, content, files, time),
             Kind::Commits(rows) => commit_rows(&directory, rows, time).map_err(io::Error::other),
             Kind::Unlinks => unlink_files(&directory),
         }?;
@@ -123,23 +124,24 @@ fn store_files(
     Ok(files(&stored)?.len() as f64 / elapsed.as_secs_f64())
 }
 
-/// One sync of the whole file system for a group of files.
-fn store_groups(directory: &Path, content: &[u8], files: usize, time: Duration) -> io::Result<f64> {
-    let (spool, stored) = (directory.join("spool"), directory.join("stored"));
-    let (spool_entries, stored_entries) = (File::open(&spool)?, File::open(&stored)?);
-    let mut number = 0_usize;
+/// Bytes of the log, which is written from its beginning again when it is full.
+const LOG: usize = 64 << 20;
+
+/// One sync for the bytes of several files, as a write-ahead log has it.
+fn append_files(directory: &Path, content: &[u8], files: usize, time: Duration) -> io::Result<f64> {
+    let mut log = File::create_new(directory.join("log"))?;
+    log.write_all(&vec![0; LOG])?;
+    log.sync_all()?;
+    let batch = content.repeat(files);
+    let (mut number, mut end) = (0_usize, 0);
     let began = Instant::now();
     while began.elapsed() < time && !STOP.load(Ordering::Relaxed) {
-        let group = number..number + files;
-        for name in group.clone() {
-            File::create_new(spool.join(name.to_string()))?.write_all(content)?;
+        if end + batch.len() > LOG {
+            end = 0;
         }
-        rustix::fs::syncfs(&spool_entries)?;
-        for name in group {
-            let name = name.to_string();
-            fs::rename(spool.join(&name), stored.join(&name))?;
-        }
-        stored_entries.sync_all()?;
+        log.write_all_at(&batch, end as u64)?;
+        log.sync_data()?;
+        end += batch.len();
         number += files;
     }
     Ok(number as f64 / began.elapsed().as_secs_f64())

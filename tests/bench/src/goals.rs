@@ -86,19 +86,20 @@ pub fn of(report: &Report) -> Goals {
         let rate = |key| Some(report.find(key, size, connections)?.median.rate);
         Some(rate(one)? / rate(other)?)
     };
-    for (connections, bound) in [(16, 1.0), (64, 1.2)] {
+    for (connections, to_relaxed) in [(16, 0.75), (64, 0.85)] {
+        let durable = format!("durable, 20 KiB, {connections} connections: rate to that");
+        let rate = |other| rates("cdn-full", other, SMALL, connections);
         goals.at_least(
-            bound,
-            format!("durable, 20 KiB, {connections} connections: rate to that of a sync per file"),
-            rates("cdn-full", "bare-sync", SMALL, connections),
+            to_relaxed,
+            format!("{durable} of relaxed"),
+            rate("cdn-relaxed"),
         );
-    }
-    for connections in [16, 64] {
         goals.at_least(
-            1.8,
-            format!("durable, 20 KiB, {connections} connections: rate to that of PHP, not durable"),
-            rates("cdn-full", "php", SMALL, connections),
+            1.1,
+            format!("{durable} of a sync per file"),
+            rate("bare-sync"),
         );
+        goals.at_least(2.8, format!("{durable} of PHP, not durable"), rate("php"));
     }
     for (size, bound) in [(SMALL, 0.7), (500 * 1024, 1.0), (4608 * 1024, 0.9)] {
         goals.at_least(
@@ -116,11 +117,16 @@ pub fn of(report: &Report) -> Goals {
         "relaxed, 20 KiB, 16 connections: CPU to that of PUT",
         cpu("cdn-relaxed").and_then(|own| Some(own / cpu("put")?)),
     );
+    goals.at_most(
+        1.25,
+        "durable, 20 KiB, 16 connections: CPU to that of relaxed",
+        cpu("cdn-full").and_then(|own| Some(own / cpu("cdn-relaxed")?)),
+    );
     let lone = report
         .find("cdn-full", SMALL, 1)
         .map(|found| found.median.p50);
     goals.at_most(
-        1.5,
+        0.5,
         "durable, 20 KiB, a lone client: p50 to the time of one synced file",
         lone.and_then(|p50| Some(p50 * report.floor("files-1")? / 1e3)),
     );
