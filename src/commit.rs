@@ -19,7 +19,7 @@
 //! refunds; the other order would leave files that no quota counts.
 
 mod recorder;
-pub(crate) mod wal;
+pub mod wal;
 
 use std::io;
 use std::path::PathBuf;

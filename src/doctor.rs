@@ -19,6 +19,7 @@ mod settings;
 mod sweep;
 mod website;
 mod workers;
+mod write_ahead_log;
 
 use std::path::Path;
 
@@ -45,6 +46,7 @@ pub(crate) fn check(
     progress("ledger");
     let (ledger, events) = ledger::checks(&installation);
     checks.extend(ledger);
+    checks.extend(write_ahead_log::check(&installation, events.as_ref()));
     checks.extend(identity::check(&installation));
     checks.extend(sweep::checks(&installation, events.as_ref()));
     progress("public URL");

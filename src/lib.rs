@@ -41,7 +41,7 @@ mod auth;
 mod authentication;
 mod cli;
 pub mod commands;
-mod commit;
+pub mod commit;
 pub mod config;
 mod doctor;
 mod error;

@@ -89,6 +89,7 @@ fn a_site_that_works_has_nothing_that_fails() {
         ("file systems", "ok"),
         ("free space", "ok"),
         ("ledger", "ok"),
+        ("write-ahead log", "ok"),
         ("identity", "ok"),
         ("clients", "ok"),
         ("clock", "ok"),

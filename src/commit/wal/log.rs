@@ -378,6 +378,19 @@ impl Filled {
     }
 }
 
+/// The segments of the log in `directory`, and its lock unless another process holds it. Nothing is changed.
+pub(super) fn look(
+    directory: &Path,
+    ledger: u64,
+) -> Result<(Vec<Segment>, Option<File>), SegmentError> {
+    let lock = match File::open(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), None)),
+        opened => opened?,
+    };
+    let is_free = lock.try_lock().is_ok();
+    Ok((open_segments(directory, ledger)?, is_free.then_some(lock)))
+}
+
 /// Makes the directory durably, with the owner of the ledger's.
 fn make_directory(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {

@@ -14,7 +14,7 @@ mod checkpoint;
 mod log;
 #[cfg(test)]
 mod model;
-pub(crate) mod record;
+pub mod record;
 mod recovery;
 mod segment;
 
@@ -31,6 +31,7 @@ use checkpoint::{Checkpointer, Checkpoints};
 use log::Log;
 pub(crate) use log::{Unavailable, Unpublished};
 pub(crate) use recovery::Recovered;
+use segment::{Segment, SegmentError};
 
 /// The figures of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +149,40 @@ pub(crate) fn recover(
         Ok(None) | Err(Unavailable::Held) => Ok(Recovered::default()),
         Err(error) => Err(error),
     }
+}
+
+/// What a look at a log finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// There is no log.
+    Nothing,
+    /// It is that of another ledger, with this id.
+    OtherLedger(u64),
+    /// It is the ledger's.
+    Log {
+        /// Bytes of all segments.
+        bytes: u64,
+        /// Segments with records that are not checkpointed; `None` while a process holds the log.
+        unfinished: Option<usize>,
+    },
+}
+
+/// Inspects the log in `directory` without changing it.
+pub(crate) fn inspect(directory: &Path, marks: LogMarks) -> Result<Found, Unavailable> {
+    let (segments, lock) = match log::look(directory, marks.log_id) {
+        Ok(found) => found,
+        Err(SegmentError::OtherLedger(id)) => return Ok(Found::OtherLedger(id)),
+        Err(SegmentError::Io(error)) => return Err(error.into()),
+    };
+    if segments.is_empty() {
+        return Ok(Found::Nothing);
+    }
+    let unfinished = match lock {
+        Some(_) => Some(recovery::unfinished(&segments, marks.checkpointed)?.len()),
+        None => None,
+    };
+    let bytes = segments.iter().map(Segment::size).sum();
+    Ok(Found::Log { bytes, unfinished })
 }
 
 fn open(

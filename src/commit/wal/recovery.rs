@@ -78,7 +78,7 @@ pub(super) fn recover(
 
 /// The segments with records that are not checkpointed, in the order of LSNs. A checkpoint covers whole segments, so one that begins at
 /// or below the mark ends there, too.
-fn unfinished(segments: &[Segment], checkpointed: u64) -> io::Result<Vec<&Segment>> {
+pub(super) fn unfinished(segments: &[Segment], checkpointed: u64) -> io::Result<Vec<&Segment>> {
     let mut unfinished = Vec::new();
     for segment in segments {
         let first = segment.first_lsn()?;

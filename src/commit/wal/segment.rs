@@ -91,6 +91,11 @@ impl Segment {
         Ok(Self { file, size })
     }
 
+    /// Bytes of the file.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Bytes for records.
     pub(super) const fn capacity(&self) -> u64 {
         self.size - HEAD

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::backup::open_for_reading;
-use super::{meta, schema};
+use super::{log, meta, schema};
 use crate::identity::LedgerState;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, LogMarks};
 use crate::timestamp::Timestamp;
 
 /// The result of an inspection.
@@ -30,6 +30,8 @@ pub(crate) struct Inspection {
     pub swept: Option<Timestamp>,
     /// The newest UTC day with an upload, in days since 1 January 1970.
     pub newest_day: Option<i64>,
+    /// Where it stands beside its write-ahead log; `None` if it never had one.
+    pub log: Option<LogMarks>,
 }
 
 /// The outcome of `PRAGMA quick_check` (<https://www.sqlite.org/pragma.html#pragma_quick_check>).
@@ -60,6 +62,7 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Ledg
         created: None,
         swept: None,
         newest_day: None,
+        log: None,
     };
     // Of another version only the number is known, and a damaged one has told enough.
     if schema == schema::newest() && !matches!(inspection.check, QuickCheck::Damaged(_)) {
@@ -70,6 +73,7 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Ledg
         let status = meta::status(&connection)?;
         inspection.created = Some(status.created_at);
         inspection.swept = status.last_sweep;
+        inspection.log = log::marks(&connection)?;
         inspection.newest_day =
             connection.query_row("SELECT max(day) FROM usage", [], |row| row.get(0))?;
     }
@@ -159,6 +163,7 @@ mod tests {
                 created: Some(seconds),
                 swept: Some(seconds),
                 newest_day: None,
+                log: None,
             }
         );
     }
