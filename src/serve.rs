@@ -52,9 +52,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections over the cap that wait for their refusal. Further ones wait in the backlog of the listening socket.
 const BUSY_QUEUE: usize = 8;
 
-/// File descriptors beside the connections: 20 for standard streams, listener, signals and ledger, the rest for directory syncs and
-/// refused connections.
-const OWN_DESCRIPTORS: u64 = 36;
+/// File descriptors beside the connections: 24 for standard streams, listener, signals, ledger and a new write-ahead log, the rest for
+/// directory syncs and refused connections.
+const OWN_DESCRIPTORS: u64 = 40;
+
+/// File descriptors of the segments that the write-ahead log gets under load, if the limit is not small.
+const LOG_DESCRIPTORS: u64 = 30;
 
 /// File descriptors of one connection: its socket, its spool file, a directory or a download.
 const DESCRIPTORS_EACH: u64 = 3;
@@ -326,7 +329,7 @@ impl<R: Read> Read for CgiBody<R> {
 
 /// Raises the soft limit on file descriptors as far as needed, and returns the number of connections that fit under it.
 fn descriptor_cap(max_connections: usize) -> usize {
-    let wanted = max_connections as u64 * DESCRIPTORS_EACH + OWN_DESCRIPTORS;
+    let wanted = max_connections as u64 * DESCRIPTORS_EACH + OWN_DESCRIPTORS + LOG_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if let Some(current) = limit.current.filter(|&current| current < wanted) {
         let raised = limit.maximum.unwrap_or(wanted).min(wanted).max(current);

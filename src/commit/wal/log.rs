@@ -14,6 +14,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit};
+
 use super::segment::{SEGMENT, Segment, SegmentError};
 use crate::error::Fault;
 use crate::image_path::ImagePath;
@@ -27,6 +29,9 @@ const FIRST_SEGMENTS: usize = 2;
 
 /// The most segments of a log. It grows to four times its size whenever a batch had to wait for a checkpoint.
 const MAX_SEGMENTS: usize = 32;
+
+/// Limit on file descriptors below which the log does not grow: each segment keeps one, which a connection may need.
+const FEW_DESCRIPTORS: u64 = 512;
 
 /// So many times the space of new segments must be free, so that the log does not fill the ledger's disk.
 const SPARE: u64 = 4;
@@ -288,10 +293,11 @@ impl Log {
         }
     }
 
-    /// Adds segments. Where the space is missing the log stays as it is.
+    /// Adds segments. Where space or file descriptors are scarce the log stays as it is.
     fn grow(&self, segments: usize, more: usize) {
         let space = require_space(&self.directory, more as u64 * self.segment_size);
-        if space.is_err() {
+        let descriptors = getrlimit(Resource::Nofile).current;
+        if space.is_err() || descriptors.is_some_and(|limit| limit < FEW_DESCRIPTORS) {
             return;
         }
         for number in segments..segments + more {
