@@ -28,9 +28,19 @@ impl Identity {
         })
     }
 
-    /// The identity with the next mark after those of both.
+    /// The identity of a pair with the ledger's next mark. If a renewal was interrupted, the store has that mark already; a higher one
+    /// would leave it two ahead after the next interruption.
     #[must_use]
     pub(crate) fn renewed(ledger: Option<Self>, store: Self) -> Self {
+        Self {
+            id: store.id,
+            mark: ledger.map_or(store.mark, |ledger| ledger.mark) + 1,
+        }
+    }
+
+    /// The identity with the next mark after those of both, which need not be a pair.
+    #[must_use]
+    pub(crate) fn joined(ledger: Option<Self>, store: Self) -> Self {
         let mark = ledger.map_or(0, |ledger| ledger.mark).max(store.mark);
         Self {
             id: store.id,
@@ -65,7 +75,7 @@ pub(crate) enum LedgerState {
 pub(crate) struct StoreState {
     /// Its identity, if it has one.
     pub identity: Option<Identity>,
-    /// Whether it has images.
+    /// Whether it has images, or had a ledger that confirmed its identity.
     pub has_images: bool,
 }
 
@@ -81,7 +91,7 @@ pub(crate) enum Pair {
 /// Why a ledger and a store are not taken for a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// There is no ledger, but the store has images.
+    /// There is no ledger, but the store has images, or an id that a ledger has confirmed.
     LostLedger,
     /// The ledger has no identity, but the store has one: the ledger is not the store's.
     NewLedger,
@@ -198,9 +208,29 @@ mod tests {
     }
 
     #[test]
-    fn a_renewed_mark_is_ahead_of_both() {
+    fn a_joined_mark_is_ahead_of_both() {
         let store = identity(1, 8);
-        assert_eq!(Identity::renewed(None, store).mark, 9);
-        assert_eq!(Identity::renewed(Some(identity(1, 11)), store).mark, 12);
+        assert_eq!(Identity::joined(None, store).mark, 9);
+        assert_eq!(Identity::joined(Some(identity(1, 7)), store).mark, 9);
+        assert_eq!(Identity::joined(Some(identity(1, 11)), store).mark, 12);
+    }
+
+    #[test]
+    fn regression_two_interrupted_renewals_are_no_mismatch() {
+        let ledger = identity(1, 7);
+        let mut store = ledger;
+        for _ in 0..3 {
+            store = Identity::renewed(Some(ledger), store);
+            let states = (
+                LedgerState::Named(ledger),
+                StoreState {
+                    identity: Some(store),
+                    has_images: true,
+                },
+            );
+            assert_eq!(check(states.0, states.1), Ok(Pair::Complete), "{store}");
+        }
+        assert_eq!(store.mark, 8);
+        assert_eq!(Identity::renewed(None, identity(1, 0)).mark, 1);
     }
 }

@@ -129,9 +129,9 @@ pub(crate) fn accept(config: &Config) -> Result<Site, SiteError> {
             None => new_identity()?,
         };
         let mark = identity.map_or(0, |found| found.mark);
-        let renewed = Identity::renewed(current, Identity { mark, ..named });
-        site.set_store_identity(renewed)?;
-        Ok(renewed)
+        let joined = Identity::joined(current, Identity { mark, ..named });
+        site.set_store_identity(joined)?;
+        Ok(joined)
     })?;
     Ok(site)
 }
@@ -156,9 +156,8 @@ pub(crate) fn states(config: &Config) -> Result<(LedgerState, StoreState), SiteE
     let failed = |error| unusable(config, error);
     let identity = store.identity().map_err(failed)?;
     let mut has_images = identity.is_some_and(|identity| identity.mark > 0);
-    // Without a confirmed identity the images themselves tell whether there is something to lose.
-    if !has_images || ledger == LedgerState::Missing {
-        has_images = false;
+    // A store with a confirmed identity had images or clients. Without one the images themselves tell whether there is something to lose.
+    if !has_images {
         for directory in Directory::all() {
             has_images = has_images || !store.list(directory).map_err(failed)?.is_empty();
         }
@@ -272,7 +271,7 @@ fn explain(
     let store_id = id(store_state.identity);
     SiteError::Mismatch(match mismatch {
         Mismatch::LostLedger => format!(
-            "there is no ledger {ledger}, but the docroot {docroot} ({store_id}) has images. If [ledger] path was changed, put it back, and \
+            "there is no ledger {ledger}, but the docroot {docroot} ({store_id}) has images or belonged to one. If [ledger] path was changed, put it back, and \
              move the ledger with `corenexis-cdn move ledger`. If the ledger is lost, `corenexis-cdn restore FILE` brings a backup back, \
              and `corenexis-cdn verify --rebuild` makes a ledger from the images"
         ),

@@ -281,3 +281,38 @@ fn a_day_whose_files_are_missing_is_left_alone() {
     assert_eq!(report["withdrawn"], 5, "{report}");
     assert_eq!(site.holdings().counted, 0);
 }
+
+#[test]
+fn regression_two_starts_that_failed_at_the_ledger_made_it_an_older_copy() {
+    let mut site = Site::start();
+    stop(&mut site);
+    let ledger = site.ledger();
+    ledger
+        .execute_batch(
+            "CREATE TRIGGER stop BEFORE UPDATE ON meta WHEN new.name = 'mark' BEGIN SELECT raise(ABORT, 'stopped'); END",
+        )
+        .expect("made");
+    for _ in 0..3 {
+        refused(&site, &["sweep"], &["stopped"]);
+    }
+    ledger.execute_batch("DROP TRIGGER stop").expect("dropped");
+    drop(ledger);
+    site.run(&["sweep"]);
+    site.start_responder();
+}
+
+#[test]
+fn regression_a_ledger_lost_while_there_was_no_image_started_an_empty_service() {
+    let mut site = Site::start();
+    stop(&mut site);
+    site.edit_config(|text| text.replace("ledger/ledger.db", "lost.db"));
+    for command in COMMANDS.iter().chain(&[
+        &["serve", "--check"][..],
+        &["client", "add", "new", "--plan", "3m"],
+    ]) {
+        refused(&site, command, &["there is no ledger", "verify --rebuild"]);
+    }
+    assert!(!site.root.join("lost.db").exists(), "nothing is made");
+    site.run(&["verify", "--rebuild"]);
+    site.run(&["sweep"]);
+}
