@@ -4,10 +4,12 @@
 //! times are kept, because they are the expiry of the images.
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use crate::config::Durability;
 use crate::identity::Identity;
@@ -49,7 +51,9 @@ pub(crate) fn copy(source: &Path, target: &Path, progress: &dyn Fn(&Copied)) -> 
         }
         for path in &images {
             copied.images += 1;
-            if let Some(bytes) = copy_image(path, (source, &from), (target, &to))? {
+            let outcome = copy_image(path, (source, &from), (target, &to));
+            let named = |error: io::Error| io::Error::new(error.kind(), format!("{path}: {error}"));
+            if let Some(bytes) = outcome.map_err(named)? {
                 copied.new += 1;
                 copied.bytes += bytes;
             }
@@ -82,7 +86,11 @@ fn copy_image(
     if is_there {
         return Ok(None);
     }
-    let original = File::open(path.below(source))?;
+    let original = OpenOptions::new()
+        .read(true)
+        // Neither a link nor a FIFO that came since is followed or waited for.
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path.below(source))?;
     let mut file = tempfile::Builder::new()
         .permissions(original.metadata()?.permissions())
         .tempfile_in(target.join(SPOOL))?;

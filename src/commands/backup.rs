@@ -112,14 +112,17 @@ fn readable(config: &Config, file: &Path) -> Result<Option<TempPath>, Failure> {
     let Some(owner) = Owner::of(config)? else {
         return Ok(None);
     };
-    let staged = if owner.run(|| File::open(file).is_ok())? {
+    let open = || {
+        // Does not wait for the writer of a FIFO.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        OpenOptions::new().read(true).custom_flags(flags).open(file)
+    };
+    let staged = if owner.run(|| open().is_ok())? {
         None
     } else {
         let unreadable =
             |error| Failure::storage(format!("{} cannot be read: {error}", file.display()));
-        let flags = OFlags::NONBLOCK.bits().cast_signed();
-        let opened = OpenOptions::new().read(true).custom_flags(flags).open(file);
-        let mut backup = opened.map_err(unreadable)?;
+        let mut backup = open().map_err(unreadable)?;
         if !backup.metadata().map_err(unreadable)?.is_file() {
             return Err(unreadable(io::Error::other("it is not a regular file")));
         }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -82,7 +82,10 @@ fn docroot(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure
     bar.finish_and_clear();
     let switched = switch(config_file, "storage", "docroot", to)?;
     drop(lock);
-    as_owner(config, || site::accept(&switched))??;
+    // Twice: after an interrupted renewal the old docroot's mark is one ahead of the ledger's, and would still be accepted.
+    for _ in 0..2 {
+        as_owner(config, || site::accept(&switched))??;
+    }
     eprintln!(
         "{} has docroot = {:?} now. Run install.sh, so that nginx serves it, and start the responder. {} is kept as it was: remove it when \
          everything works.",
@@ -145,7 +148,27 @@ fn require_apart(from: &Path, to: &Path) -> Result<(), Failure> {
     } else if to.starts_with(from) || from.starts_with(to) {
         refused("one of them lies inside the other")
     } else {
-        Ok(())
+        // Links, mounts and `..` give one directory several paths.
+        let place = |path: &Path| {
+            fs::metadata(path)
+                .map(|found| (found.dev(), found.ino()))
+                .ok()
+        };
+        let has = |ancestor: &Path, path: &Path| {
+            let ancestor = place(ancestor);
+            let path = path
+                .ancestors()
+                .find_map(|path| fs::canonicalize(path).ok());
+            ancestor.is_some()
+                && path.is_some_and(|path| path.ancestors().any(|path| place(path) == ancestor))
+        };
+        if place(from).is_some() && place(from) == place(to) {
+            refused("it is the same place by another path")
+        } else if has(from, to) || has(to, from) {
+            refused("one of them lies inside the other")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -159,23 +182,32 @@ fn parent(path: &Path) -> Result<&Path, Failure> {
 }
 
 /// Makes the new docroot and what is in it. Root makes it as the installer does: its own, with `p` and `.spool` of the service account.
+/// In a directory that another account may write, the service account makes them.
 fn make_docroot(config: &Config, to: &Path) -> Result<(), Failure> {
     let failed =
         |error: io::Error| Failure::storage(format!("{} could not be made: {error}", to.display()));
     let owner = Owner::of(config)?;
-    if owner.is_some() {
+    if owner.is_some() && !to.is_dir() {
         require_private(parent(to)?)?;
     }
     make_directory(to, 0o755, None).map_err(failed)?;
-    for (name, mode) in [(IMAGE_ROOT, 0o755), (SPOOL, 0o700)] {
-        make_directory(&to.join(name), mode, owner).map_err(failed)?;
+    let make = |owner| {
+        [(IMAGE_ROOT, 0o755), (SPOOL, 0o700)]
+            .iter()
+            .try_for_each(|(name, mode)| make_directory(&to.join(name), *mode, owner))
+    };
+    match owner {
+        Some(owner) if !is_private(to).map_err(failed)? => owner.run(|| make(None))?,
+        owner => make(owner),
     }
-    Ok(())
+    .map_err(failed)
 }
 
 fn make_ledger_directory(config: &Config, directory: &Path) -> Result<(), Failure> {
     let owner = Owner::of(config)?;
-    if let (Some(_), Some(above)) = (owner, directory.parent()) {
+    if let (Some(_), Some(above)) = (owner, directory.parent())
+        && !directory.is_dir()
+    {
         require_private(above)?;
     }
     make_directory(directory, 0o750, owner).map_err(|error| {
@@ -201,17 +233,33 @@ fn make_directory(directory: &Path, mode: u32, owner: Option<Owner>) -> io::Resu
 
 /// Root makes directories only where no other account may.
 fn require_private(directory: &Path) -> Result<(), Failure> {
-    let metadata = fs::metadata(directory).map_err(|error| {
+    let is_private = is_private(directory).map_err(|error| {
         Failure::storage(format!("{} cannot be used: {error}", directory.display()))
     })?;
-    let is_sticky = metadata.mode() & 0o1000 != 0;
-    if metadata.uid() == 0 && (metadata.mode() & 0o022 == 0 || is_sticky) {
+    if is_private {
         return Ok(());
     }
     Err(Failure::storage(format!(
-        "root makes nothing in {}, which another account may write: make the new directory yourself, owned by the service's account",
+        "root makes nothing in {}, which another account may write or rename: make the new directory yourself, owned by the service's account",
         directory.display()
     )))
+}
+
+/// Whether only root may change which directory the path names, and what root has made in it.
+fn is_private(directory: &Path) -> io::Result<bool> {
+    for ancestor in directory.ancestors() {
+        let metadata = fs::symlink_metadata(ancestor)?;
+        let is_sticky = metadata.mode() & 0o1000 != 0;
+        let is_link = metadata.is_symlink();
+        if metadata.uid() != 0 || !is_link && metadata.mode() & 0o022 != 0 && !is_sticky {
+            return Ok(false);
+        }
+        // The directories above the target of root's own link count, too.
+        if is_link && !is_private(&fs::canonicalize(ancestor)?)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Writes a path into the configuration, which keeps its other lines, and returns the configuration as it is read again.
@@ -233,7 +281,7 @@ fn switch(config_file: &Path, table: &str, key: &str, to: &Path) -> Result<Confi
         .tempfile_in(config_file.parent().unwrap_or(Path::new("/")))
         .map_err(failed)?;
     file.write_all(text.as_bytes()).map_err(failed)?;
-    chown(file.path(), Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
+    fchown(file.as_file(), Some(metadata.uid()), Some(metadata.gid())).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&config_file)
         .map_err(|error| failed(error.error))?;

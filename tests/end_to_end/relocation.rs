@@ -1,6 +1,7 @@
 //! `move`: the docroot and the ledger in other directories.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use rustix::process::Signal;
 use support::pictures::png_of;
@@ -143,4 +144,45 @@ fn serve_check_names_what_a_start_would_refuse() {
         ]);
     }
     site.run(&["serve", "--check"]);
+}
+
+#[test]
+fn regression_a_move_to_another_path_of_the_same_docroot_made_it_an_older_copy() {
+    let site = Site::start();
+    site.store("3m", "7D", &png_of(2_000, 1));
+    let link = site.root.join("link");
+    symlink(site.docroot(), &link).expect("linked");
+    let identity = site.docroot().join("p/.identity");
+    let before = fs::read(&identity).expect("readable");
+    for (to, why) in [
+        (link.clone(), "same place"),
+        (link.join("inside"), "inside the other"),
+    ] {
+        let output = site.output(&["move", "docroot", &to.display().to_string()]);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    }
+    assert_eq!(fs::read(&identity).expect("readable"), before);
+    site.run(&["sweep"]);
+}
+
+#[test]
+fn regression_a_docroot_left_after_an_interrupted_renewal_was_still_accepted() {
+    let mut site = Site::start();
+    site.store("3m", "7D", &png_of(2_000, 1));
+    site.signal(Signal::TERM);
+    assert!(site.wait_for_end().success());
+    let identity = site.docroot().join("p/.identity");
+    let mark = site.count("SELECT value FROM meta WHERE name = 'mark'");
+    let ahead = fs::read_to_string(&identity)
+        .expect("readable")
+        .replace(&format!("mark = {mark}"), &format!("mark = {}", mark + 1));
+    fs::write(&identity, ahead).expect("written");
+    let old_config = fs::read_to_string(site.config()).expect("readable");
+    let to = site.root.join("new").display().to_string();
+    site.run(&["move", "docroot", &to]);
+    fs::write(site.config(), old_config).expect("written");
+    let refused = site.output(&["serve", "--check"]);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(text(&refused.stderr).contains("older copy"), "{refused:?}");
 }

@@ -192,3 +192,41 @@ fn planted_links_fifos_and_devices_lead_root_nowhere() {
     let (code, text) = run(&site, "sweep");
     assert_eq!(code, 0, "{text}");
 }
+
+#[test]
+fn regression_root_moved_a_docroot_below_a_directory_that_the_account_may_rename() {
+    let Some((site, _)) = site() else { return };
+    let within = site.root.join("ledger/of-root");
+    fs::create_dir(&within).expect("made");
+    let (code, text) = run(&site, &format!("move docroot '{}/new'", within.display()));
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("may write or rename"), "{text}");
+    assert_eq!(fs::read_dir(&within).expect("readable").count(), 0);
+
+    // What the refusal advises.
+    let of_account = site.root.join("of-account");
+    let new = of_account.join("new");
+    fs::create_dir_all(&new).expect("made");
+    for directory in [&of_account, &new] {
+        chown(directory, Some(ACCOUNT), Some(ACCOUNT)).expect("given");
+    }
+    let (code, text) = run(&site, &format!("move docroot '{}'", new.display()));
+    assert_eq!(code, 0, "{text}");
+    for name in ["p", ".spool"] {
+        let owner = fs::metadata(new.join(name)).expect("made").uid();
+        assert_eq!(owner, ACCOUNT, "{name}");
+    }
+    let (code, text) = run(&site, "sweep");
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn regression_a_fifo_hung_roots_restore() {
+    let Some((site, _)) = site() else { return };
+    let fifo = site.root.join("ledger/backup.db");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o666), 0).expect("made");
+    chown(&fifo, Some(ACCOUNT), Some(ACCOUNT)).expect("given");
+    let (code, text) = run(&site, &format!("restore '{}' --yes", fifo.display()));
+    assert_eq!(code, 4, "{text}");
+    assert!(text.contains("not a regular file"), "{text}");
+}

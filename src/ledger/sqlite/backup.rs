@@ -84,6 +84,11 @@ pub(crate) fn back_up_locked(path: &Path, target: &Path) -> Result<Contents, Led
     let failed =
         |error: io::Error| LedgerError::Failed(format!("no copy at {}: {error}", target.display()));
     require_regular(path).map_err(failed)?;
+    if target.symlink_metadata().is_ok() {
+        return Err(failed(io::Error::other(
+            "the path exists, perhaps from a move that was interrupted: remove it, or name another",
+        )));
+    }
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
