@@ -84,6 +84,15 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Ledg
 pub(crate) fn state(path: &Path) -> Result<LedgerState, LedgerError> {
     let connection = open_for_reading(path)?;
     if schema::version(&connection)? == 0 {
+        if connection
+            .prepare("SELECT 1 FROM sqlite_schema")?
+            .exists([])?
+        {
+            return Err(LedgerError::Failed(format!(
+                "{} is a database of another program: set [ledger] path to a file of corenexis-cdn",
+                path.display()
+            )));
+        }
         return Ok(LedgerState::Unnamed { has_images: false });
     }
     Ok(match meta::identity(&connection)? {
@@ -166,6 +175,21 @@ mod tests {
                 log: None,
             }
         );
+    }
+
+    #[test]
+    fn regression_a_database_of_another_program_got_the_tables_of_a_ledger() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("other.db");
+        let other = Connection::open(&path).expect("open");
+        let unnamed = LedgerState::Unnamed { has_images: false };
+        other
+            .execute_batch("PRAGMA user_version = 0")
+            .expect("a database");
+        assert_eq!(state(&path).expect("empty"), unnamed);
+        other.execute_batch("CREATE TABLE x (y)").expect("a table");
+        let refused = state(&path).expect_err("another program's");
+        assert!(refused.to_string().contains("another program"), "{refused}");
     }
 
     #[test]
