@@ -89,6 +89,36 @@ fn failing_calls_refuse_the_upload_and_leave_nothing() {
 }
 
 #[test]
+fn a_checkpoint_that_fails_is_repeated_and_refuses_no_upload_meanwhile() {
+    let Some(shim) = Shim::build() else {
+        return;
+    };
+    let site = shim.preload(unlimited()).start();
+    let mut installation = Installation::of(&site);
+    let uploads = Uploads::default();
+    // Small uploads need no sync of the ledger's WAL; the checkpoint does.
+    shim.fail(
+        "sync",
+        "/ledger.db-wal",
+        Errno::IO.raw_os_error(),
+        u32::MAX >> 1,
+    );
+    until("a checkpoint that fails", || {
+        assert_eq!(uploads.upload(&site, SMALL), 200);
+        let log = site.responder_log();
+        log.contains("event=checkpoint_failed").then_some(())
+    });
+    assert!(shim.heal() > 0);
+    until("a checkpoint", || {
+        let metrics = site.get("/image/v2/metrics");
+        let age = "corenexis_cdn_log_oldest_record_seconds 0.0\n";
+        metrics.text().contains(age).then_some(())
+    });
+    assert_invariants(&mut installation, &uploads.acknowledged(0));
+    installation.sweep_removes_leftovers();
+}
+
+#[test]
 fn failing_renames_refuse_the_upload_and_leave_nothing() {
     let site = unlimited().start();
     let mut installation = Installation::of(&site);
