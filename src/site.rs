@@ -4,6 +4,8 @@
 
 use std::io;
 
+use time::UtcDateTime;
+
 use crate::config::Config;
 use crate::identity::{self, Identity, LedgerState, Mismatch, Pair, StoreState};
 use crate::image_path::Directory;
@@ -133,6 +135,8 @@ pub(crate) fn accept(config: &Config) -> Result<Site, SiteError> {
         site.set_store_identity(joined)?;
         Ok(joined)
     })?;
+    // The files may be newer than their rows, copied or restored: none of them is an orphan.
+    site.ledger.set_created_at(UtcDateTime::now())?;
     Ok(site)
 }
 

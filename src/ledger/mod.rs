@@ -77,6 +77,9 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
     ) -> Result<(), LedgerError>;
 
+    /// Lets the ledger count as made at this instant: no sweep takes files of the store that are older for orphans.
+    fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError>;
+
     /// The client with that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;
 

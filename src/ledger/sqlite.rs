@@ -119,11 +119,6 @@ impl SqliteLedger {
         })
     }
 
-    #[cfg(test)]
-    pub(crate) fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError> {
-        self.write(|connection| meta::set_time(connection, meta::CREATED_AT, at))
-    }
-
     fn read<T>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -148,6 +143,10 @@ impl Ledger for SqliteLedger {
             let identity = update(meta::identity(connection)?)?;
             Ok(meta::set_identity(connection, identity)?)
         })
+    }
+
+    fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError> {
+        self.write(|connection| meta::set_time(connection, meta::CREATED_AT, at))
     }
 
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError> {

@@ -1,7 +1,7 @@
 //! Commands with wrong input: their messages and exit codes, and that they change nothing.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 use support::builder::Launch;
 use support::site::Site;
@@ -130,31 +130,6 @@ fn backup_refuses_a_target_that_is_not_a_regular_file() {
     let lost = site.root.join("lost.db").display().to_string();
     let output = site.output(&["restore", &lost, "--yes"]);
     says(&output, 4, &[&lost, "No such file or directory"]);
-}
-
-#[test]
-fn files_made_by_root_belong_to_the_account_of_the_responder() {
-    if !rustix::process::geteuid().is_root() {
-        skip("only root can give files to others");
-        return;
-    }
-    let site = site();
-    let nobody = 65_534;
-    let directory = site.root.join("ledger");
-    for entry in fs::read_dir(&directory).expect("a directory").flatten() {
-        fs::remove_file(entry.path()).expect("removed");
-    }
-    chown(&directory, Some(nobody), Some(nobody)).expect("given away");
-    site.run(&["client", "add", "shop", "--plan", "3m"]);
-    // A responder would make these directories.
-    for place in [".spool", "p"] {
-        fs::create_dir_all(site.docroot().join(place)).expect("made");
-    }
-    site.run(&["sweep"]);
-    for entry in fs::read_dir(&directory).expect("a directory").flatten() {
-        let owner = entry.metadata().expect("there").uid();
-        assert_eq!(owner, nobody, "{}", entry.path().display());
-    }
 }
 
 #[test]

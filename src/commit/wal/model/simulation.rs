@@ -360,6 +360,10 @@ impl Ledger for World {
         unreachable!()
     }
 
+    fn set_created_at(&self, _: UtcDateTime) -> Result<(), LedgerError> {
+        unreachable!()
+    }
+
     fn account(&self, _: &str, _: UtcDateTime) -> Result<Option<Account>, LedgerError> {
         unreachable!()
     }
