@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # --purge: removing data. Only what the manifest names, and in its directories only names that this program gives: <class>/<day>/<name>
-# and .identity below p, the ledger and the files beside it, the log and its rotations. Other files stay, and their directory is named.
+# and .identity below p, the ledger, its write-ahead log and the files beside it, the log and its rotations. Other files stay, and their directory is named.
 #
 # In directories that the responder's account may write, the commands run as that account.
 
@@ -58,8 +58,13 @@ purge_docroot() {
 purge_ledger() {
   # shellcheck disable=SC2016
   as_account sh -c '
+    for log in "$1-log" "$1-log".* "$1".before-restore-*-log; do
+      [ -d "$log" ] && [ ! -L "$log" ] || continue
+      rm -f -- "$log"/[0-9][0-9][0-9][0-9].segment "$log"/[0-9][0-9][0-9][0-9].partial
+      rmdir -- "$log" 2>/dev/null
+    done
     for file in "$1" "$1-wal" "$1-shm" "$1-journal" "$1.sweep-lock" "$1".before-migration-from-* "$1".before-restore-*; do
-      rm -f -- "$file"
+      [ -d "$file" ] || rm -f -- "$file"
     done' sh "$1" || true
 }
 
