@@ -52,7 +52,7 @@ fn a_power_cut_at_any_step_of_the_log_loses_no_acknowledged_upload() {
     for number in 0..cuts {
         for (step, call, part) in STEPS {
             let (acknowledged, left) = uploads.during(&site, 4, 7_000, || {
-                uploads.wait_for(6);
+                wait_for_uploads(&uploads, &site);
                 shim.stop_before(call, part);
                 until(step, || is_stopped(site.responder_id()).then_some(()));
                 until_stopped(site.responder_id());
@@ -87,6 +87,17 @@ fn a_power_cut_at_any_step_of_the_log_loses_no_acknowledged_upload() {
         STEPS.map(|(step, ..)| step).join(", "),
         uploads.len()
     );
+}
+
+/// Waits for six uploads. A second thread may have been about to stop the responder when it was continued.
+fn wait_for_uploads(uploads: &Uploads, site: &Site) {
+    let enough = uploads.len() + 6;
+    until("uploads", || {
+        if is_stopped(site.responder_id()) {
+            site.signal(Signal::CONT);
+        }
+        (uploads.len() >= enough).then_some(())
+    });
 }
 
 /// Recovers a copy until it writes its first file, and cuts the power there; `None` if it writes none.

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,30 +26,43 @@ static int raw_open(const char *path, int flags) {
   return (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0600);
 }
 
+/* Reads the rule; 0 if there is none. */
+static int read_rule(const char *rule, char *text, size_t size) {
+  int file = raw_open(rule, O_RDONLY);
+  long length;
+
+  if (file < 0)
+    return 0;
+  length = syscall(SYS_read, file, text, size - 1);
+  syscall(SYS_close, file);
+  text[length > 0 ? length : 0] = 0;
+  return length > 0;
+}
+
 /* Whether this call fails; sets errno. */
 static int fails(const char *call, const char *path) {
   const char *rule = getenv("FAULTS_RULE");
-  char text[256] = "", wanted[16], part[128], hits[512];
-  int number, times, file;
+  char text[256], again[256], wanted[16], part[128], hits[512];
+  int number, times, file, is_hit;
   struct stat met = {0};
-  long length;
 
-  if (!rule || !path || (file = raw_open(rule, O_RDONLY)) < 0)
+  if (!rule || !path || !read_rule(rule, text, sizeof text))
     return 0;
-  length = syscall(SYS_read, file, text, sizeof text - 1);
-  syscall(SYS_close, file);
-  if (length <= 0 || sscanf(text, "%15s %127s %d %d", wanted, part, &number, &times) != 4)
+  if (sscanf(text, "%15s %127s %d %d", wanted, part, &number, &times) != 4)
     return 0;
   if (strcmp(wanted, call) != 0 || !strstr(path, part))
     return 0;
   snprintf(hits, sizeof hits, "%s.hits", rule);
   if ((file = raw_open(hits, O_WRONLY | O_APPEND | O_CREAT)) < 0)
     return 0;
+  /* One thread at a time counts, and only while the rule is still there. */
+  syscall(SYS_flock, file, LOCK_EX);
   fstat(file, &met);
-  if (met.st_size < times)
+  is_hit = met.st_nlink > 0 && met.st_size < times && read_rule(rule, again, sizeof again) && strcmp(text, again) == 0;
+  if (is_hit)
     syscall(SYS_write, file, "x", 1);
   syscall(SYS_close, file);
-  if (met.st_size >= times)
+  if (!is_hit)
     return 0;
   if (number == 0) {
     kill(getpid(), SIGSTOP);
