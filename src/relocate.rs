@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use crate::config::Durability;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{Docroot, SPOOL, Store};
+use crate::store::{Docroot, SPOOL, Store, has_images};
 
 /// What a pass copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -116,14 +116,9 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 /// another site.
 pub(crate) fn claim(target: &Path, id: u64) -> io::Result<()> {
     let docroot = Docroot::open(target, Durability::Full)?;
-    let is_foreign = if let Some(identity) = docroot.identity()? {
-        identity.id != id
-    } else {
-        let mut has_images = false;
-        for directory in Directory::all() {
-            has_images = has_images || !docroot.list(directory)?.is_empty();
-        }
-        has_images
+    let is_foreign = match docroot.identity()? {
+        Some(identity) => identity.id != id,
+        None => has_images(&docroot)?,
     };
     if is_foreign {
         return Err(io::Error::other("it holds images of another site"));

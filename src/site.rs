@@ -8,7 +8,6 @@ use time::UtcDateTime;
 
 use crate::config::Config;
 use crate::identity::{self, Identity, LedgerState, Mismatch, Pair, StoreState};
-use crate::image_path::Directory;
 use crate::ledger::{self, Ledger, LedgerError};
 use crate::store::{self, Store};
 
@@ -159,13 +158,9 @@ pub(crate) fn states(config: &Config) -> Result<(LedgerState, StoreState), SiteE
     let store = store::view(config);
     let failed = |error| unusable(config, error);
     let identity = store.identity().map_err(failed)?;
-    let mut has_images = identity.is_some_and(|identity| identity.mark > 0);
     // A store with a confirmed identity had images or clients. Without one the images themselves tell whether there is something to lose.
-    if !has_images {
-        for directory in Directory::all() {
-            has_images = has_images || !store.list(directory).map_err(failed)?.is_empty();
-        }
-    }
+    let is_confirmed = identity.is_some_and(|identity| identity.mark > 0);
+    let has_images = is_confirmed || store::has_images(&*store).map_err(failed)?;
     let store = StoreState {
         identity,
         has_images,

@@ -134,6 +134,16 @@ pub(crate) fn open(config: &Config) -> io::Result<Box<dyn Store>> {
     )?))
 }
 
+/// Whether the store has an image.
+pub(crate) fn has_images(store: &dyn Store) -> io::Result<bool> {
+    for directory in Directory::all() {
+        if !store.list(directory)?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty.
 pub(crate) fn view(config: &Config) -> Box<dyn Store> {
     let storage = &config.storage;

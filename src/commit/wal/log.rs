@@ -139,7 +139,7 @@ impl Log {
         }
         let mut segments = match open_segments(directory, ledger) {
             Ok(segments) => segments,
-            // The ledger was lost and made again. The log is kept for whoever finds the lost one.
+            // The ledger was lost and made again. The log is kept in case the lost one is found.
             Err(SegmentError::OtherLedger(other)) if create => {
                 let mut aside = directory.as_os_str().to_owned();
                 aside.push(format!(".{other:016x}"));

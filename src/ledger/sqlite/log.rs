@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::meta::value;
 use crate::ledger::LogMarks;
 
 const ID: &str = "log_id";
@@ -10,15 +11,15 @@ const CHECKPOINTED: &str = "log_checkpointed";
 
 /// `None` before the log got its id.
 pub(super) fn marks(connection: &Connection) -> rusqlite::Result<Option<LogMarks>> {
-    let mut query = connection.prepare_cached("SELECT max(value) FROM meta WHERE name = ?1")?;
-    let mut value = |name| query.query_row([name], |row| row.get::<_, Option<i64>>(0));
-    let Some(id) = value(ID)? else {
+    let Some(id) = value(connection, ID)? else {
         return Ok(None);
     };
     Ok(Some(LogMarks {
         log_id: id.cast_unsigned(),
-        recorded: value(RECORDED)?.unwrap_or(0).cast_unsigned(),
-        checkpointed: value(CHECKPOINTED)?.unwrap_or(0).cast_unsigned(),
+        recorded: value(connection, RECORDED)?.unwrap_or(0).cast_unsigned(),
+        checkpointed: value(connection, CHECKPOINTED)?
+            .unwrap_or(0)
+            .cast_unsigned(),
     }))
 }
 

@@ -27,7 +27,8 @@ pub(super) fn set_identity(connection: &Connection, identity: Identity) -> rusql
     set(connection, MARK, identity.mark.cast_signed())
 }
 
-fn value(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+/// The value of a row; `None` if there is none.
+pub(super) fn value(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT max(value) FROM meta WHERE name = ?1")?
         .query_row([name], |row| row.get(0))
