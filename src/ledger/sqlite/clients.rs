@@ -239,7 +239,9 @@ fn day_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::sqlite::schema;
     use rusqlite::StatementStatus;
+    use std::path::Path;
     use time::macros::utc_datetime;
 
     /// Steps of SQLite's virtual machine, which tell the cost of a statement without a clock.
@@ -253,10 +255,8 @@ mod tests {
 
     #[test]
     fn an_unknown_id_costs_what_a_known_one_costs() {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection
-            .execute_batch(include_str!("schema.sql"))
-            .expect("the schema");
+        let mut connection = Connection::open_in_memory().expect("a database");
+        schema::migrate(&mut connection, Path::new(""), NOW).expect("the schema");
         for number in 0..1_000_u16 {
             let token = TokenDigest::of(&number.to_be_bytes());
             add(
