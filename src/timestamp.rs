@@ -1,9 +1,10 @@
 //! Instants in whole seconds of Unix time, as ledger and file times have them.
 
 use std::fmt;
+use std::str::FromStr;
 
 use time::format_description::well_known::Rfc3339;
-use time::{Date, UtcDateTime};
+use time::{Date, OffsetDateTime, UtcDateTime};
 
 /// Seconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,21 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A text that is not an instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a time: expected RFC 3339, for example 2026-04-05T12:00:00Z")]
+pub struct InvalidTime;
+
+/// RFC 3339 with any offset. Fractions of a second are cut off.
+impl FromStr for Timestamp {
+    type Err = InvalidTime;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTime)?;
+        Ok(Self(instant.unix_timestamp()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +65,15 @@ mod tests {
     fn timestamps_are_written_as_utc() {
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn timestamps_are_read_with_any_offset() {
+        for text in ["2026-04-05T12:00:00Z", "2026-04-05T14:00:00.9+02:00"] {
+            assert_eq!(text.parse(), Ok(Timestamp(1_775_390_400)), "{text}");
+        }
+        for wrong in ["", "2026-04-05", "2026-04-05T12:00:00", "1775390400"] {
+            assert_eq!(wrong.parse::<Timestamp>(), Err(InvalidTime), "{wrong}");
+        }
     }
 }

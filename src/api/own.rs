@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 use time::macros::format_description;
 use time::{Date, UtcDateTime};
+use url::form_urlencoded;
 
 use crate::app::App;
 use crate::authentication::{Client, Credentials, authenticate};
@@ -13,7 +14,7 @@ use crate::error::{Error, Fault, Refusal};
 use crate::expiry::{Expiry, NEVER_EXPIRES};
 use crate::fastcgi::params::Params;
 use crate::image_path::ImagePath;
-use crate::ledger::{Account, ImageFilter, ImageRow, Owner};
+use crate::ledger::{Account, ImageRow, Listing, Owner, Page, Position, instants_of};
 use crate::response::Response;
 use crate::routes::{MAX_PAGE, PAGE};
 use crate::trace::Trace;
@@ -73,71 +74,93 @@ pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Res
     ))
 }
 
-/// `GET /images`: a page of the client's images of one day.
+/// `GET /images`: a page of the client's images, newest first.
 pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Response, Error> {
     let now = (app.clock)();
     let Client { account, .. } = client(app, params, now, trace)?;
-    let query = Query::read(params.get("QUERY_STRING").unwrap_or_default(), now.date())?;
-    // One more than the page tells whether there is a next page.
-    let wanted = query.limit as usize + 1;
-    let filter = ImageFilter {
-        owner: Some(Owner::Key(account.key)),
-        days: Some((query.day, query.day)),
-        after: query.after,
-        limit: query.limit + 1,
+    let query = Query::read(params.get("QUERY_STRING").unwrap_or_default())?;
+    let page = query.page;
+    let limit = query.limit as usize;
+    let mut rows = app
+        .ledger
+        .list(&Listing {
+            owner: Some(Owner::Key(account.key)),
+            uploaded: query.day.map_or(i64::MIN..=i64::MAX, |day| {
+                let (first, last) = instants_of(day);
+                first..=last
+            }),
+            page: page.clone(),
+            // One more than the page tells whether there is another page.
+            ..Listing::newest(query.limit + 1)
+        })
+        .map_err(Fault::from)?;
+    let has_more = rows.len() > limit;
+    if has_more && matches!(page, Page::Before(_)) {
+        rows.remove(0);
+    }
+    rows.truncate(limit);
+    let (has_newer, has_older) = match page {
+        Page::First => (false, has_more),
+        Page::After(_) => (true, has_more),
+        Page::Before(_) => (has_more, true),
     };
-    let mut rows = app.ledger.images(&filter).map_err(Fault::from)?;
-    let more = rows.len() >= wanted;
-    rows.truncate(query.limit as usize);
-    let next = rows.last().filter(|_| more).map(|row| row.path.as_str());
-    Ok(Response::json(
-        200,
-        json!({
-            "day": query.day.to_string(),
-            "images": rows.iter().map(|row| describe(app, row)).collect::<Vec<_>>(),
-            "next": next,
-        }),
-    ))
+    let position = |row: Option<&ImageRow>| row.map(|row| Position::of(row).to_string());
+    let mut reply = serde_json::Map::new();
+    reply.extend(
+        query
+            .day
+            .map(|day| ("day".to_owned(), json!(day.to_string()))),
+    );
+    let images: Vec<_> = rows.iter().map(|row| describe(app, row)).collect();
+    reply.insert("images".to_owned(), json!(images));
+    let next = position(rows.last().filter(|_| has_older));
+    reply.insert("next".to_owned(), json!(next));
+    let previous = position(rows.first().filter(|_| has_newer));
+    reply.insert("previous".to_owned(), json!(previous));
+    Ok(Response::json(200, Value::Object(reply)))
 }
 
 /// The parameters of a listing.
 #[derive(Debug, PartialEq, Eq)]
 struct Query {
-    day: Date,
-    after: Option<ImagePath>,
+    day: Option<Date>,
+    page: Page,
     limit: u32,
 }
 
 impl Query {
-    /// Reads `day=2026-04-05&after=PATH&limit=100`, all of which may be absent. None of their values needs an escape but the slashes of
-    /// a path, which some programs write as `%2F`. Other keys are ignored.
-    fn read(query: &[u8], today: Date) -> Result<Self, Refusal> {
+    /// Reads `day=2026-04-05&after=POSITION&limit=100`, all of which may be absent. Other keys are ignored.
+    fn read(query: &[u8]) -> Result<Self, Refusal> {
         let mut read = Self {
-            day: today,
-            after: None,
+            day: None,
+            page: Page::First,
             limit: PAGE,
         };
-        let query = str::from_utf8(query).unwrap_or_default();
-        for (key, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            match key {
+        let mut has_position = false;
+        for (key, value) in form_urlencoded::parse(query) {
+            let invalid = |parameter| Refusal::InvalidQuery { parameter };
+            match &*key {
                 "day" => {
-                    read.day = Date::parse(value, format_description!("[year]-[month]-[day]"))
-                        .map_err(|_| Refusal::InvalidQuery { parameter: "day" })?;
+                    let day = Date::parse(&value, format_description!("[year]-[month]-[day]"));
+                    read.day = Some(day.map_err(|_| invalid("day"))?);
                 }
                 "after" => {
-                    let path = value.replace("%2F", "/").replace("%2f", "/");
-                    let path = path.parse();
-                    read.after =
-                        Some(path.map_err(|_| Refusal::InvalidQuery { parameter: "after" })?);
+                    read.page = Page::After(value.parse().map_err(|_| invalid("after"))?);
+                }
+                "before" => {
+                    read.page = Page::Before(value.parse().map_err(|_| invalid("before"))?);
                 }
                 "limit" => {
                     read.limit = value
                         .parse()
                         .ok()
                         .filter(|limit| (1..=MAX_PAGE).contains(limit))
-                        .ok_or(Refusal::InvalidQuery { parameter: "limit" })?;
+                        .ok_or_else(|| invalid("limit"))?;
                 }
                 _ => {}
+            }
+            if matches!(&*key, "after" | "before") && std::mem::replace(&mut has_position, true) {
+                return Err(invalid("before"));
             }
         }
         Ok(read)
@@ -209,25 +232,35 @@ mod tests {
     use super::*;
     use time::macros::date;
 
-    const TODAY: Date = date!(2026 - 04 - 05);
-
     #[test]
     fn a_query_is_read_or_refused_by_its_parameter() {
-        let read = |text: &str| Query::read(text.as_bytes(), TODAY);
+        let read = |text: &str| Query::read(text.as_bytes());
         let default = Query {
-            day: TODAY,
-            after: None,
+            day: None,
+            page: Page::First,
             limit: PAGE,
         };
         assert_eq!(read(""), Ok(default));
-        assert_eq!(
-            read("limit=7&day=2024-02-29&x=y&after=d%2Ffe29%2FAbCdEf.png"),
-            Ok(Query {
-                day: date!(2024 - 02 - 29),
-                after: Some("d/fe29/AbCdEf.png".parse().expect("a path")),
-                limit: 7,
-            })
-        );
+        let position = || "d/fe29/AbCdEf.png@2024-02-29T12:00:00Z".parse();
+        for (text, page) in [
+            (
+                "after=d%2Ffe29%2FAbCdEf.png%402024-02-29T12%3A00%3A00Z",
+                Page::After(position().expect("a position")),
+            ),
+            (
+                "before=d/fe29/AbCdEf.png@2024-02-29T12:00:00Z",
+                Page::Before(position().expect("a position")),
+            ),
+        ] {
+            assert_eq!(
+                read(&format!("limit=7&day=2024-02-29&x=y&{text}")),
+                Ok(Query {
+                    day: Some(date!(2024 - 02 - 29)),
+                    page,
+                    limit: 7,
+                })
+            );
+        }
         for (text, parameter) in [
             ("day=2025-02-29", "day"),
             ("day=", "day"),
@@ -237,6 +270,12 @@ mod tests {
             ("limit=-1", "limit"),
             ("after=../x", "after"),
             ("after=", "after"),
+            ("after=d/ap5/AbCdEf.png", "after"),
+            ("before=d/ap5/AbCdEf.png", "before"),
+            (
+                "after=d/ap5/AbCdEf.png@2024-02-29T12:00:00Z&before=d/ap5/AbCdEf.png@2024-02-29T12:00:00Z",
+                "before",
+            ),
         ] {
             assert_eq!(
                 read(text),

@@ -142,7 +142,7 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
             Scope::Query,
             &Refusal::InvalidQuery { parameter: "day" },
             "The value of the query parameter <code>parameter</code> is invalid",
-            "<code>day</code> is a date such as 2026-04-05, <code>limit</code> a number up to 1000, <code>after</code> the <code>next</code> of the previous page",
+            "<code>day</code> is a date such as 2026-04-05, <code>limit</code> a number up to 1000, <code>after</code> the <code>next</code> and <code>before</code> the <code>previous</code> of a page, of which a request has one",
         ),
     ]
 }

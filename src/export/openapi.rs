@@ -22,6 +22,10 @@ use crate::template::{Escaped, Template};
 const CLASS: &str = "(d|m|mm|l)";
 const DAY: &str = "(ja|fe|ma|ap|ju|au|se|oc|no|de)([1-9]|[12][0-9]|3[01])";
 
+/// RFC 3339, to the second, in UTC.
+const TIME: &str =
+    "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z";
+
 /// The headers of every reply.
 const ALWAYS: [&str; 3] = [
     "Access-Control-Allow-Origin",
@@ -98,6 +102,7 @@ pub(crate) fn document(config: &Config, credentials: Credentials<'_>) -> String 
         ("CLASS", text(CLASS)),
         ("DAY", text(DAY)),
         ("FILE", text(&file)),
+        ("POSITION", text(&format!("{CLASS}/{DAY}/{file}@{TIME}"))),
         ("METRICS_TYPE", text(metrics::MEDIA_TYPE)),
         ("UPLOAD_METHODS", text(Call::Upload.methods())),
         ("ALLOWED_HEADERS", text(ALLOWED_HEADERS)),

@@ -1,5 +1,6 @@
 //! The conformance suite of [`Ledger`]. An implementation calls [`check`] with a function that opens an empty ledger.
 
+mod listing;
 mod ownership;
 
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     width_and_height_can_be_corrected(&open());
     expired_images_come_in_order_and_pages(&open());
     images_are_listed_by_day_and_client(&open());
+    listing::pages_are_newest_first(&open());
+    listing::pages_stay_right_under_uploads_and_deletions(&open());
     found_images_are_adopted_without_quota(&open());
     usage_is_by_day_and_outlives_its_client(&open());
     ownership::images_and_usage_belong_to_a_key(&open());

@@ -3,6 +3,7 @@
 //! [`Ledger`] is one of the two seams of the program; SQLite is behind it. Its verbs take `now` and never read a clock, and no type of a
 //! driver is in their signatures. The functions beside it open, back up, restore and inspect the ledger that the configuration names.
 
+mod listing;
 mod rows;
 mod sqlite;
 
@@ -19,6 +20,7 @@ use crate::config::{Config, Durability};
 use crate::error::Fault;
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::ImagePath;
+pub(crate) use listing::{Listing, Page, Position};
 pub(crate) use rows::*;
 use sqlite::SqliteLedger;
 pub(crate) use sqlite::backup::{Contents, Restored};
@@ -127,6 +129,9 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
 
     /// One image; `None` if it has no row.
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError>;
+
+    /// A page of images, newest first. It costs what its images cost, however many others there are before it or of other clients.
+    fn list(&self, listing: &Listing) -> Result<Vec<ImageRow>, LedgerError>;
 
     /// Images in the order of their paths.
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError>;

@@ -7,6 +7,7 @@ pub(super) mod backup;
 mod clients;
 mod images;
 pub(super) mod inspection;
+mod listing;
 mod log;
 mod meta;
 mod readers;
@@ -28,7 +29,7 @@ use time::{Date, UtcDateTime};
 
 use super::{
     Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
+    Listing, LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -217,6 +218,10 @@ impl Ledger for SqliteLedger {
 
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError> {
         self.read(|connection| images::image(connection, path))
+    }
+
+    fn list(&self, listing: &Listing) -> Result<Vec<ImageRow>, LedgerError> {
+        self.read(|connection| listing::list(connection, listing))
     }
 
     fn images(&self, filter: &ImageFilter) -> Result<Vec<ImageRow>, LedgerError> {

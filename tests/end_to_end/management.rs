@@ -80,7 +80,7 @@ fn usage_shows_quota_and_plan_of_the_client() {
 }
 
 #[test]
-fn a_client_lists_its_own_images_of_a_day_in_pages() {
+fn a_client_lists_its_own_images_newest_first_in_pages() {
     let site = Site::start();
     let client = site.client("lifetime");
     let mut own: Vec<_> = ["7D", "LTF", "1M", "3M", "7D"]
@@ -89,28 +89,80 @@ fn a_client_lists_its_own_images_of_a_day_in_pages() {
         .map(|(duration, serial)| site.store("lifetime", duration, &png_of(900, serial)))
         .collect();
     site.store("3m", "7D", PNG);
-    own.sort_unstable();
+    // The second one is of the day before, the last two are of the same second.
+    let now = UtcDateTime::now().unix_timestamp();
+    for (path, age) in own.iter().zip([60, 90_000, 40, 20, 20]) {
+        let uploaded_at = now - age;
+        let update = format!("UPDATE image SET uploaded_at = {uploaded_at} WHERE path = '{path}'");
+        site.ledger().execute_batch(&update).expect("changed");
+    }
+    own[3..].sort_unstable();
+    let [older, oldest, newer, same_second @ ..] = &own[..] else {
+        panic!("five images");
+    };
+    let own = [&same_second[1], &same_second[0], newer, older, oldest];
 
     let all = ask(&site, client, "GET", "images").json();
     assert_eq!(paths(&all), own);
-    assert_eq!((&all["day"], &all["next"]), (&json!(today()), &Value::Null));
+    assert_eq!(
+        (&all["day"], &all["next"], &all["previous"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
 
-    let mut paged = Vec::new();
-    let mut call = format!("images?day={}&limit=2", today());
-    for pages in 1.. {
-        assert!(pages <= 3, "{paged:?}");
-        let page = ask(&site, client, "GET", &call).json();
-        paged.extend(paths(&page).into_iter().map(str::to_owned));
-        match page["next"].as_str() {
-            Some(next) => call = format!("images?limit=2&after={}", next.replace('/', "%2F")),
-            None => break,
-        }
-    }
-    assert_eq!(paged, own);
+    // An upload and a deletion between two pages change neither what follows nor its order.
+    let first = ask(&site, client, "GET", "images?limit=2").json();
+    assert_eq!(paths(&first), own[..2]);
+    let added = site.store("lifetime", "7D", PNG);
+    let reply = ask(&site, client, "DELETE", &format!("images/{}", own[1]));
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let next = |page: &Value| page["next"].as_str().expect("more").to_owned();
+    let second = format!("images?limit=2&after={}", next(&first));
+    let second = ask(&site, client, "GET", &second).json();
+    assert_eq!(paths(&second), own[2..4]);
+    let encoded = next(&second)
+        .replace('/', "%2F")
+        .replace(':', "%3A")
+        .replace('@', "%40");
+    let third = ask(&site, client, "GET", &format!("images?after={encoded}")).json();
+    assert_eq!(
+        (paths(&third), &third["next"]),
+        (vec![&own[4][..]], &Value::Null)
+    );
 
+    let before = third["previous"].as_str().expect("newer ones");
+    let back = ask(
+        &site,
+        client,
+        "GET",
+        &format!("images?limit=1&before={before}"),
+    )
+    .json();
+    assert_eq!(paths(&back), [own[3]]);
+    assert!(back["previous"].is_string(), "{back}");
+    let newest = format!(
+        "{}@{}",
+        own[0],
+        first["images"][0]["uploaded_at"].as_str().expect("a time")
+    );
+    let new = ask(&site, client, "GET", &format!("images?before={newest}")).json();
+    assert_eq!(paths(&new), [&added]);
+    assert_eq!(new["previous"], Value::Null);
+
+    let day = &today();
+    let of_today = ask(&site, client, "GET", &format!("images?day={day}")).json();
+    assert_eq!(of_today["day"], json!(day));
+    assert!(!paths(&of_today).contains(&&oldest[..]), "{of_today}");
     // The same day of last year has the same directory, but other images.
-    let year: i32 = today()[..4].parse().expect("a year");
-    let last_year = format!("images?day={}-01-01", year - 1);
+    let year: i32 = day[..4].parse().expect("a year");
+    let last_year = format!(
+        "images?day={}{}",
+        year - 1,
+        if &day[4..] == "-02-29" {
+            "-02-28"
+        } else {
+            &day[4..]
+        }
+    );
     assert_eq!(
         paths(&ask(&site, client, "GET", &last_year).json()),
         [""; 0]
@@ -132,6 +184,7 @@ fn a_client_lists_its_own_images_of_a_day_in_pages() {
         ("day=2025-02-29", "day"),
         ("limit=1001", "limit"),
         ("after=x", "after"),
+        ("before=d/ap5/AbCdEf.png", "before"),
     ] {
         let reply = ask(&site, client, "GET", &format!("images?{query}"));
         let body = json!({ "error": "Invalid query", "parameter": parameter }).to_string();

@@ -214,7 +214,7 @@ pub(super) fn expired_count(connection: &Connection, now: UtcDateTime) -> rusqli
     )
 }
 
-const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key
+pub(super) const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key
      FROM image JOIN client ON client.key = image.client";
 
 pub(super) fn image(
@@ -287,7 +287,7 @@ fn path_ranges(filter: &ImageFilter) -> Vec<(String, String)> {
         .collect()
 }
 
-fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
+pub(super) fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
     Ok(ImageRow {
         path: path_of(row, 0)?,
         client: row.get(1)?,

@@ -31,3 +31,39 @@ ALTER TABLE token ADD COLUMN name TEXT NOT NULL DEFAULT 'default';
 ALTER TABLE token ADD COLUMN last_used_at INTEGER;
 
 CREATE UNIQUE INDEX token_by_name ON token (client, name) WHERE expires_at IS NULL;
+
+-- What each client has stored now. The triggers keep it right whatever adds or deletes rows; `verify` compares.
+ALTER TABLE client ADD COLUMN stored_images INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE client ADD COLUMN stored_bytes INTEGER NOT NULL DEFAULT 0;
+
+UPDATE client SET (stored_images, stored_bytes) = (found.images, found.bytes)
+FROM (SELECT client, count(*) AS images, sum(size) AS bytes FROM image GROUP BY client) AS found
+WHERE found.client = client.key;
+
+CREATE TRIGGER image_added AFTER INSERT ON image BEGIN
+    UPDATE client SET stored_images = stored_images + 1, stored_bytes = stored_bytes + new.size WHERE key = new.client;
+END;
+
+CREATE TRIGGER image_deleted AFTER DELETE ON image BEGIN
+    UPDATE client SET stored_images = stored_images - 1, stored_bytes = stored_bytes - old.size WHERE key = old.client;
+END;
+
+-- A client's images in the order of a listing.
+CREATE INDEX image_by_client ON image (client, uploaded_at, path);
+
+-- The address that the image was uploaded from, if it is kept: 16 bytes, IPv4 as IPv4-mapped IPv6.
+ALTER TABLE image ADD COLUMN address BLOB;
+
+CREATE INDEX image_with_address ON image (uploaded_at) WHERE address IS NOT NULL;
+
+-- Uploads that had an Idempotency-Key. Of the key and of what was uploaded, the first 16 bytes of their SHA-256.
+CREATE TABLE upload_key (
+    client      INTEGER NOT NULL REFERENCES client (key),
+    key         BLOB    NOT NULL CHECK (length(key) = 16),
+    request     BLOB    NOT NULL CHECK (length(request) = 16),
+    path        TEXT    NOT NULL,
+    uploaded_at INTEGER NOT NULL,
+    PRIMARY KEY (client, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX upload_key_by_time ON upload_key (uploaded_at);
