@@ -7,6 +7,7 @@ use time::UtcDateTime;
 use crate::auth::attempts::FailedAttempts;
 use crate::commit::Committer;
 use crate::config::Config;
+use crate::delete_key::DeleteKeys;
 use crate::error::Fault;
 use crate::fetch::Fetcher;
 use crate::ledger::Ledger;
@@ -21,6 +22,7 @@ pub(crate) struct App {
     pub(crate) committer: Committer,
     pub(crate) fetcher: Fetcher,
     pub(crate) attempts: FailedAttempts,
+    pub(crate) delete_keys: DeleteKeys,
     pub(crate) metrics: Metrics,
     pub(crate) clock: fn() -> UtcDateTime,
 }

@@ -75,6 +75,8 @@ pub(crate) enum Refusal {
     InvalidClientToken,
     /// The token is right, and the client is disabled.
     ClientDisabled,
+    /// The delete key is not the one of the image.
+    InvalidDeleteKey,
     /// No such path below `/image/v2/`.
     NotFound,
     /// The path does not support this method.
@@ -115,7 +117,10 @@ impl Refusal {
             | Self::DownloadFailed
             | Self::Malformed(_)
             | Self::InvalidQuery { .. } => 400,
-            Self::InvalidClientId | Self::InvalidClientToken | Self::ClientDisabled => 403,
+            Self::InvalidClientId
+            | Self::InvalidClientToken
+            | Self::ClientDisabled
+            | Self::InvalidDeleteKey => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
             Self::QuotaExhausted { .. } | Self::TooManyFailedAttempts { .. } => 429,
@@ -138,6 +143,7 @@ impl Refusal {
             Self::InvalidClientId => "Invalid client ID",
             Self::InvalidClientToken => "Invalid client token",
             Self::ClientDisabled => "Client disabled",
+            Self::InvalidDeleteKey => "Invalid delete key",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed { .. } => "Method not allowed",
             Self::QuotaExhausted { .. } => "Daily upload limit reached",

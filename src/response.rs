@@ -13,8 +13,7 @@ const EXPOSED: &str =
 
 /// Request headers that a script of another origin may set. `*` does not count for a request with credentials (Fetch standard, CORS
 /// protocol), and never covers `Authorization`.
-pub(crate) const ALLOWED_HEADERS: &str =
-    "*, Authorization, Cache-Control, Content-Type, X-Client-Id, X-Client-Token, X-Requested-With";
+pub(crate) const ALLOWED_HEADERS: &str = "*, Authorization, Cache-Control, Content-Type, X-Client-Id, X-Client-Token, X-Delete-Key, X-Requested-With";
 
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]

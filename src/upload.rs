@@ -16,20 +16,21 @@ mod submission;
 
 use std::io::{BufReader, Read};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use time::UtcDateTime;
 
 use crate::app::App;
 use crate::authentication::{Client, authenticate};
 use crate::commit::{Outcome, Upload};
 use crate::error::{Error, Refusal};
-use crate::expiry::{Expiry, NEVER_EXPIRES, StoreDuration};
+use crate::expiry::StoreDuration;
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FieldReader, FileName, Form, FormError};
 use crate::image::Inspected;
+use crate::image_object::StoredImage;
 use crate::ledger::ClientKey;
-use crate::plan::{Plan, UrlKind};
+use crate::plan::Plan;
 use crate::quota::Quota;
 use crate::response::Response;
 use crate::store::Spool;
@@ -43,20 +44,18 @@ const DOWNLOAD_BUFFER: usize = 64 * 1024;
 /// An upload that was stored.
 #[derive(Debug)]
 pub(crate) struct Receipt {
-    url: String,
-    expiry: Option<Expiry>,
+    /// The object of the image.
+    image: Value,
 }
 
 impl Receipt {
     /// The documented reply.
     pub(crate) fn into_response(self) -> Response {
-        let expires_at = self
-            .expiry
-            .map_or_else(|| NEVER_EXPIRES.to_owned(), |expiry| expiry.to_string());
-        Response::json(
-            200,
-            json!({ "status": "success", "url": self.url, "expires_at": expires_at }),
-        )
+        let mut reply = json!({ "status": "success" });
+        if let (Value::Object(reply), Value::Object(image)) = (&mut reply, self.image) {
+            reply.extend(image);
+        }
+        Response::json(200, reply)
     }
 }
 
@@ -212,6 +211,7 @@ fn commit(
     trace.stages.enter(Stage::Commit);
     let size = spool.size();
     let plan = authorized.plan;
+    let (width, height) = (inspected.width, inspected.height);
     let outcome = app.committer.commit(Upload {
         spool,
         inspected,
@@ -229,13 +229,16 @@ fn commit(
             trace.quota = Some(plan.quota(used, at.date()));
             trace.size = Some(size);
             trace.path = Some(path.to_string());
-            let public_url = app.config.site.public_url();
-            Ok(Receipt {
-                url: match plan.url {
-                    UrlKind::Viewer => path.viewer_url(public_url),
-                    UrlKind::Direct => path.direct_url(public_url),
-                },
+            let image = StoredImage {
+                path,
+                size,
+                width,
+                height,
+                uploaded_at: at.into(),
                 expiry,
+            };
+            Ok(Receipt {
+                image: image.to_json(app, plan),
             })
         }
         Outcome::QuotaExceeded { used, at } => {

@@ -11,13 +11,16 @@ use url::form_urlencoded;
 use crate::app::App;
 use crate::authentication::{Client, Credentials, authenticate};
 use crate::error::{Error, Fault, Refusal};
-use crate::expiry::{Expiry, NEVER_EXPIRES};
 use crate::fastcgi::params::Params;
+use crate::image_object::StoredImage;
 use crate::image_path::ImagePath;
 use crate::ledger::{Account, ImageRow, Listing, Owner, Page, Position, instants_of};
 use crate::response::Response;
 use crate::routes::{MAX_PAGE, PAGE};
 use crate::trace::Trace;
+
+/// The header with the delete key of an image.
+const DELETE_KEY: &str = "HTTP_X_DELETE_KEY";
 
 /// The client that the headers of the request name.
 fn client<'a>(
@@ -77,7 +80,7 @@ pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Res
 /// `GET /images`: a page of the client's images, newest first.
 pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Response, Error> {
     let now = (app.clock)();
-    let Client { account, .. } = client(app, params, now, trace)?;
+    let Client { account, plan } = client(app, params, now, trace)?;
     let query = Query::read(params.get("QUERY_STRING").unwrap_or_default())?;
     let page = query.page;
     let limit = query.limit as usize;
@@ -111,11 +114,13 @@ pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Re
             .day
             .map(|day| ("day".to_owned(), json!(day.to_string()))),
     );
-    let images: Vec<_> = rows.iter().map(|row| describe(app, row)).collect();
-    reply.insert("images".to_owned(), json!(images));
     let next = position(rows.last().filter(|_| has_older));
-    reply.insert("next".to_owned(), json!(next));
     let previous = position(rows.first().filter(|_| has_newer));
+    let images = rows
+        .into_iter()
+        .map(|row| StoredImage::from(row).to_json(app, plan));
+    reply.insert("images".to_owned(), images.collect());
+    reply.insert("next".to_owned(), json!(next));
     reply.insert("previous".to_owned(), json!(previous));
     Ok(Response::json(200, Value::Object(reply)))
 }
@@ -174,20 +179,28 @@ pub(super) fn show(
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Response, Error> {
-    let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
+    let Client { account, plan } = client(app, params, (app.clock)(), trace)?;
     let row = own_image(app, &account, path)?;
-    Ok(Response::json(200, describe(app, &row)))
+    Ok(Response::json(
+        200,
+        StoredImage::from(row).to_json(app, plan),
+    ))
 }
 
-/// `DELETE /images/<path>`. The file is deleted before the row, because the sweep finds a row without a file. Quota is not refunded.
+/// `DELETE /images/<path>`, by the client of the image or by anyone who has its delete key. The file is deleted before the row, because
+/// the sweep finds a row without a file. Quota is not refunded.
 pub(super) fn delete(
     app: &App,
     path: &ImagePath,
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Response, Error> {
-    let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
-    let row = own_image(app, &account, path)?;
+    let row = if let Some(key) = params.get(DELETE_KEY) {
+        image_of_key(app, path, key)?
+    } else {
+        let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
+        own_image(app, &account, path)?
+    };
     trace.path = Some(path.to_string());
     let paths = std::slice::from_ref(&row.path);
     for outcome in app.store.delete(paths) {
@@ -207,24 +220,13 @@ fn own_image(app: &App, account: &Account, path: &ImagePath) -> Result<ImageRow,
         .ok_or_else(|| Refusal::NotFound.into())
 }
 
-fn describe(app: &App, row: &ImageRow) -> Value {
-    let public_url = app.config.site.public_url();
-    let expires_at = row.expires_at.map_or_else(
-        || NEVER_EXPIRES.to_owned(),
-        |instant| {
-            Expiry::from_instant(instant).map_or_else(String::new, |expiry| expiry.to_string())
-        },
-    );
-    json!({
-        "path": row.path.as_str(),
-        "url": row.path.direct_url(public_url),
-        "viewer": row.path.viewer_url(public_url),
-        "bytes": row.size,
-        "width": row.width,
-        "height": row.height,
-        "uploaded_at": row.uploaded_at.to_string(),
-        "expires_at": expires_at,
-    })
+/// The image whose delete key this is. The key is checked first, so that a wrong one does not tell which images exist.
+fn image_of_key(app: &App, path: &ImagePath, key: &[u8]) -> Result<ImageRow, Error> {
+    if !app.delete_keys.accepts(path, key) {
+        return Err(Refusal::InvalidDeleteKey.into());
+    }
+    let row = app.ledger.image(path).map_err(Fault::from)?;
+    row.ok_or_else(|| Refusal::NotFound.into())
 }
 
 #[cfg(test)]

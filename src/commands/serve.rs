@@ -19,6 +19,7 @@ use crate::auth::attempts::FailedAttempts;
 use crate::cli::DEFAULT_CONFIG;
 use crate::commit::{Committer, Settings, log_directory};
 use crate::config::{Config, Durability, Listen};
+use crate::delete_key::DeleteKeys;
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
 use crate::identity::LedgerState;
@@ -173,6 +174,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
             .write();
     }
     let attempts = FailedAttempts::new(config.limits.failed_attempts_per_minute, Instant::now());
+    let delete_keys = DeleteKeys::new(&ledger.delete_secret()?);
     Ok(App {
         config,
         ledger,
@@ -180,6 +182,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
         committer,
         fetcher,
         attempts,
+        delete_keys,
         metrics,
         clock,
     })

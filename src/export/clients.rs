@@ -22,6 +22,8 @@ pub(crate) fn sharex(config: &Config, credentials: Credentials<'_>) -> Value {
         },
         "FileFormName": "image",
         "URL": "{json:url}",
+        "ThumbnailURL": "{json:direct}",
+        "DeletionURL": "{json:delete_url}",
         "ErrorMessage": "{json:error}",
     })
 }

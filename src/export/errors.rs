@@ -21,6 +21,8 @@ pub(crate) enum Scope {
     Query,
     /// The calls for one image.
     Image,
+    /// The deletion of an image.
+    Delete,
 }
 
 /// An error as the documentation describes it.
@@ -166,6 +168,12 @@ fn of_access(config: &Config) -> Vec<Documented> {
             &Refusal::ClientDisabled,
             "The operator has disabled the client",
             "Ask support",
+        ),
+        Documented::refused(
+            Scope::Delete,
+            &Refusal::InvalidDeleteKey,
+            "The key is not the one of this image",
+            "Use the whole <code>delete_url</code> of the image, unchanged",
         ),
         Documented::refused(
             Scope::Image,

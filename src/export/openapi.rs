@@ -41,8 +41,8 @@ const QUOTA: [&str; 3] = [
 ];
 
 /// The placeholders of the errors of each call, by scope. `HEAD_`: without content.
-const CALLS: [(&str, &[Scope]); 12] = {
-    use Scope::{Authenticated, Busy, Every, Image, Query, Upload};
+const CALLS: [(&str, &[Scope]); 13] = {
+    use Scope::{Authenticated, Busy, Delete, Every, Image, Query, Upload};
     [
         ("UPLOAD_ERRORS", &[Every, Busy, Authenticated, Upload]),
         ("USAGE_ERRORS", &[Every, Busy, Authenticated]),
@@ -51,6 +51,10 @@ const CALLS: [(&str, &[Scope]); 12] = {
         ("HEAD_IMAGES_ERRORS", &[Every, Busy, Authenticated, Query]),
         ("IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
         ("HEAD_IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
+        (
+            "DELETE_IMAGE_ERRORS",
+            &[Every, Busy, Authenticated, Image, Delete],
+        ),
         ("PREFLIGHT_IMAGE_ERRORS", &[Every, Busy, Image]),
         ("SERVICE_ERRORS", &[Every, Busy]),
         ("HEAD_SERVICE_ERRORS", &[Every, Busy]),

@@ -35,7 +35,14 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     usage_is_by_day_and_outlives_its_client(&open());
     ownership::images_and_usage_belong_to_a_key(&open());
     sweeps_are_added_up(&open());
+    the_secret_of_delete_keys_stays(&open(), &open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
+}
+
+fn the_secret_of_delete_keys_stays(ledger: &dyn Ledger, other: &dyn Ledger) {
+    let secret = ledger.delete_secret().expect("made");
+    assert_eq!(ledger.delete_secret(), Ok(secret));
+    assert_ne!(other.delete_secret().expect("made"), secret, "random");
 }
 
 fn digest(token: &str) -> TokenDigest {

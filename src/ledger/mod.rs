@@ -17,6 +17,7 @@ use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
 use crate::config::{Config, Durability};
+use crate::delete_key::SECRET_BYTES;
 use crate::error::Fault;
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::ImagePath;
@@ -81,6 +82,9 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
 
     /// Lets the ledger count as made at this instant: no sweep takes files of the store that are older for orphans.
     fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError>;
+
+    /// The secret of the keys that delete an image: random, made when it is first asked for, and the same ever after.
+    fn delete_secret(&self) -> Result<[u8; SECRET_BYTES], LedgerError>;
 
     /// The client with that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;

@@ -12,6 +12,7 @@ mod log;
 mod meta;
 mod readers;
 mod schema;
+mod secret;
 mod sweep_lock;
 mod writer;
 
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::delete_key::SECRET_BYTES;
 use crate::identity::Identity;
 use crate::image_path::ImagePath;
 use crate::random;
@@ -144,6 +146,15 @@ impl Ledger for SqliteLedger {
             let identity = update(meta::identity(connection)?)?;
             Ok(meta::set_identity(connection, identity)?)
         })
+    }
+
+    fn delete_secret(&self) -> Result<[u8; SECRET_BYTES], LedgerError> {
+        if let Some(secret) = self.read(secret::delete_images)? {
+            return Ok(secret);
+        }
+        let mut new = [0; SECRET_BYTES];
+        random::fill(&mut new).map_err(|error| LedgerError::Failed(error.to_string()))?;
+        self.write(|connection| secret::add_delete_images(connection, new))
     }
 
     fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError> {

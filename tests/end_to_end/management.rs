@@ -1,5 +1,6 @@
 //! The calls of a client for its own usage and images, authenticated by headers.
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
@@ -226,6 +227,112 @@ fn a_client_deletes_its_own_images_and_no_other() {
 
     let again = ask(&site, client, "DELETE", &format!("images/{own}"));
     is_error(&again, 404, NOT_FOUND, "deleted already");
+}
+
+#[test]
+fn every_call_describes_an_image_alike() {
+    let site = Site::start();
+    for plan in ["free", "3m"] {
+        let client = site.client(plan);
+        let uploaded = site.upload(plan, "7D", PNG).json();
+        let mut object = uploaded.as_object().expect("an object").clone();
+        assert_eq!(object.shift_remove("status"), Some(json!("success")));
+        let path = object["path"].as_str().expect("a path").to_owned();
+        let shown = ask(&site, client, "GET", &format!("images/{path}")).json();
+        assert_eq!(shown, Value::Object(object), "{plan}");
+        let listed = ask(&site, client, "GET", "images").json();
+        assert_eq!(listed["images"], json!([shown]), "{plan}");
+
+        let file = std::fs::read(site.file(&path)).expect("the stored file");
+        let base = format!("http://127.0.0.1:{}", site.port);
+        for (key, expected) in [
+            ("direct", json!(format!("{base}/p/{path}"))),
+            ("viewer", json!(format!("{base}/view/?img={path}"))),
+            ("bytes", json!(file.len())),
+            ("type", json!("image/png")),
+        ] {
+            assert_eq!(shown[key], expected, "{key} of {plan}");
+        }
+        let url = if plan == "free" { "viewer" } else { "direct" };
+        assert_eq!(shown["url"], shown[url], "{plan}");
+    }
+}
+
+/// The reply to a deletion with a key.
+fn delete_with(site: &Site, path: &str, key: &str) -> Reply {
+    let call = format!("/image/v2/images/{path}");
+    http::request(site.port, "DELETE", &call, &[("X-Delete-Key", key)], b"")
+}
+
+#[test]
+fn a_delete_url_deletes_its_image_and_no_other() {
+    let site = Site::start();
+    let [one, two] = [1, 2].map(|serial| site.upload("3m", "7D", &png_of(900, serial)).json());
+    let [path, other] = [&one, &two].map(|image| image["path"].as_str().expect("a path"));
+    let url = one["delete_url"].as_str().expect("a URL");
+    let (page, key) = url.split_once("#delete=").expect("a key behind #");
+    assert_eq!(page, one["viewer"]);
+    let key_of_other = two["delete_url"]
+        .as_str()
+        .and_then(|url| url.rsplit('=').next());
+
+    for (wrong, why) in [
+        (key_of_other.expect("a key"), "of another image"),
+        (&key[..30], "shortened"),
+        ("00000000000000000000000000000000", "guessed"),
+        ("../..", "no key at all"),
+    ] {
+        let refused = r#"{"error":"Invalid delete key"}"#;
+        is_error(&delete_with(&site, path, wrong), 403, refused, why);
+    }
+    let unknown = delete_with(&site, "d/ap5/NoSuchImage.png", key);
+    is_error(
+        &unknown,
+        403,
+        r#"{"error":"Invalid delete key"}"#,
+        "tells nothing",
+    );
+    // Opening the URL, as a preview robot does, deletes nothing; the key does not even reach the server.
+    for call in [
+        format!("/view/?img={path}"),
+        format!("/image/v2/images/{path}"),
+    ] {
+        http::request(site.port, "GET", &call, &[("X-Delete-Key", key)], b"");
+    }
+    assert_eq!(site.holdings().rows, 2);
+
+    let deleted = delete_with(&site, path, key);
+    assert_eq!(
+        deleted.json(),
+        json!({ "status": "success", "deleted": path })
+    );
+    assert!(!site.file(path).exists() && site.file(other).exists());
+    is_error(
+        &delete_with(&site, path, key),
+        404,
+        NOT_FOUND,
+        "deleted already",
+    );
+    site.wait_for_log(path);
+    let log = site.responder_log();
+    assert!(!log.contains(key), "{log}");
+}
+
+#[test]
+fn a_delete_url_outlives_a_restart() {
+    let mut site = Site::start();
+    let image = site.upload("3m", "7D", PNG).json();
+    let path = image["path"].as_str().expect("a path");
+    let (_, key) = image["delete_url"]
+        .as_str()
+        .and_then(|url| url.split_once("#delete="))
+        .expect("a key");
+    site.signal(Signal::TERM);
+    site.wait_for_end();
+    site.start_responder();
+    let again = ask(&site, site.client("3m"), "GET", &format!("images/{path}")).json();
+    assert_eq!(again["delete_url"], image["delete_url"]);
+    assert_eq!(delete_with(&site, path, key).status, 200);
 }
 
 #[test]

@@ -27,6 +27,22 @@ fn last_day(uploaded: Date, duration: &str) -> Option<Date> {
     Some(Date::from_calendar_date(year, month, day).expect("a date"))
 }
 
+/// The keys of a reply: the documented three, then the rest of the image object.
+const REPLY_KEYS: [&str; 12] = [
+    "status",
+    "url",
+    "expires_at",
+    "path",
+    "direct",
+    "viewer",
+    "bytes",
+    "type",
+    "width",
+    "height",
+    "uploaded_at",
+    "delete_url",
+];
+
 fn today() -> Date {
     UtcDateTime::now().date()
 }
@@ -46,7 +62,7 @@ fn each_plan_and_duration_has_its_url_and_expiry() {
             let days = [days[0], today()];
             let json = reply.json();
             let keys: Vec<_> = json.as_object().expect("an object").keys().collect();
-            assert_eq!(keys, ["status", "url", "expires_at"], "{plan} {duration}");
+            assert_eq!(keys, REPLY_KEYS, "{plan} {duration}");
             assert_eq!(json["status"], "success");
             let class = match duration {
                 "7D" => "d",

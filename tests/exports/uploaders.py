@@ -42,6 +42,10 @@ def sharex(settings, image):
         settings["RequestMethod"], settings["RequestURL"], data=fields, files={settings["FileFormName"]: image}, timeout=60
     )
     part = "URL" if reply.ok else "ErrorMessage"
+    if reply.ok:
+        # What ShareX's history opens to delete the image.
+        assert "#delete=" in sharex_text(settings["DeletionURL"], reply.json()), settings
+        assert "/p/" in sharex_text(settings["ThumbnailURL"], reply.json()), settings
     return reply.ok, sharex_text(settings[part], reply.json())
 
 

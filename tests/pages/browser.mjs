@@ -109,12 +109,12 @@ export const until = async (what, check, milliseconds = 15000) => {
   }
 };
 
-/** Uploads a file with the API and gives its path on the CDN. */
+/** Uploads a file with the API and gives the reply. */
 export const upload = async (client, duration, name, bytes) => {
   const form = new FormData();
   for (const [key, value] of Object.entries({ ...client, store_duration: duration })) form.append(key, value);
   form.append("image", new Blob([bytes]), name);
   const reply = await (await fetch(`${base}/image/v2/`, { method: "POST", body: form })).json();
   ensure(reply.status === "success", `the upload of ${name}: ${JSON.stringify(reply)}`);
-  return reply.url.replace(/^.*(?:\/p\/|img=)/, "");
+  return reply;
 };

@@ -12,6 +12,7 @@ const sample = (name) => new URL(`../samples/${name}`, import.meta.url);
 const bytes = (name) => readFileSync(sample(name));
 const client = { client_id: env.CDN_LIFETIME_ID, client_token: env.CDN_LIFETIME_TOKEN };
 const store = (duration, name) => upload(client, duration, name, bytes(name));
+const path = async (reply) => (await reply).path;
 
 // 16 × 16 pixels.
 const icon = Buffer.from(
@@ -22,12 +23,13 @@ const icon = Buffer.from(
 const samples = {
   lakeFile: sample("lake.jpg").pathname,
   lake: bytes("lake.jpg"),
-  week: await store("7D", "lake.jpg"),
-  small: await store("1M", "badge.png"),
-  moving: await store("3M", "spinner.gif"),
-  lasting: await store("LTF", "lake.webp"),
-  icon: await upload(client, "7D", "icon.png", icon),
-  deleted: await store("7D", "lake-small.jpg"),
+  store,
+  week: await path(store("7D", "lake.jpg")),
+  small: await path(store("1M", "badge.png")),
+  moving: await path(store("3M", "spinner.gif")),
+  lasting: await path(store("LTF", "lake.webp")),
+  icon: await path(upload(client, "7D", "icon.png", icon)),
+  deleted: await path(store("7D", "lake-small.jpg")),
 };
 execFileSync(env.CDN_BIN, ["--config", env.CDN_CONFIG, "image", "delete", samples.deleted]);
 

@@ -6,7 +6,7 @@ const { env } = process;
 const target = new URL("screenshots/", import.meta.url);
 const client = { client_id: env.CDN_LIFETIME_ID, client_token: env.CDN_LIFETIME_TOKEN };
 const lake = readFileSync(new URL("../samples/lake.jpg", import.meta.url));
-const image = await upload(client, "7D", "lake.jpg", lake);
+const { path: image } = await upload(client, "7D", "lake.jpg", lake);
 
 mkdirSync(target, { recursive: true });
 const browser = await launch();

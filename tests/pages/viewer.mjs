@@ -195,6 +195,43 @@ export const checks = {
     await visitor.leave();
   },
 
+  async "a delete link asks, and deletes only then"(browser, { store }) {
+    const { path, delete_url } = await store("7D", "badge.png");
+    const visitor = await Visitor.arrive(browser, { missing: true });
+    const { page } = visitor;
+    const question = page.getByRole("dialog", { name: "Delete this image?" });
+    const status = async () => (await fetch(`${base}/p/${path}`)).status;
+    await page.goto(delete_url);
+    await question.waitFor();
+    equal(page.url(), base + view(path), "the address bar does not show the key");
+    await question.getByRole("button", { name: "Keep it" }).click();
+    equal(await status(), 200, "kept");
+    await page.reload();
+    await question.waitFor();
+    equal(await visitor.violations(), [], "the question");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Delete …" }).click();
+    await visitor.context.setOffline(true);
+    await question.getByRole("button", { name: "Delete" }).click();
+    await until("it says why", async () => (await question.getByRole("alert").textContent()).startsWith("No reply."));
+    await visitor.context.setOffline(false);
+    await question.getByRole("button", { name: "Delete" }).click();
+    await page.getByRole("heading", { name: "Image deleted" }).waitFor();
+    equal(await status(), 404, "deleted");
+    visitor.complaints = visitor.complaints.filter((text) => !text.includes("ERR_INTERNET_DISCONNECTED"));
+    await visitor.leave();
+  },
+
+  async "a delete link with a wrong key says so"(browser, { week }) {
+    const visitor = await Visitor.arrive(browser);
+    await visitor.open(`${view(week)}#delete=${"0".repeat(32)}`);
+    const question = visitor.page.getByRole("dialog", { name: "Delete this image?" });
+    await question.getByRole("button", { name: "Delete" }).click();
+    await until("it says why", async () => (await question.getByRole("alert").textContent()).includes("does not have the key"));
+    visitor.complaints = visitor.complaints.filter((text) => !text.includes("status of 403"));
+    await visitor.leave();
+  },
+
   async "an image that was deleted or never there has a page that says so"(browser, { deleted }) {
     for (const path of [view(deleted), view("d/ap5/AbCdEfGhIj.png"), view("nonsense"), `/p/${deleted}`]) {
       const visitor = await Visitor.arrive(browser, { missing: true });

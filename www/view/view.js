@@ -107,6 +107,57 @@
   });
   zoom.querySelector("button").addEventListener("click", () => zoom.close());
 
+  // ---- Deletion ------------------------------------------------------------------------------------------------------------
+
+  // The delete URL of an image is the one of this page with the key behind `#`, which no server sees. Opening it deletes nothing.
+  const question = by_id("confirm");
+  const failure = question.querySelector(".failure");
+  const [keep, confirm] = question.querySelectorAll("button");
+
+  const offer_deletion = () => {
+    const key = /^#delete=([0-9a-fA-F]+)$/.exec(location.hash)?.[1] ?? history.state?.delete_key;
+    if (!key) return;
+    // Who shares the address from the address bar does not share the key. A reload keeps it.
+    history.replaceState({ delete_key: key }, "", location.pathname + location.search);
+    by_id("delete").hidden = false;
+    confirm.onclick = () => delete_image(key);
+    if (!question.open) question.showModal();
+  };
+
+  const delete_image = async (key) => {
+    confirm.disabled = true;
+    failure.textContent = "";
+    let status = 0;
+    try {
+      const path = stage.pathname.replace(/^\/p\//, "");
+      const reply = await fetch(`/image/v2/images/${path}`, { method: "DELETE", headers: { "X-Delete-Key": key } });
+      status = reply.status;
+    } catch {
+      // No connection: the status stays 0.
+    }
+    confirm.disabled = false;
+    // 404: deleted already, perhaps in another window.
+    if (status === 200 || status === 404) {
+      history.replaceState(null, "", location.pathname + location.search);
+      question.close();
+      by_id("shown").hidden = true;
+      by_id("gone").hidden = false;
+      by_id("gone").querySelector("h1").tabIndex = -1;
+      by_id("gone").querySelector("h1").focus();
+    } else if (status === 403) {
+      failure.textContent = "This link does not have the key of this image. Open the whole delete link, unchanged.";
+    } else if (status === 0) {
+      failure.textContent = "No reply. Check the connection and try again.";
+    } else {
+      failure.textContent = `The server could not delete the image (status ${status}). Try again later.`;
+    }
+  };
+
+  keep.addEventListener("click", () => question.close());
+  by_id("delete").addEventListener("click", () => question.showModal());
+  addEventListener("hashchange", offer_deletion);
+  offer_deletion();
+
   // ---- Facts ---------------------------------------------------------------------------------------------------------------
 
   const size = (bytes) => {

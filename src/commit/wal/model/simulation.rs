@@ -11,6 +11,7 @@ use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::delete_key::SECRET_BYTES;
 use crate::expiry::Expiry;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
@@ -357,6 +358,10 @@ impl Ledger for World {
     }
 
     fn set_dimensions(&self, _: &[(&ImagePath, (u32, u32))]) -> Result<(), LedgerError> {
+        unreachable!()
+    }
+
+    fn delete_secret(&self) -> Result<[u8; SECRET_BYTES], LedgerError> {
         unreachable!()
     }
 

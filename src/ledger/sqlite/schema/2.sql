@@ -67,3 +67,9 @@ CREATE TABLE upload_key (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX upload_key_by_time ON upload_key (uploaded_at);
+
+-- Random keys that this ledger alone has.
+CREATE TABLE secret (
+    name  TEXT PRIMARY KEY,
+    value BLOB NOT NULL CHECK (length(value) = 64)
+) STRICT, WITHOUT ROWID;
