@@ -78,7 +78,7 @@ fn route(
             trace.is_upload = true;
             upload::upload(app, params, body, trace).map(upload::Receipt::into_response)
         }
-        (b"GET" | b"HEAD", Call::Health) => Ok(health(app)),
+        (b"GET" | b"HEAD", Call::Health) => Ok(health(app, params)),
         (b"GET" | b"HEAD", Call::Metrics) => Ok(metrics(app)),
         (b"GET" | b"HEAD", Call::Usage) => own::usage(app, params, trace),
         (b"GET" | b"HEAD", Call::Images) => own::images(app, params, trace),
@@ -111,8 +111,9 @@ fn count(app: &App, trace: &Trace, error: Option<&'static str>, took: Duration) 
     }
 }
 
-/// Whether uploads can be stored: the ledger answers, the docroot is writable and has `min_free` bytes left.
-fn health(app: &App) -> Response {
+/// Whether uploads can be stored: the ledger answers, the docroot is writable and has `min_free` bytes left. `client_address` is `proxy`
+/// where the request came through a proxy whose address nginx takes for the client's, which `doctor` warns of.
+fn health(app: &App, params: &Params) -> Response {
     let ledger = app.ledger.status();
     let space = app.store.space();
     let has_space = space
@@ -129,12 +130,24 @@ fn health(app: &App) -> Response {
             "docroot": verdict(space.is_ok()),
             "free_space": verdict(has_space),
             "last_sweep": last_sweep.map(|at| at.to_string()),
+            "client_address": if is_address_of_proxy(params) { "proxy" } else { "ok" },
         }),
     )
 }
 
+/// Whether the address of the request is that of a proxy in front: nginx's realip module, which would replace it by one of those that
+/// the proxies report, is not set up.
+fn is_address_of_proxy(params: &Params) -> bool {
+    let reported = |address| params.forwarded_for().any(|other| other == address);
+    params.is_forwarded() && !params.remote_addr().is_some_and(reported)
+}
+
+/// Behind a proxy on this host, every visitor may come from 127.0.0.1. So a request that was passed on is only allowed if the nearest
+/// proxy reports the same address, which nothing that the visitor sends can make it do.
 fn may_read_metrics(app: &App, params: &Params) -> bool {
-    is_among(&app.config.server.metrics_allow, params)
+    let is_own_address =
+        !params.is_forwarded() || params.forwarded_for().next_back() == params.remote_addr();
+    is_own_address && is_among(&app.config.server.metrics_allow, params)
 }
 
 /// Whether the client's address is in the list. IPv4-mapped IPv6 addresses, which a dual-stack socket reports, are canonicalized.
@@ -150,6 +163,27 @@ mod tests {
 
     fn params(pairs: &[(&str, &str)]) -> Params {
         Params::from_pairs(pairs.iter().copied()).expect("valid")
+    }
+
+    #[test]
+    fn an_address_is_a_proxys_unless_a_proxy_reported_it() {
+        for (address, forwarded_for, via, is_proxys) in [
+            ("192.0.2.1", "", "", false),
+            ("192.0.2.1", "198.51.100.7", "", true),
+            ("127.0.0.1", "", "1.1 cache", true),
+            ("127.0.0.1", "unknown", "", true),
+            // Replaced by nginx's realip module, behind one proxy and behind two.
+            ("198.51.100.7", "198.51.100.7", "1.1 cache", false),
+            ("198.51.100.7", "198.51.100.7, 203.0.113.5", "", false),
+            ("2001:db8::1", "2001:DB8:0::1", "", false),
+        ] {
+            let params = params(&[
+                ("REMOTE_ADDR", address),
+                ("HTTP_X_FORWARDED_FOR", forwarded_for),
+                ("HTTP_VIA", via),
+            ]);
+            assert_eq!(is_address_of_proxy(&params), is_proxys, "{params:?}");
+        }
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub(crate) struct Client<'a> {
     pub(crate) plan: &'a Plan,
 }
 
-/// Checks the credentials of a request. An unknown id costs the same time as a wrong token, and both count against the address.
+/// Checks the credentials of a request. An unknown id costs the same time as a wrong token. Both are limited for the address; the right
+/// token is accepted however many wrong ones came.
 ///
 /// From here on the reply carries the client's quota of the UTC day of `now`.
 pub(crate) fn authenticate<'a>(
@@ -59,7 +60,6 @@ fn check(
     now: UtcDateTime,
     trace: &mut Trace,
 ) -> Result<Account, Error> {
-    check_rate(app, address)?;
     let account = match str::from_utf8(credentials.client_id) {
         Ok(id) => app.ledger.account(id, now).map_err(Fault::from)?,
         Err(_) => None,
@@ -69,30 +69,18 @@ fn check(
     }
     let tokens = account.as_ref().map(|account| &account.tokens[..]);
     let sent = TokenDigest::of(credentials.client_token);
-    let refused = match (auth::check(tokens, sent), account) {
-        (Ok(()), Some(account)) => {
-            // Attempts that are sent all at once are admitted before any of them has failed. The right one among them gets no more
-            // than the others.
-            check_rate(app, address)?;
-            return Ok(account);
-        }
-        (Err(InvalidCredentials::WrongToken), _) => Refusal::InvalidClientToken,
-        (Err(InvalidCredentials::UnknownClient), _) | (Ok(()), None) => Refusal::InvalidClientId,
+    let attempts = &app.attempts;
+    let (counted, refused) = match (auth::check(tokens, sent), account) {
+        (Ok(()), Some(account)) => return Ok(account),
+        (Err(InvalidCredentials::WrongToken), Some(account)) => (
+            attempts.wrong_token(address, account.key.0, Instant::now()),
+            Refusal::InvalidClientToken,
+        ),
+        (_, _) => (
+            attempts.wrong_id(address, Instant::now()),
+            Refusal::InvalidClientId,
+        ),
     };
-    if let Some(address) = address {
-        app.attempts
-            .failed(address, Instant::now())
-            .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
-    }
+    counted.map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })?;
     Err(refused.into())
-}
-
-/// Fails while `address` is over the rate limit of failed attempts.
-fn check_rate(app: &App, address: Option<IpAddr>) -> Result<(), Refusal> {
-    let Some(address) = address else {
-        return Ok(());
-    };
-    app.attempts
-        .admit(address, Instant::now())
-        .map_err(|retry_after| Refusal::TooManyFailedAttempts { retry_after })
 }

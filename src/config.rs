@@ -183,7 +183,7 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Requests over that rate that nginx still lets through at once.
     pub burst: u32,
-    /// Wrong client ids or tokens a minute.
+    /// Wrong tokens a minute for one client id; ten times as many wrong ids.
     pub failed_attempts_per_minute: u32,
 }
 

@@ -89,7 +89,7 @@ pub(crate) enum Refusal {
         /// Seconds to the next UTC midnight.
         retry_after: u64,
     },
-    /// Too many wrong ids or tokens from this address.
+    /// Too many wrong tokens for one client from this address, or too many wrong ids.
     TooManyFailedAttempts {
         /// Seconds until the address may try again.
         retry_after: u64,

@@ -50,13 +50,14 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
             .user_agent(concat!("corenexis-cdn-doctor/", env!("CARGO_PKG_VERSION")))
             .build(),
     );
-    let health = match get(&agent, &format!("{url}{ROOT}/health")) {
-        Ok(reply) => health(url, &reply),
-        Err(error) => no_reply(url, &error),
+    let (health, proxy) = match get(&agent, &format!("{url}{ROOT}/health")) {
+        Ok(reply) => (health(url, &reply), proxy(url, &reply)),
+        Err(error) => (no_reply(url, &error), None),
     };
     // Where nothing replies, the second request would repeat the first failure.
     let replied = health.verdict != Verdict::Fail;
     checks.push(health);
+    checks.extend(proxy);
     if replied && let Ok(reply) = get(&agent, &format!("{url}/p/d/ja1/doctor.png")) {
         checks.push(image_rules(url, &reply));
     }
@@ -155,6 +156,22 @@ fn health(url: &str, reply: &Reply) -> Check {
     Check::fail(name, message, advice)
 }
 
+/// A warning if the request came through a proxy whose address nginx takes for the client's.
+fn proxy(url: &str, reply: &Reply) -> Option<Check> {
+    let body: Value = serde_json::from_str(&reply.body).ok()?;
+    (body["client_address"] == "proxy").then(|| {
+        Check::warn(
+            "proxy",
+            format!(
+                "requests to {url} come through a proxy, and nginx takes its address for the client's: all visitors share one address and \
+                 its limits, and the metrics are not shown to them"
+            ),
+            "set up nginx's realip module in the server block of the site: `set_real_ip_from` with the proxy's addresses, and \
+             `real_ip_header X-Forwarded-For`",
+        )
+    })
+}
+
 /// Judges the reply for an image that does not exist.
 fn image_rules(url: &str, reply: &Reply) -> Check {
     let name = "image rules";
@@ -178,7 +195,7 @@ fn image_rules(url: &str, reply: &Reply) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use super::super::check::Verdict::{Fail, Ok};
+    use super::super::check::Verdict::{Fail, Ok, Warn};
     use super::*;
 
     const URL: &str = "https://cdn.example.com";
@@ -209,6 +226,11 @@ mod tests {
             let check = health(URL, &reply);
             assert_eq!(check.verdict, verdict, "{check:?}");
             assert!(check.message.contains(text), "{check:?}");
+        }
+        let passed_on = |body| proxy(URL, &reply(200, body)).map(|check| check.verdict);
+        assert_eq!(passed_on(r#"{"client_address":"proxy"}"#), Some(Warn));
+        for direct in [r#"{"client_address":"ok"}"#, r#"{"status":"ok"}"#, "<html>"] {
+            assert_eq!(passed_on(direct), None);
         }
         let rules = |status, body| image_rules(URL, &reply(status, body)).verdict;
         assert_eq!(rules(404, "There is no such image: it has expired.\n"), Ok);

@@ -198,7 +198,7 @@ fn of_access(config: &Config) -> Vec<Documented> {
         errors.push(Documented::refused(
             Scope::Authenticated,
             &Refusal::TooManyFailedAttempts { retry_after: 0 },
-            "Too many wrong IDs or tokens came from your IP address",
+            "Too many wrong IDs, or wrong tokens for this ID, came from your IP address",
             "Correct the credentials, then wait <code>Retry-After</code> seconds",
         ));
     }

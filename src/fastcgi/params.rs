@@ -81,6 +81,21 @@ impl Params {
         str::from_utf8(self.get("REMOTE_ADDR")?).ok()?.parse().ok()
     }
 
+    /// The addresses in `X-Forwarded-For`, nearest last: each proxy appends the one it was connected from. Texts that are no address are
+    /// left out.
+    pub fn forwarded_for(&self) -> impl DoubleEndedIterator<Item = IpAddr> {
+        let list = self.get("HTTP_X_FORWARDED_FOR").unwrap_or_default();
+        let entries = list.split(|&byte| byte == b',');
+        entries.filter_map(|entry| str::from_utf8(entry).ok()?.trim().parse().ok())
+    }
+
+    /// Whether a proxy passed the request on: it has `X-Forwarded-For`, `Forwarded` (RFC 7239) or `Via` (RFC 9110, section 7.6.3).
+    pub fn is_forwarded(&self) -> bool {
+        ["HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA"]
+            .into_iter()
+            .any(|name| self.get(name).is_some_and(|value| !value.is_empty()))
+    }
+
     /// The announced length of the body, in bytes: `CONTENT_LENGTH`, 0 if it is absent or empty; `None` if it is not a number.
     pub fn content_length(&self) -> Option<u64> {
         let text = self.get("CONTENT_LENGTH").unwrap_or_default();

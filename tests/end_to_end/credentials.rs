@@ -234,20 +234,17 @@ fn from(site: &Site, address: &str, client: &Client) -> String {
 }
 
 #[test]
-fn failed_attempts_are_limited_per_ipv4_address_and_ipv6_network() {
+fn failed_attempts_are_limited_per_client_and_ipv4_address_or_ipv6_network() {
     let site = Site::builder()
         .set("limits", "failed_attempts_per_minute = 3")
         .start();
     let right = site.client("3m").clone();
-    let wrong_token = Client {
+    let wrong = |client: &Client| Client {
         token: "0123456789abcdef0123456789abcdef".to_owned(),
-        ..right.clone()
+        ..client.clone()
     };
-    let wrong_id = Client {
-        id: "nobody".to_owned(),
-        ..right.clone()
-    };
-    // Unknown ids count like wrong tokens. The three IPv6 addresses are in one /64; an IPv4-mapped IPv6 address counts as IPv4.
+    let wrong_token = wrong(&right);
+    // The IPv6 addresses are in one /64; an IPv4-mapped IPv6 address counts as IPv4; requests without an address count together.
     for [first, second, third, fourth, other] in [
         [
             "192.0.2.1",
@@ -263,27 +260,53 @@ fn failed_attempts_are_limited_per_ipv4_address_and_ipv6_network() {
             "2001:db8:1:2:3:4:5:6",
             "2001:db8:1:3::1",
         ],
+        ["unix:", "unix:", "", "unix:", "192.0.2.3"],
     ] {
-        assert!(from(&site, first, &wrong_token).contains(INVALID_TOKEN));
-        assert!(from(&site, second, &wrong_id).contains(INVALID_ID));
-        assert!(from(&site, third, &wrong_token).contains(INVALID_TOKEN));
-        for client in [&wrong_token, &wrong_id, &right] {
-            let reply = from(&site, fourth, client);
-            assert!(
-                reply.contains(LIMITED) && reply.contains("Retry-After"),
-                "{fourth}: {reply}"
-            );
+        for address in [first, second, third] {
+            assert!(from(&site, address, &wrong_token).contains(INVALID_TOKEN));
         }
+        let reply = from(&site, fourth, &wrong_token);
+        assert!(
+            reply.contains(LIMITED) && reply.contains("Retry-After"),
+            "{fourth}: {reply}"
+        );
         assert!(
             from(&site, other, &wrong_token).contains(INVALID_TOKEN),
             "{other}"
         );
-        // Not an image: an authenticated request is refused for that.
+        // Neither another client nor the right token pays for it. Not an image: an authenticated request is refused for that.
+        let another = wrong(site.client("free"));
+        assert!(from(&site, fourth, &another).contains(INVALID_TOKEN));
         assert!(
-            from(&site, other, &right).contains("Invalid file type"),
-            "{other}"
+            from(&site, fourth, &right).contains("Invalid file type"),
+            "{fourth}"
         );
     }
+}
+
+#[test]
+fn an_address_that_tries_many_ids_does_not_learn_which_exist() {
+    let site = Site::builder()
+        .set("limits", "failed_attempts_per_minute = 1")
+        .start();
+    let right = site.client("3m").clone();
+    let wrong_id = |number| Client {
+        id: format!("nobody{number}"),
+        ..right.clone()
+    };
+    let (guesser, other) = ("192.0.2.1", "192.0.2.2");
+    for number in 0..10 {
+        assert!(from(&site, guesser, &wrong_id(number)).contains(INVALID_ID));
+    }
+    let wrong_token = Client {
+        token: "0123456789abcdef0123456789abcdef".to_owned(),
+        ..right.clone()
+    };
+    for client in [&wrong_id(10), &wrong_token] {
+        assert!(from(&site, guesser, client).contains(LIMITED));
+    }
+    assert!(from(&site, guesser, &right).contains("Invalid file type"));
+    assert!(from(&site, other, &wrong_id(0)).contains(INVALID_ID));
 }
 
 #[test]

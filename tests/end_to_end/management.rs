@@ -401,14 +401,14 @@ fn header_credentials_are_checked_like_those_of_an_upload() {
     );
     assert!(site.file(&path).exists());
     // Failed attempts count together over all calls.
-    for _ in 0..2 {
+    for _ in 0..3 {
         assert_eq!(
             site.post(&Form::upload(&wrong(&right.id, "x"), "7D", PNG))
                 .status,
             403
         );
     }
-    let reply = ask(&site, right, "GET", "usage");
+    let reply = ask(&site, &wrong(&right.id, "x"), "GET", "usage");
     is_error(
         &reply,
         429,

@@ -129,6 +129,18 @@ fn metrics_are_served_to_allowed_addresses_only() {
     for method in ["GET", "HEAD", "POST"] {
         assert_eq!(status(&others, method, &forged), 404, "{method}");
     }
+    // A proxy on this host, which appends the address of its visitor to what the visitor sent.
+    for passed_on in [
+        [("X-Forwarded-For", "198.51.100.7")],
+        [("X-Forwarded-For", "127.0.0.1, 198.51.100.7")],
+        [("Via", "1.1 proxy")],
+    ] {
+        assert_eq!(status(&site, "GET", &passed_on), 404, "{passed_on:?}");
+        let health = http::request(site.port, "GET", "/image/v2/health", &passed_on, b"").json();
+        let is_proxy = !passed_on[0].1.contains("127.0.0.1");
+        let expected = if is_proxy { "proxy" } else { "ok" };
+        assert_eq!(health["client_address"], expected, "{passed_on:?}");
+    }
     let nobody = Site::builder().set("server", "metrics_allow = []").start();
     assert_eq!(status(&nobody, "GET", &[]), 404);
 }
