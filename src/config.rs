@@ -52,6 +52,12 @@ pub struct Site {
     /// Where people report an image, a mail address or a URL; may be empty.
     #[serde(default)]
     pub contact: String,
+    /// Whether search engines may list images and viewer pages.
+    #[serde(default)]
+    pub index: bool,
+    /// The other sites that may show images, as host names; a leading `*.` stands for all subdomains. Empty: every site may.
+    #[serde(default)]
+    pub referers: Vec<String>,
 }
 
 impl Site {
@@ -183,6 +189,8 @@ pub struct Limits {
     pub requests_per_second: u32,
     /// Requests over that rate that nginx still lets through at once.
     pub burst: u32,
+    /// Requests under way at once that nginx takes, those whose body still arrives among them.
+    pub concurrent_requests: u32,
     /// Wrong tokens a minute for one client id; ten times as many wrong ids.
     pub failed_attempts_per_minute: u32,
 }
@@ -192,6 +200,7 @@ impl Default for Limits {
         Self {
             requests_per_second: 10,
             burst: 40,
+            concurrent_requests: 20,
             failed_attempts_per_minute: 10,
         }
     }
@@ -299,6 +308,16 @@ impl Config {
                 format!(
                     "{key} = {:?} lies inside [storage] docroot, where nginx might serve it: move one of them",
                     path.display().to_string()
+                )
+            })?;
+        }
+        for referer in &self.site.referers {
+            let name = referer.strip_prefix("*.").unwrap_or(referer);
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
+            ensure(!name.is_empty() && name.bytes().all(legal), || {
+                format!(
+                    "[site] referers: {referer:?} is no host name: expected one such as \"example.com\" or \"*.example.com\", without \
+                     https:// and path"
                 )
             })?;
         }

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().expect(text))
+        text.parse().ok()
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     let mut values: Vec<Entry> = [
         ("site.public_url", text(site.public_url())),
         ("site.contact", text(&site.contact)),
+        ("site.index", Some(Value::Boolean(site.index))),
+        ("site.referers", texts(site.referers.clone())),
         ("server.listen", text(&server.listen.to_string())),
         (
             "server.max_connections",
@@ -74,6 +76,10 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
             number(limits.requests_per_second.into()),
         ),
         ("limits.burst", number(limits.burst.into())),
+        (
+            "limits.concurrent_requests",
+            number(limits.concurrent_requests.into()),
+        ),
         (
             "limits.failed_attempts_per_minute",
             number(limits.failed_attempts_per_minute.into()),

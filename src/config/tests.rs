@@ -59,8 +59,12 @@ fn plans_that_are_named_are_the_plans_there_are() {
 fn messages_name_line_key_and_value() {
     let cases = [
         (
+            "referers = [\"https://example.com/\"]",
+            &["referers: \"https://example.com/\" is no host name"][..],
+        ),
+        (
             "[server]\nmax_conections = 1",
-            &["line 4", "max_conections"][..],
+            &["line 4", "max_conections"],
         ),
         (
             "[server]\nlisten = \"/run/x\"",

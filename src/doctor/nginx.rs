@@ -20,8 +20,8 @@ const DIRECTORIES: &str = "/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin:/usr/
 
 type Version = (u32, u32, u32);
 
-/// The first version with every directive of the rendered files (`keepalive_timeout` in an upstream).
-const OLDEST: Version = (1, 15, 3);
+/// The first version with everything that the rendered files use (the variable `$limit_req_status`).
+const OLDEST: Version = (1, 17, 6);
 
 /// The first version with `-e`, which keeps `nginx -T` from writing to a log.
 const HAS_E: Version = (1, 19, 5);
@@ -127,7 +127,7 @@ impl Build {
     fn check(&self) -> Check {
         let (check, name) = ("nginx", &self.name);
         if self.version < OLDEST {
-            let message = format!("{name} is too old for the rendered files, which need 1.15.3");
+            let message = format!("{name} is too old for the rendered files, which need 1.17.6");
             Check::fail(check, message, "install a newer nginx")
         } else if self.version < FIXED[0] || ((1, 31, 0)..FIXED[1]).contains(&self.version) {
             let message = "is older than 1.30.7 and 1.31.9, which fix known vulnerabilities (CVE-2026-97205 in SSI and others)";

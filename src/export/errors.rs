@@ -202,12 +202,12 @@ fn of_access(config: &Config) -> Vec<Documented> {
             "Correct the credentials, then wait <code>Retry-After</code> seconds",
         ));
     }
-    if config.limits.requests_per_second > 0 {
+    if config.limits.requests_per_second > 0 || config.limits.concurrent_requests > 0 {
         errors.push(Documented {
             scope: Scope::Every,
             status: 429,
             body: json!({ "error": "Too many requests" }),
-            when: "Too many requests came from your IP address",
+            when: "Too many requests came from your IP address, or are under way at once",
             advice: "Wait <code>Retry-After</code> seconds, then send fewer requests at a time",
         });
     }

@@ -107,6 +107,10 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ),
         ("BURST", Escaped::number(config.limits.burst)),
         (
+            "CONCURRENT_REQUESTS",
+            Escaped::number(config.limits.concurrent_requests),
+        ),
+        (
             "ATTEMPTS",
             Escaped::number(config.limits.failed_attempts_per_minute),
         ),
@@ -125,6 +129,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
             ("DIRECT", has_kind(UrlKind::Direct)),
             ("VIEWER", has_kind(UrlKind::Viewer)),
             ("REQUEST_LIMIT", config.limits.requests_per_second > 0),
+            ("CONCURRENCY_LIMIT", config.limits.concurrent_requests > 0),
             (
                 "ATTEMPT_LIMIT",
                 config.limits.failed_attempts_per_minute > 0,

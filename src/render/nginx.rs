@@ -4,6 +4,7 @@ use super::{Cgi, OwnNginx, Site};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::expiry::StoreDuration;
+use crate::export::host;
 use crate::image::ImageType;
 use crate::image_path::{NAME_LENGTHS, class_of, extension_of, months};
 use crate::template::{Escaped, Template};
@@ -30,7 +31,7 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ("RESPONDER", server),
             ("KEEPALIVE", Escaped::written(keepalive.to_string())),
             (
-                "LIMIT_RATE",
+                "REQUESTS_PER_SECOND",
                 Escaped::number(config.limits.requests_per_second),
             ),
             ("ANY_IMAGE", image_pattern(|_| true, "/")),
@@ -60,7 +61,13 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
         sections: &[
             ("KEPT", cgi.is_none()),
             ("CGI", cgi.is_some()),
-            ("LIMIT", is_limited(config)),
+            (
+                "LIMIT_BY_ADDRESS",
+                has_rate_limit(config) || has_concurrency_limit(config),
+            ),
+            ("LIMIT_RATE", has_rate_limit(config)),
+            ("LIMIT_CONCURRENT", has_concurrency_limit(config)),
+            ("REFERERS", !config.site.referers.is_empty()),
             (
                 "DOLLAR",
                 config.storage.docroot.to_string_lossy().contains('$'),
@@ -94,6 +101,11 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ("CGI_SCRIPT", Escaped::nginx(script)),
             ("LIMIT_BURST", Escaped::written(burst)),
             (
+                "CONCURRENT_REQUESTS",
+                Escaped::number(config.limits.concurrent_requests),
+            ),
+            ("REFERERS", Escaped::written(referers(config))),
+            (
                 "EXPIRING_IMAGE",
                 image_pattern(|duration| duration != StoreDuration::Lifetime, "/"),
             ),
@@ -105,7 +117,10 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
         sections: &[
             ("KEPT", cgi.is_none()),
             ("CGI", cgi.is_some()),
-            ("LIMIT", is_limited(config)),
+            ("LIMIT_RATE", has_rate_limit(config)),
+            ("LIMIT_CONCURRENT", has_concurrency_limit(config)),
+            ("REFERERS", !config.site.referers.is_empty()),
+            ("NOINDEX", !config.site.index),
         ],
     }
     .fill()
@@ -144,8 +159,27 @@ pub(super) fn site_conf(site: &Site) -> String {
     .fill()
 }
 
-const fn is_limited(config: &Config) -> bool {
+const fn has_rate_limit(config: &Config) -> bool {
     config.limits.requests_per_second > 0
+}
+
+const fn has_concurrency_limit(config: &Config) -> bool {
+    config.limits.concurrent_requests > 0
+}
+
+/// The host names for `valid_referers`, each after a space: the site's own, and those of `[site] referers`. nginx compares names without
+/// ports, so an IPv6 address is left to `server_names`.
+fn referers(config: &Config) -> String {
+    let own = host(config);
+    let own = match own.rsplit_once(':') {
+        Some((name, _port)) => name,
+        None => own,
+    };
+    let own = (!own.contains(':')).then_some(own);
+    own.into_iter()
+        .chain(config.site.referers.iter().map(String::as_str))
+        .flat_map(|name| [" ", name])
+        .collect()
 }
 
 /// A regular expression without captures for the [image paths](crate::image_path::ImagePath) of the durations that `wanted` selects,

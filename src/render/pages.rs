@@ -25,11 +25,6 @@ const IMAGE_PATH: &str = r#"<!--# echo var="corenexis_image" -->"#;
 
 pub(super) fn viewer(config: &Config) -> String {
     let contact = Contact::of(config);
-    let mut link = Escaped::html(&contact.href().unwrap_or_default()).to_string();
-    if matches!(contact, Contact::Mail(_)) {
-        link.push_str("?subject=Report:%20");
-        link.push_str(IMAGE_PATH);
-    }
     Template {
         text: include_str!("../../www/view/page.html"),
         values: &[
@@ -39,15 +34,43 @@ pub(super) fn viewer(config: &Config) -> String {
                 "PUBLIC_URL_ENCODED",
                 Escaped::html(&percent_encoded(config.site.public_url(), b"")),
             ),
-            ("REPORT_LINK", Escaped::written(link)),
+            ("REPORT_LINK", Escaped::written(report_link(config))),
             ("CONTACT", Escaped::html(&config.site.contact)),
         ],
         sections: &[
             ("REPORT", contact.href().is_some()),
             ("REPORT_TEXT", matches!(contact, Contact::Text)),
+            ("NOINDEX", !config.site.index),
         ],
     }
     .fill()
+}
+
+/// The link for a report, with the path of the image filled in: a mail with subject and body, or the contact's URL with the query
+/// parameter `image`.
+fn report_link(config: &Config) -> String {
+    let contact = Contact::of(config);
+    let href = contact.href().unwrap_or_default();
+    if matches!(contact, Contact::Mail(_)) {
+        let viewer = format!("{}/view/?img=", config.site.public_url());
+        return format!(
+            "{}?subject=Report:%20{IMAGE_PATH}&amp;body={}{IMAGE_PATH}{}",
+            Escaped::html(&href),
+            percent_encoded(&viewer, b""),
+            percent_encoded("\r\n\r\nWhat is wrong with this image:\r\n", b""),
+        );
+    }
+    // The fragment comes after the query (RFC 3986, section 3).
+    let (url, fragment) = match href.split_once('#') {
+        Some((url, fragment)) => (url, format!("#{fragment}")),
+        None => (&*href, String::new()),
+    };
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!(
+        "{}{IMAGE_PATH}{}",
+        Escaped::html(&format!("{url}{separator}image=")),
+        Escaped::html(&fragment)
+    )
 }
 
 pub(super) fn missing(config: &Config) -> String {

@@ -192,24 +192,66 @@ fn nginx_waits_longer_than_a_download_may_take() {
 
 #[test]
 fn a_limit_of_0_is_left_out() {
-    let off = "[limits]\nrequests_per_second = 0\n";
-    assert!(!http(off).contains("limit_req"));
-    assert!(!server(off).contains("limit_req"));
+    let off = "[limits]\nrequests_per_second = 0\nconcurrent_requests = 0\n";
+    for file in [http(off), server(off)] {
+        for directive in ["limit_req", "limit_conn", "corenexis_client"] {
+            assert!(!file.contains(directive), "{directive}");
+        }
+    }
+    let without_rate = "[limits]\nrequests_per_second = 0\n";
+    assert!(http(without_rate).contains("map $remote_addr $corenexis_client {"));
+    assert!(server(without_rate).contains("limit_conn corenexis_concurrent 20;"));
+    assert!(!server(without_rate).contains("limit_req "));
     assert!(!docs(off).contains("Too many requests"));
     assert!(docs("").contains("Too many requests"));
     assert_eq!(
         directives(&http(""), "limit_req_zone"),
-        ["limit_req_zone $binary_remote_addr zone=corenexis_requests:10m rate=10r/s;"]
+        [
+            "limit_req_zone $corenexis_client zone=corenexis_api:10m rate=10r/s;",
+            "limit_req_zone $corenexis_viewer_client zone=corenexis_viewer:10m rate=10r/s;"
+        ]
     );
     assert_eq!(
         directives(&server(""), "limit_req"),
-        ["limit_req zone=corenexis_requests burst=40 nodelay;"]
+        [
+            "limit_req zone=corenexis_api burst=40 nodelay;",
+            "limit_req zone=corenexis_viewer burst=40 nodelay;",
+            "limit_req zone=corenexis_viewer burst=40 nodelay;"
+        ]
     );
     assert_eq!(
-        directives(&server("[limits]\nburst = 0\n"), "limit_req"),
-        ["limit_req zone=corenexis_requests;"],
+        directives(&server("[limits]\nburst = 0\n"), "limit_req")[0],
+        "limit_req zone=corenexis_api;",
         "nginx has no burst=0"
     );
+}
+
+#[test]
+fn referers_are_the_own_names_and_those_of_the_configuration() {
+    for file in [http(""), server("")] {
+        assert!(!file.contains("referer") && !file.contains("hotlink"));
+    }
+    for (url, own) in [
+        ("https://cdn.example.com", " cdn.example.com"),
+        ("http://127.0.0.1:8080", " 127.0.0.1"),
+        ("http://[::1]:8080", ""),
+    ] {
+        let referers = "referers = [\"example.org\", \"*.example.org\"]";
+        let text = server(&format!("[site]\npublic_url = \"{url}\"\n{referers}\n"));
+        let expected =
+            format!("valid_referers none blocked server_names{own} example.org *.example.org;");
+        assert_eq!(directives(&text, "valid_referers"), [&expected; 3]);
+    }
+}
+
+#[test]
+fn search_engines_list_nothing_unless_asked_to() {
+    let header = "X-Robots-Tag noindex;";
+    assert_eq!(server("").matches(header).count(), 2, "/p/ and /view/");
+    assert!(page("").contains(r#"<meta name="robots" content="noindex">"#));
+    let indexed = "[site]\npublic_url = \"http://h\"\nindex = true\n";
+    assert!(!server(indexed).contains("X-Robots-Tag"));
+    assert!(!page(indexed).contains("noindex"));
 }
 
 #[test]
@@ -270,11 +312,17 @@ fn a_contact_is_escaped_and_only_harmless_kinds_become_links() {
     };
     let [view, docs] = pages("abuse+cdn@example.com");
     assert!(view.contains(
-        r#"<a href="mailto:abuse+cdn@example.com?subject=Report:%20<!--# echo var="corenexis_image" -->" rel="nofollow">"#
+        r#"<a href="mailto:abuse+cdn@example.com?subject=Report:%20<!--# echo var="corenexis_image" -->&amp;body=https%3A%2F%2F"#
     ));
     assert!(docs.contains(r#"<a href="mailto:abuse+cdn@example.com">abuse+cdn@example.com</a>"#));
     let [view, _] = pages("https://example.com/report?a=1&b=\"2\"");
-    assert!(view.contains(r#"<a href="https://example.com/report?a=1&amp;b=&quot;2&quot;""#));
+    assert!(view.contains(
+        r#"<a href="https://example.com/report?a=1&amp;b=&quot;2&quot;&amp;image=<!--# echo var="corenexis_image" -->""#
+    ));
+    let [view, _] = pages("https://example.com/report#form");
+    assert!(view.contains(
+        r#"<a href="https://example.com/report?image=<!--# echo var="corenexis_image" -->#form""#
+    ));
     let hostile = "<!--# include virtual=\"/x\" --><script>'&";
     for text in pages(hostile) {
         assert!(!text.contains("virtual=\"/x\""));

@@ -314,7 +314,7 @@ fn regression_concurrent_failed_attempts_were_not_limited() {
     let site = Site::builder()
         .set(
             "limits",
-            "requests_per_second = 0\nfailed_attempts_per_minute = 3",
+            "requests_per_second = 0\nconcurrent_requests = 0\nfailed_attempts_per_minute = 3",
         )
         .start();
     let wrong = Client {

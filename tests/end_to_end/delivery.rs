@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use support::builder::SiteBuilder;
 use support::http;
 use support::pictures::{PNG, png_of};
 use support::site::{NOTHING, Site};
@@ -189,4 +190,76 @@ fn images_can_only_be_read() {
     assert_eq!(reply.status, 405);
     assert_ne!(site.holdings(), NOTHING);
     assert_eq!(site.holdings().files.len(), 2);
+}
+
+/// Adds keys to `[site]`.
+fn with(keys: &str) -> SiteBuilder {
+    Site::builder().set("site", keys)
+}
+
+#[test]
+fn search_engines_are_told_to_list_no_images() {
+    for (site, expected) in [
+        (Site::start(), Some("noindex")),
+        (with("index = true").start(), None),
+    ] {
+        let path = site.store("lifetime", "LTF", PNG);
+        for target in [format!("/p/{path}"), format!("/view/?img={path}")] {
+            let reply = site.get(&target);
+            assert_eq!(reply.status, 200, "{target}");
+            assert_eq!(reply.header("X-Robots-Tag"), expected, "{target}");
+        }
+        let page = site.get(&format!("/view/?img={path}"));
+        assert_eq!(page.text().contains("noindex"), expected.is_some());
+    }
+}
+
+#[test]
+fn other_sites_show_images_only_if_they_are_listed() {
+    let site = with(r#"referers = ["blog.example", "*.shop.example"]"#).start();
+    let own = format!("http://127.0.0.1:{}/view/", site.port);
+    for (plan, duration) in [("3m", "7D"), ("lifetime", "LTF")] {
+        let path = site.store(plan, duration, PNG);
+        let image = format!("/p/{path}");
+        let page = format!("/view/?img={path}");
+        let get = |target: &str, referer: &str, destination: &str| {
+            let headers = [("Referer", referer), ("Sec-Fetch-Dest", destination)];
+            http::request(site.port, "GET", target, &headers, b"")
+        };
+        for referer in [
+            "",
+            "https://blog.example/post",
+            "http://blog.example:8080/",
+            "https://www.shop.example/a",
+            &own,
+        ] {
+            for target in [&image, &page] {
+                let reply = get(target, referer, "image");
+                assert_eq!(
+                    (reply.status, &*reply.body),
+                    (200, PNG),
+                    "{referer} {target}"
+                );
+            }
+        }
+        for referer in [
+            "https://thief.example/",
+            "https://notblog.example/",
+            "https://shop.example.org/",
+        ] {
+            for target in [&image, &page] {
+                let reply = get(target, referer, "image");
+                assert_eq!(reply.status, 403, "{referer} {target}");
+                assert!(reply.text().contains("not shown on other sites"));
+                assert_eq!(reply.header("Cache-Control"), Some("no-store"));
+            }
+            // A link to the viewer page works everywhere.
+            let reply = get(&page, referer, "document");
+            assert!(
+                reply.status == 200 && reply.text().contains("Share"),
+                "{referer}"
+            );
+        }
+        assert_eq!(site.get(&image).status, 200, "without a referer");
+    }
 }

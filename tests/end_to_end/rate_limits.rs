@@ -1,11 +1,19 @@
-//! Unknown paths and methods, failed attempts and request rates.
+//! Unknown paths and methods, failed attempts, request rates and concurrent requests.
+
+use std::io::Write;
+use std::net::TcpStream;
 
 use crate::refusals::{INVALID_TOKEN, is_error, refused};
 use support::builder::Client;
 use support::form::Form;
 use support::http::{self};
+use support::machine::until;
 use support::pictures::PNG;
 use support::site::Site;
+use support::skip;
+
+/// nginx's realip module, which gives a request the address that the test wants.
+const REALIP: &str = "set_real_ip_from 127.0.0.1; real_ip_header X-Real-IP;";
 
 #[test]
 fn unknown_paths_are_404_and_other_methods_405() {
@@ -111,4 +119,117 @@ fn requests_over_the_rate_are_refused() {
     for path in holdings.files.iter().cycle().take(20) {
         assert_eq!(site.get(&format!("/p/{path}")).status, 200);
     }
+}
+
+/// Whether nginx was built with the realip module.
+fn has_realip() -> bool {
+    let built = std::process::Command::new("nginx").arg("-V").output();
+    let has = built
+        .is_ok_and(|built| String::from_utf8_lossy(&built.stderr).contains("http_realip_module"));
+    if !has {
+        skip("nginx has no realip module");
+    }
+    has
+}
+
+#[test]
+fn the_request_rate_is_that_of_an_ipv4_address_or_an_ipv6_network() {
+    if !has_realip() {
+        return;
+    }
+    let site = Site::builder()
+        .set(
+            "limits",
+            "requests_per_second = 1\nburst = 0\nconcurrent_requests = 0",
+        )
+        .nginx(REALIP)
+        .start();
+    let from = |address: &str| {
+        let headers = [("X-Real-IP", address)];
+        http::request(site.port, "GET", "/image/v2/health", &headers, b"").status
+    };
+    // Each list is one client. Its first request passes, the others come at once.
+    for client in [
+        &["192.0.2.1", "192.0.2.1"][..],
+        &["192.0.2.2", "192.0.2.2"],
+        &[
+            "2001:db8:1:2::1",
+            "2001:db8:1:2::2",
+            "2001:db8:1:2:ffff:ffff:ffff:ffff",
+            "2001:db8:1:2:0:0:5:6",
+        ],
+        &["2001:db8:1:3::1", "2001:db8:1:3:1:1:1:1"],
+        &["2001:db8::1", "2001:db8::2:2:2:2"],
+    ] {
+        let statuses: Vec<_> = client.iter().map(|address| from(address)).collect();
+        assert_eq!(statuses[0], 200, "{client:?}");
+        assert!(statuses[1..].contains(&429), "{client:?}: {statuses:?}");
+    }
+}
+
+/// An upload that stops within its body.
+fn slow_upload(site: &Site) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", site.port)).expect("a connection");
+    let head = "POST /image/v2/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n\
+                Content-Length: 1000\r\n\r\n--x";
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    stream
+}
+
+#[test]
+fn slow_uploads_of_one_address_are_limited() {
+    let site = Site::builder()
+        .set("limits", "requests_per_second = 0\nconcurrent_requests = 3")
+        .start();
+    let slow = [(); 3].map(|()| slow_upload(&site));
+    let refused = until("the three are under way", || {
+        let reply = site.upload("3m", "7D", PNG);
+        (reply.status != 200).then_some(reply)
+    });
+    is_error(
+        &refused,
+        429,
+        r#"{"error":"Too many requests"}"#,
+        "a fourth",
+    );
+    assert_eq!(refused.header("Retry-After"), Some("1"));
+    drop(slow);
+    until("the others are gone", || {
+        (site.upload("3m", "7D", PNG).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_visitor_over_the_rate_gets_the_viewer_page_without_the_responder() {
+    let site = Site::builder()
+        .set(
+            "limits",
+            "requests_per_second = 1\nburst = 2\nconcurrent_requests = 0",
+        )
+        .start();
+    let path = site.store("free", "7D", PNG);
+    let pages: Vec<_> = (0..10)
+        .map(|_| site.get(&format!("/view/?img={path}")))
+        .collect();
+    let has_facts = |page: &http::Reply| {
+        page.text().contains("og:image:width") && !page.text().contains("id=\"size\"")
+    };
+    assert!(pages.iter().all(|page| page.status == 200));
+    assert!(has_facts(&pages[0]), "{}", pages[0].text());
+    let last = pages.last().expect("ten").text();
+    assert!(
+        last.contains("Stored for 7 days") && !last.contains("429"),
+        "{last}"
+    );
+    assert!(
+        pages.iter().any(|page| !has_facts(page)),
+        "nothing was limited"
+    );
+    // A link that has to be decoded opens the image itself then.
+    let link = format!("/view/?img={}", path.replace('/', "%2F"));
+    let replies: Vec<_> = (0..10).map(|_| site.get(&link).status).collect();
+    assert!(
+        replies.iter().all(|status| [301, 302].contains(status)),
+        "{replies:?}"
+    );
 }

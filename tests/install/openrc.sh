@@ -31,7 +31,7 @@ snapshot >/tmp/installed
 check "install again" ./install.sh --yes
 unchanged "changes nothing" /tmp/installed
 
-sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
+sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^concurrent_requests = .*/concurrent_requests = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
   /etc/corenexis-cdn/config.toml
 check "a changed configuration" ./install.sh --yes
 cdn client add load --plan 3m | sed -n 's/^client_token=//p' >/tmp/load.token

@@ -35,7 +35,7 @@ check "and again" ./install.sh --yes
 unchanged "changes nothing" /tmp/installed
 
 # A log of its own, which the sandbox has to let it write and logrotate has to rotate.
-sed -i 's|^#log = .*|log = "/var/log/corenexis-cdn/responder.log"|; s/^requests_per_second = .*/requests_per_second = 0/' /etc/corenexis-cdn/config.toml
+sed -i 's|^#log = .*|log = "/var/log/corenexis-cdn/responder.log"|; s/^requests_per_second = .*/requests_per_second = 0/; s/^concurrent_requests = .*/concurrent_requests = 0/' /etc/corenexis-cdn/config.toml
 sed -i 's/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' /etc/corenexis-cdn/config.toml
 check "a changed configuration" ./install.sh --yes
 check "the log is written" grep -q event=listening /var/log/corenexis-cdn/responder.log

@@ -52,7 +52,7 @@ for _ in $(seq 50); do
 done
 same "a responder that was killed is back" 200 "$(curl -s -o /dev/null -w '%{http_code}' $url/image/v2/health)"
 
-sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
+sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^concurrent_requests = .*/concurrent_requests = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
   /home/tester/.config/corenexis-cdn/config.toml
 check "a changed configuration" as ./install.sh --user --yes
 runuser -l tester -c '.local/bin/corenexis-cdn --config .config/corenexis-cdn/config.toml client add load --plan 3m' | sed -n 's/^client_token=//p' >/tmp/load.token

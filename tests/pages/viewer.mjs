@@ -126,7 +126,8 @@ export const checks = {
     equal(saved.suggestedFilename(), week.split("/").at(-1), "the name of the download");
     equal(
       await page.getByRole("link", { name: "Report this image" }).getAttribute("href"),
-      `mailto:abuse@example.com?subject=Report:%20${week}`,
+      `mailto:abuse@example.com?subject=Report:%20${week}&body=${encodeURIComponent(`${base}/view/?img=`)}${week}` +
+        "%0D%0A%0D%0AWhat%20is%20wrong%20with%20this%20image%3A%0D%0A",
       "the report",
     );
     const address = encodeURIComponent(`${base}/view/?img=`) + week;

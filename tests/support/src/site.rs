@@ -153,7 +153,7 @@ impl Site {
             ),
         ]);
         if !self.settings.sections.contains_key("limits") {
-            let off = "requests_per_second = 0\nfailed_attempts_per_minute = 0\n";
+            let off = "requests_per_second = 0\nconcurrent_requests = 0\nfailed_attempts_per_minute = 0\n";
             sections.insert("limits".to_owned(), off.to_owned());
         }
         for (name, lines) in &self.settings.sections {

@@ -106,7 +106,7 @@ impl Workshop<'_> {
                  [server]\nlisten = \"unix:{}\"\nmax_connections = {max_connections}\n\
                  [storage]\ndocroot = \"{home}/docroot\"\nmin_free = \"64MiB\"\ndurability = \"{durability}\"\n\
                  [ledger]\npath = \"{home}/ledger/ledger.db\"\n\
-                 [limits]\nrequests_per_second = 0\nfailed_attempts_per_minute = 0\n\
+                 [limits]\nrequests_per_second = 0\nconcurrent_requests = 0\nfailed_attempts_per_minute = 0\n\
                  [plans.bench]\ndaily_uploads = 1000000000\nmax_file_size = \"10MiB\"\ndurations = [\"7D\", \"1M\", \"3M\"]\nurl = \"direct\"\n",
                 site.socket.display(),
                 home = site.home.display(),
