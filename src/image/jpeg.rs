@@ -2,12 +2,16 @@
 
 mod bits;
 mod blocks;
+mod frame;
+mod tables;
 #[cfg(test)]
 mod tests;
 
 use std::io::BufRead;
 
 use self::blocks::Blocks;
+use self::frame::Frame;
+use self::tables::Tables;
 use super::source::{Source, TRUNCATED};
 use super::{Rejected, Sizes, Walked, exif, invalid};
 
@@ -21,7 +25,6 @@ mod code {
     pub(super) const SOF_EXTENDED: u8 = 0xC1;
     pub(super) const SOF_PROGRESSIVE: u8 = 0xC2;
     pub(super) const DHT: u8 = 0xC4;
-    pub(super) const DAC: u8 = 0xCC;
     pub(super) const RST: RangeInclusive<u8> = 0xD0..=0xD7;
     pub(super) const SOI: u8 = 0xD8;
     pub(super) const EOI: u8 = 0xD9;
@@ -89,6 +92,7 @@ struct Walk<'a> {
     /// Decodes the scans; without it they are passed over.
     blocks: Option<Blocks>,
     frame: Option<Frame>,
+    tables: Tables,
     /// Whether the Exif orientation swaps the sides, once a segment with Exif metadata has been read.
     is_turned: Option<bool>,
     /// Bytes of entropy-coded data.
@@ -103,6 +107,7 @@ impl<'a> Walk<'a> {
             sizes,
             blocks,
             frame: None,
+            tables: Tables::default(),
             is_turned: None,
             coded_bytes: 0,
             awaits_scan: false,
@@ -137,8 +142,9 @@ impl<'a> Walk<'a> {
             return invalid("JPEG: SOS before SOF");
         };
         let scan = frame.read_scan_header(source)?;
+        self.tables.prepare(frame, &scan)?;
         if let Some(blocks) = &mut self.blocks {
-            let marker = blocks.read_scan(source, frame, &scan)?;
+            let marker = blocks.read_scan(source, frame, &scan, &self.tables)?;
             self.awaits_scan = false;
             if blocks.is_complete() {
                 return Ok(None);
@@ -169,16 +175,9 @@ impl<'a> Walk<'a> {
                 self.frame = Some(frame);
                 Ok(())
             }
-            code::DHT | code::DRI => {
+            code::DQT | code::DHT | code::DRI => {
                 let length = segment_length(source)?;
-                match &mut self.blocks {
-                    Some(blocks) => blocks.read_table(source, marker, length),
-                    None => source.skip(length.into()),
-                }
-            }
-            code::DQT | code::DAC => {
-                let length = segment_length(source)?;
-                source.skip(length.into())
+                self.tables.read(source, marker, length)
             }
             code::APP1 => {
                 let length = source.u16_be()?.saturating_sub(2);
@@ -257,103 +256,5 @@ fn pass_coded_data(
             marker if code::RST.contains(&marker) => {}
             marker => return Ok(marker),
         }
-    }
-}
-
-/// What is needed of the frame header (B.2.2).
-struct Frame {
-    is_progressive: bool,
-    width: u16,
-    height: u16,
-    components: Vec<Component>,
-}
-
-/// A colour component: its identifier and its sampling factors, each 1 to 4.
-struct Component {
-    id: u8,
-    horizontal: u8,
-    vertical: u8,
-}
-
-/// The header of a scan (B.2.3).
-struct Scan {
-    components: Vec<ScanComponent>,
-    /// First and last coefficient in zigzag order.
-    spectrum: (u8, u8),
-    /// Successive approximation: the bit position of the scan before, 0 in the first, and of this one.
-    approximation: (u8, u8),
-}
-
-/// A component in a scan.
-struct ScanComponent {
-    /// Its place in the frame.
-    index: usize,
-    /// Destinations of its Huffman tables.
-    dc_table: u8,
-    ac_table: u8,
-}
-
-impl Frame {
-    fn read(source: &mut Source<impl BufRead>, marker: u8) -> Result<Self, Rejected> {
-        let length = segment_length(source)?;
-        let precision = source.byte()?;
-        let height = source.u16_be()?;
-        let width = source.u16_be()?;
-        let component_count = source.byte()?;
-        if !matches!(component_count, 1 | 3 | 4) {
-            return invalid("JPEG: number of components");
-        }
-        if length != 6 + 3 * u16::from(component_count) {
-            return invalid("JPEG: SOF length");
-        }
-        if precision != 8 {
-            return invalid("JPEG: sample precision");
-        }
-        let mut components = Vec::with_capacity(component_count.into());
-        for _ in 0..component_count {
-            let [id, sampling, _quantisation_table] = source.array()?;
-            let (horizontal, vertical) = (sampling >> 4, sampling & 15);
-            if !(1..=4).contains(&horizontal) || !(1..=4).contains(&vertical) {
-                return invalid("JPEG: sampling factors");
-            }
-            components.push(Component {
-                id,
-                horizontal,
-                vertical,
-            });
-        }
-        Ok(Self {
-            is_progressive: marker == code::SOF_PROGRESSIVE,
-            width,
-            height,
-            components,
-        })
-    }
-
-    /// Reads a scan header, whose components must be the frame's.
-    fn read_scan_header(&self, source: &mut Source<impl BufRead>) -> Result<Scan, Rejected> {
-        let length = segment_length(source)?;
-        let count = source.byte()?;
-        if !(1..=4).contains(&count) || length != 4 + 2 * u16::from(count) {
-            return invalid("JPEG: SOS length");
-        }
-        let mut components = Vec::with_capacity(count.into());
-        for _ in 0..count {
-            let [id, tables] = source.array()?;
-            let Some(index) = self.components.iter().position(|known| known.id == id) else {
-                return invalid("JPEG: unknown component in SOS");
-            };
-            components.push(ScanComponent {
-                index,
-                dc_table: tables >> 4,
-                ac_table: tables & 15,
-            });
-        }
-        let [first, last, approximation] = source.array()?;
-        Ok(Scan {
-            components,
-            spectrum: (first, last),
-            approximation: (approximation >> 4, approximation & 15),
-        })
     }
 }

@@ -64,6 +64,34 @@ def jpeg_without_eoi():
             yield f"{number}-{name}", image[:-2] + trailer, size
 
 
+def jpeg_segments(image, marker):
+    """Where the segments with a marker begin and end, before the first scan."""
+    at = 2
+    while image[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(image[at + 2:at + 4], "big")
+        if image[at + 1] == marker:
+            yield at, end
+        at = end
+
+
+def without(image, segments):
+    for start, end in sorted(segments, reverse=True):
+        image = image[:start] + image[end:]
+    return image
+
+
+def jpeg_standard_huffman_tables():
+    """Frames of Motion JPEG: sequential images whose Huffman tables are the standard ones and left out."""
+    for mode, size, subsampling in itertools.product(("L", "RGB", "CMYK"), ((45, 31), (8, 8), (16, 33)), ("4:4:4", "4:2:0")):
+        options = dict(subsampling=subsampling) if mode == "RGB" else {}
+        image = saved(picture(size, mode), format="JPEG", **options)
+        tables = list(jpeg_segments(image, 0xC4))
+        name = f"{mode}-{size[0]}-{subsampling.replace(':', '')}"
+        yield f"none-{name}", without(image, tables), size
+        for number, table in enumerate(tables):
+            yield f"without-{number}-{name}", without(image, [table]), size
+
+
 def jpeg_orientations():
     images = list(itertools.islice(jpegs(), 0, None, 5))
     for value, order, (name, image, (width, height)) in itertools.product(range(10), TIFF, images):
@@ -202,6 +230,43 @@ def jpegs_that_no_browser_shows():
             yield f"precision-{precision}-{name}", image[:sof + 4] + bytes([precision]) + image[sof + 5:]
 
 
+def jpegs_with_wrong_tables():
+    """Tables that a scan refers to are missing, or cannot be."""
+    for name, image, _ in jpegs():
+        quantisation, huffman = (list(jpeg_segments(image, marker)) for marker in (0xDB, 0xC4))
+        yield f"no-quantisation-{name}", without(image, quantisation)
+        if "progressiveTrue" in name:
+            yield f"no-huffman-{name}", without(image, huffman)
+        scan = image.index(b"\xff\xda")
+        for tables in (0x22, 0x33, 0x40, 0x04, 0xFF):
+            if tables != 0x04 or "progressiveTrue" not in name:
+                yield f"huffman-{tables:x}-{name}", image[:scan + 6] + bytes([tables]) + image[scan + 7:]
+        (frame, _), = (found for marker in (0xC0, 0xC2) for found in jpeg_segments(image, marker))
+        for table in (2, 3, 4, 255):
+            yield f"quantisation-{table}-{name}", image[:frame + 12] + bytes([table]) + image[frame + 13:]
+        for marker, (start, end) in (("DQT", quantisation[0]), ("DHT", huffman[0])):
+            body = image[start + 4:end]
+            for change, payload in (("short", body[:-1]), ("long", body + b"\0"), ("destination", b"\4" + body[1:])):
+                yield f"{marker}-{change}-{name}", image[:start] + segment(image[start + 1], payload) + image[end:]
+        yield f"DRI-{name}", insert(image, scan, segment(0xDD, bytes(3)))
+
+
+def jpegs_with_wrong_scans():
+    """Components that a scan has twice, more than ten blocks in an MCU, and what no progressive scan codes."""
+    for name, image, _ in jpegs():
+        (frame, _), = (found for marker in (0xC0, 0xC2) for found in jpeg_segments(image, marker))
+        scan = image.index(b"\xff\xda")
+        components = image[scan + 4]
+        if components > 1:
+            yield f"twice-{name}", image[:scan + 7] + image[scan + 5:scan + 6] + image[scan + 8:]
+            for sampling in (0x33, 0x44, 0x34):
+                yield f"sampling-{sampling:x}-{name}", image[:frame + 11] + bytes([sampling]) + image[frame + 12:]
+        if "progressiveTrue" in name:
+            at = scan + 5 + 2 * components
+            for first, last, approximation in ((0, 63, 0), (0, 64, 0), (1, 63, 0) if components > 1 else (5, 2, 0), (64, 64, 0), (0, 0, 14), (0, 0, 0x20)):
+                yield f"{first}-{last}-{approximation:x}-{name}", image[:at] + bytes([first, last, approximation]) + image[at + 3:]
+
+
 def jpegs_without_blocks():
     """Part of the coded data is missing, and something else is in its place."""
     for name, image, _ in jpegs():
@@ -263,10 +328,10 @@ def phones():
             yield f"{size[0]}x{size[1]}.{kind.lower()}", saved(image, format=kind), size
 
 
-ACCEPTED = (jpeg_stray_bytes, jpeg_without_eoi, jpeg_orientations, png_orientations, png_ends, png_data_with_wrong_crc, gif_trailers, gif_screens,
-            gif_pixels, webp_orientations, webp_padding, phones)
-REFUSED = (webp_without_padding, jpegs_that_no_browser_shows, jpegs_without_blocks, pngs_without_zlib, pngs_with_damaged_data,
-           animations_over_the_limit)
+ACCEPTED = (jpeg_stray_bytes, jpeg_without_eoi, jpeg_standard_huffman_tables, jpeg_orientations, png_orientations, png_ends,
+            png_data_with_wrong_crc, gif_trailers, gif_screens, gif_pixels, webp_orientations, webp_padding, phones)
+REFUSED = (webp_without_padding, jpegs_that_no_browser_shows, jpegs_with_wrong_tables, jpegs_with_wrong_scans, jpegs_without_blocks,
+           pngs_without_zlib, pngs_with_damaged_data, animations_over_the_limit)
 
 
 def accepted():

@@ -1,37 +1,11 @@
-//! Entropy-coded data bit by bit (ITU-T T.81, annex F.2.2), and the Huffman tables that it is coded with.
+//! Entropy-coded data bit by bit (ITU-T T.81, annex F.2.2).
 
 use std::io::BufRead;
 
 use super::super::source::Source;
 use super::super::{Rejected, invalid};
 use super::code;
-
-/// The longest code in bits.
-const LONGEST: usize = 16;
-
-/// A Huffman table in canonical form (annex C).
-pub(super) struct Table {
-    /// How many codes of each length there are, from one bit on.
-    counts: [u8; LONGEST],
-    values: Vec<u8>,
-}
-
-impl Table {
-    /// Reads the table after its class and destination; `left` is what is left of the segment in bytes.
-    pub(super) fn read(
-        source: &mut Source<impl BufRead>,
-        left: &mut u16,
-    ) -> Result<Self, Rejected> {
-        let counts: [u8; LONGEST] = source.array()?;
-        let count: u16 = counts.iter().map(|&count| u16::from(count)).sum();
-        let Some(rest) = left.checked_sub(16 + count) else {
-            return invalid("JPEG: DHT length");
-        };
-        *left = rest;
-        let values = source.collect(count.into())?;
-        Ok(Self { counts, values })
-    }
-}
+use super::tables::HuffmanTable;
 
 /// Reads the coded data of a scan, a byte at a time and never beyond a marker.
 pub(super) struct Bits<'a, R> {
@@ -91,7 +65,7 @@ impl<'a, R: BufRead> Bits<'a, R> {
     }
 
     /// The value whose code comes next (F.2.2.3).
-    pub(super) fn decode(&mut self, table: &Table) -> Result<u8, Rejected> {
+    pub(super) fn decode(&mut self, table: &HuffmanTable) -> Result<u8, Rejected> {
         let mut code = 0_u32;
         // The first code of the current length, and the place of its value.
         let mut first = 0_u32;

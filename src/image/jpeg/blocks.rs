@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::super::source::Source;
 use super::super::{Rejected, invalid};
-use super::bits::{Bits, Table};
-use super::{Frame, Scan, ScanComponent, code};
+use super::bits::Bits;
+use super::frame::{Coding, Frame, Scan, ScanComponent};
+use super::tables::{HuffmanTable, Tables};
 
 /// Samples of a block's side.
 const SIDE: u32 = 8;
@@ -24,13 +25,9 @@ const MOST_BLOCKS: u64 = 1 << 22;
 /// Held while the coefficients of a progressive image are in memory, so that there is one at a time.
 static PROGRESSIVE: Mutex<()> = Mutex::new(());
 
-/// Tables, and the progress of decoding.
+/// The progress of decoding.
 #[derive(Default)]
 pub(super) struct Blocks {
-    dc_tables: [Option<Table>; 4],
-    ac_tables: [Option<Table>; 4],
-    /// MCUs between two restart markers; 0 without them.
-    restart_interval: u16,
     scans: u32,
     /// The components that had a scan of their DC coefficients.
     has_dc: [bool; 4],
@@ -42,55 +39,25 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// Reads DHT (B.2.4.2) or DRI (B.2.4.4), of which `left` bytes follow.
-    pub(super) fn read_table(
-        &mut self,
-        source: &mut Source<impl BufRead>,
-        marker: u8,
-        mut left: u16,
-    ) -> Result<(), Rejected> {
-        if marker == code::DRI {
-            if left != 2 {
-                return invalid("JPEG: DRI length");
-            }
-            self.restart_interval = source.u16_be()?;
-            return Ok(());
-        }
-        while left > 0 {
-            let [class_and_destination] = source.array()?;
-            left -= 1;
-            let tables = match class_and_destination >> 4 {
-                0 => &mut self.dc_tables,
-                _ => &mut self.ac_tables,
-            };
-            let table = Table::read(source, &mut left)?;
-            match tables.get_mut(usize::from(class_and_destination & 15)) {
-                Some(place) => *place = Some(table),
-                None => return invalid("JPEG: DHT destination"),
-            }
-        }
-        Ok(())
-    }
-
     /// Decodes a scan; the marker that ended it, where one was met.
     pub(super) fn read_scan(
         &mut self,
         source: &mut Source<impl BufRead>,
         frame: &Frame,
         scan: &Scan,
+        tables: &Tables,
     ) -> Result<Option<u8>, Rejected> {
         self.scans += 1;
         if self.scans > MOST_SCANS {
             return invalid("JPEG: number of scans");
         }
-        let coding = Coding::of(frame, scan)?;
-        if matches!(coding, Coding::AcFirst | Coding::AcRefine) {
+        if matches!(scan.coding, Coding::AcFirst | Coding::AcRefine) {
             self.make_room(frame, scan)?;
         }
         let mut bits = Bits::new(source);
         let mut run = 0;
         for mcu in 0..frame.mcus(scan) {
-            let interval = u32::from(self.restart_interval);
+            let interval = u32::from(tables.restart_interval);
             if interval > 0 && mcu > 0 && mcu % interval == 0 {
                 let number = (mcu / interval - 1) % 8;
                 bits.restart(u8::try_from(number).unwrap_or(0))?;
@@ -98,7 +65,7 @@ impl Blocks {
             }
             for component in &scan.components {
                 for _ in 0..frame.blocks_of_mcu(scan, component) {
-                    self.read_block(&mut bits, coding, scan, component, mcu, &mut run)?;
+                    self.read_block(&mut bits, tables, scan, component, mcu, &mut run)?;
                 }
             }
         }
@@ -107,7 +74,7 @@ impl Blocks {
             self.has_dc[component.index] |= scan.spectrum.0 == 0;
         }
         self.is_complete =
-            coding == Coding::Sequential && scan.components.len() == frame.components.len();
+            scan.coding == Coding::Sequential && scan.components.len() == frame.components.len();
         Ok(marker)
     }
 
@@ -142,15 +109,15 @@ impl Blocks {
     fn read_block<R: BufRead>(
         &mut self,
         bits: &mut Bits<'_, R>,
-        coding: Coding,
+        tables: &Tables,
         scan: &Scan,
         component: &ScanComponent,
         mcu: u32,
         run: &mut u16,
     ) -> Result<(), Rejected> {
-        let dc = || table(&self.dc_tables, component.dc_table);
-        let ac = || table(&self.ac_tables, component.ac_table);
-        match coding {
+        let dc = || tables.dc(component.dc_table);
+        let ac = || tables.ac(component.ac_table);
+        match scan.coding {
             Coding::Sequential => {
                 let size = bits.decode(dc()?)?;
                 bits.number(size)?;
@@ -167,45 +134,11 @@ impl Blocks {
                 let Some(nonzero) = self.nonzero[component.index].get_mut(mcu as usize) else {
                     return invalid("JPEG: number of blocks");
                 };
-                match coding {
+                match scan.coding {
                     Coding::AcFirst => read_band(bits, ac, scan.spectrum, Some(run), nonzero),
                     _ => refine_band(bits, ac, scan.spectrum, run, nonzero),
                 }
             }
-        }
-    }
-}
-
-fn table(tables: &[Option<Table>; 4], destination: u8) -> Result<&Table, Rejected> {
-    match tables.get(usize::from(destination)) {
-        Some(Some(table)) => Ok(table),
-        _ => invalid("JPEG: Huffman table"),
-    }
-}
-
-/// How the blocks of a scan are coded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Coding {
-    Sequential,
-    DcFirst,
-    DcRefine,
-    AcFirst,
-    AcRefine,
-}
-
-impl Coding {
-    fn of(frame: &Frame, scan: &Scan) -> Result<Self, Rejected> {
-        let is_refining = scan.approximation.0 > 0;
-        match scan.spectrum {
-            _ if !frame.is_progressive => Ok(Self::Sequential),
-            (0, 0) if is_refining => Ok(Self::DcRefine),
-            (0, 0) => Ok(Self::DcFirst),
-            (first, last) if first == 0 || first > last || last > 63 => {
-                invalid("JPEG: spectral selection")
-            }
-            _ if scan.components.len() > 1 => invalid("JPEG: AC scan of several components"),
-            _ if is_refining => Ok(Self::AcRefine),
-            _ => Ok(Self::AcFirst),
         }
     }
 }
@@ -230,14 +163,6 @@ impl Frame {
             * u32::from(self.height).div_ceil(SIDE * vertical)
     }
 
-    fn blocks_of_mcu(&self, scan: &Scan, component: &ScanComponent) -> u8 {
-        let component = &self.components[component.index];
-        match scan.components.len() {
-            1 => 1,
-            _ => component.horizontal * component.vertical,
-        }
-    }
-
     fn most_sampled(&self) -> (u32, u32) {
         self.components.iter().fold((1, 1), |(across, down), one| {
             (
@@ -252,7 +177,7 @@ impl Frame {
 /// have an end-of-band `run`.
 fn read_band<R: BufRead>(
     bits: &mut Bits<'_, R>,
-    table: &Table,
+    table: &HuffmanTable,
     (first, last): (u8, u8),
     mut run: Option<&mut u16>,
     nonzero: &mut u64,
@@ -287,7 +212,7 @@ fn read_band<R: BufRead>(
 /// Passes over the correction bits of a band that a scan coded before (G.1.2.3), and notes which coefficients are not 0 now.
 fn refine_band<R: BufRead>(
     bits: &mut Bits<'_, R>,
-    table: &Table,
+    table: &HuffmanTable,
     (first, last): (u8, u8),
     run: &mut u16,
     nonzero: &mut u64,

@@ -14,7 +14,7 @@ fn baseline_extended_and_progressive_frames_are_accepted() {
         let image = jpeg(marker, 8, 8, 1, &[]);
         match marker {
             0xC0..=0xC2 => assert_good(&image),
-            0xC4 | 0xCC => assert_invalid(&image, "SOS before SOF"),
+            0xC4 => assert_invalid(&image, "DHT destination"),
             _ => assert_invalid(&image, "unexpected marker"),
         }
     }
@@ -30,9 +30,9 @@ fn a_frame_has_one_three_or_four_components() {
             _ => assert_invalid(&image, "number of components"),
         }
     }
-    let with = |payload: &[u8]| jpeg_of(&[jpeg_segment(0xC0, payload), grey_scan()]);
+    let with = |payload: &[u8]| jpeg_of(&[tables(), jpeg_segment(0xC0, payload), grey_scan()]);
     assert_good(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0]));
-    assert_good(&with(&[8, 0, 8, 0, 8, 1, 1, 0x44, 3]));
+    assert_good(&with(&[8, 0, 8, 0, 8, 1, 1, 0x44, 0]));
     assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11]), "SOF length");
     assert_invalid(&with(&[8, 0, 8, 0, 8, 1, 1, 0x11, 0, 0]), "SOF length");
     for precision in (0..=255).filter(|&precision| precision != 8) {
@@ -47,19 +47,25 @@ fn a_frame_has_one_three_or_four_components() {
 #[test]
 fn one_frame_then_scans_with_data() {
     let frame = || sof(0xC0, 8, 8, 1);
-    assert_good(&jpeg_of(&[frame(), grey_scan(), tables(), grey_scan()]));
+    assert_good(&jpeg_of(&[
+        tables(),
+        frame(),
+        grey_scan(),
+        tables(),
+        grey_scan(),
+    ]));
     assert_invalid(&jpeg_of(&[]), "no SOF");
     assert_invalid(&jpeg_of(&[tables()]), "no SOF");
     assert_invalid(&jpeg_of(&[frame()]), "no image data");
     assert_invalid(
-        &jpeg_of(&[frame(), scan(&[1], [0, 63], &[])]),
+        &jpeg_of(&[tables(), frame(), scan(&[1], [0, 63], &[])]),
         "no image data",
     );
     assert_invalid(&jpeg_of(&[grey_scan(), frame()]), "SOS before SOF");
     assert_invalid(&jpeg_of(&[frame(), frame(), grey_scan()]), "second SOF");
     assert_invalid(
         &jpeg_of(&[frame(), scan(&[2], [0, 63], &[1])]),
-        "unknown component",
+        "unknown or repeated component",
     );
     assert_invalid(&jpeg_of(&[frame(), scan(&[], [0, 63], &[1])]), "SOS length");
     assert_invalid(
@@ -221,4 +227,149 @@ fn the_first_exif_before_the_scans_turns_the_image() {
     assert_size(&jpeg_of(&parts), (5, 8));
     let late = [tables(), sof(0xC0, 8, 5, 1), grey_scan(), exif(6)];
     assert_size(&jpeg_of(&late), (8, 5));
+}
+
+/// The quantisation table at `destination`.
+fn quantisation(destination: u8) -> Vec<u8> {
+    jpeg_segment(0xDB, &[&[destination][..], &[1; 64]].concat())
+}
+
+/// A Huffman table with one code of one bit.
+fn huffman(class_and_destination: u8) -> Vec<u8> {
+    jpeg_segment(
+        0xC4,
+        &[&[class_and_destination, 1][..], &[0; 15], &[0]].concat(),
+    )
+}
+
+/// A scan of the first component with these destinations of Huffman tables.
+fn scan_with(huffman_tables: u8, spectrum: [u8; 2], approximation: u8) -> Vec<u8> {
+    let [first, last] = spectrum;
+    let header = [1, 1, huffman_tables, first, last, approximation];
+    [jpeg_segment(0xDA, &header), vec![0x3F]].concat()
+}
+
+#[test]
+fn regression_a_jpeg_without_its_quantisation_table_is_refused() {
+    let image = |destination| {
+        let frame = jpeg_segment(0xC0, &[8, 0, 8, 0, 8, 1, 1, 0x11, destination]);
+        jpeg_of(&[quantisation(1), frame, grey_scan()])
+    };
+    assert_good(&image(1));
+    for destination in [0, 2, 3, 4, 255] {
+        assert_invalid(&image(destination), "missing quantisation table");
+    }
+    let late = [sof(0xC0, 8, 8, 1), grey_scan(), quantisation(0)];
+    assert_invalid(&jpeg_of(&late), "missing quantisation table");
+}
+
+#[test]
+fn a_scan_has_its_huffman_tables() {
+    let image = |marker, tables: &[Vec<u8>], scan| {
+        jpeg_of(&[quantisation(0), tables.concat(), sof(marker, 8, 8, 1), scan])
+    };
+    // A sequential scan falls back on the standard tables, which have the destinations 0 and 1.
+    for own in [&[][..], &[huffman(0x00)], &[huffman(0x11)]] {
+        for destination in 0..16 {
+            let scans = [destination, destination << 4].map(|tables| scan_with(tables, [0, 63], 0));
+            for scan in scans {
+                match destination {
+                    0 | 1 => assert_good(&image(0xC0, own, scan)),
+                    _ => assert_invalid(&image(0xC0, own, scan), "missing Huffman table"),
+                }
+            }
+        }
+    }
+    let (dc, ac) = ([0, 0], [1, 63]);
+    let missing = "missing Huffman table";
+    assert_good(&image(0xC2, &[huffman(0)], scan_with(0, dc, 0)));
+    assert_invalid(&image(0xC2, &[], scan_with(0, dc, 0)), missing);
+    assert_invalid(&image(0xC2, &[huffman(0x10)], scan_with(0, dc, 0)), missing);
+    // A refining scan of DC coefficients has bits only.
+    assert_good(&image(0xC2, &[], scan_with(0, dc, 0x10)));
+    assert_good(&image(0xC2, &[huffman(0x12)], scan_with(0x32, ac, 0)));
+    assert_good(&image(0xC2, &[huffman(0x12)], scan_with(0x32, ac, 0x10)));
+    assert_invalid(&image(0xC2, &[huffman(2)], scan_with(2, ac, 0x10)), missing);
+}
+
+#[test]
+fn regression_tables_that_libjpeg_refuses_are_refused() {
+    let with = |marker, payload: &[u8]| {
+        let parts = [tables(), jpeg_segment(marker, payload)];
+        jpeg_of(&[&parts[..], &[sof(0xC0, 8, 8, 1), grey_scan()]].concat())
+    };
+    assert_good(&with(0xDB, &[&[3][..], &[1; 64]].concat()));
+    assert_good(&with(0xDB, &[&[0x10][..], &[1; 128]].concat()));
+    assert_good(&with(0xDB, &[]));
+    assert_invalid(&with(0xDB, &[&[4][..], &[1; 64]].concat()), "DQT dest");
+    assert_invalid(&with(0xDB, &[&[0][..], &[1; 63]].concat()), "DQT length");
+    assert_invalid(&with(0xDB, &[&[0][..], &[1; 65]].concat()), "DQT length");
+    assert_invalid(&with(0xDB, &[&[0x10][..], &[1; 64]].concat()), "DQT length");
+    assert_invalid(&with(0xDD, &[0]), "DRI length");
+    assert_invalid(&with(0xDD, &[0, 0, 0]), "DRI length");
+    let table = |destination: u8, counts: &[u8], values: usize| {
+        let mut payload = vec![destination];
+        payload.extend(counts);
+        payload.resize(17, 0);
+        payload.resize(17 + values, 0);
+        payload
+    };
+    assert_good(&with(0xC4, &table(3, &[1], 1)));
+    for destination in [4, 0x14, 0x20, 0x80] {
+        assert_invalid(&with(0xC4, &table(destination, &[1], 1)), "DHT dest");
+    }
+    assert_invalid(&with(0xC4, &table(0, &[1], 0)), "DHT length");
+    assert_invalid(&with(0xC4, &table(0, &[1], 2)), "DHT length");
+    assert_invalid(&with(0xC4, &table(3, &[255, 2], 257)), "DHT length");
+    // Wrong codes and values are refused where a scan uses them.
+    assert_good(&with(0xC4, &table(3, &[2], 2)));
+    assert_invalid(&with(0xC4, &table(0, &[2], 2)), "code lengths");
+    assert_invalid(&with(0xC4, &table(0, &[1, 1, 2], 4)), "code lengths");
+    assert_good(&with(0xC4, &table(0, &[1, 1, 1], 3)));
+    let value = |destination: u8| [&table(destination, &[1], 0)[..], &[16]].concat();
+    assert_invalid(&with(0xC4, &value(0)), "Huffman value");
+    assert_good(&with(0xC4, &value(0x10)));
+}
+
+#[test]
+fn regression_scans_that_libjpeg_refuses_are_refused() {
+    let image = |sampling: [u8; 3], ids: &[u8]| {
+        let mut frame = vec![8, 0, 8, 0, 8, 3];
+        for (id, sampling) in (1..).zip(sampling) {
+            frame.extend([id, sampling, 0]);
+        }
+        let scan = scan(ids, [0, 63], &[0x3F; 9]);
+        jpeg_of(&[tables(), jpeg_segment(0xC0, &frame), scan])
+    };
+    let plain = [0x11; 3];
+    for order in [&[1, 2, 3][..], &[2, 3], &[3], &[1, 3]] {
+        assert_good(&image(plain, order));
+    }
+    for order in [&[1, 1, 2][..], &[1, 1], &[2, 1], &[3, 1, 2]] {
+        assert_invalid(&image(plain, order), "repeated component");
+    }
+    // An MCU has at most ten blocks; a scan of one component has MCUs of one block.
+    assert_good(&image([0x24, 0x11, 0x11], &[1, 2, 3]));
+    assert_invalid(&image([0x33, 0x11, 0x11], &[1, 2, 3]), "blocks of an MCU");
+    assert_good(&image([0x44, 0x44, 0x11], &[1]));
+
+    let progressive = |spectrum, approximation| {
+        let scan = scan_with(0, spectrum, approximation);
+        jpeg_of(&[tables(), sof(0xC2, 8, 8, 1), scan])
+    };
+    for spectrum in [[0, 0], [1, 63], [5, 5]] {
+        for approximation in [0, 1, 0x0D, 0x10, 0x21, 0xED] {
+            assert_good(&progressive(spectrum, approximation));
+        }
+        for approximation in [0x0E, 0x11, 0x20, 0x12, 0xFE] {
+            let why = "successive approximation";
+            assert_invalid(&progressive(spectrum, approximation), why);
+        }
+    }
+    for spectrum in [[0, 63], [0, 5], [5, 2], [1, 64], [64, 64]] {
+        assert_invalid(&progressive(spectrum, 0), "spectral selection");
+    }
+    let several = scan(&[1, 2, 3], [1, 63], &[0x3F]);
+    let several = jpeg_of(&[tables(), sof(0xC2, 8, 8, 3), several]);
+    assert_invalid(&several, "several components");
 }
