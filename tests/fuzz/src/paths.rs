@@ -3,8 +3,8 @@
 use std::path::{Component, Path};
 
 use corenexis_cdn::config::Config;
-use corenexis_cdn::render::{Options, render};
 use corenexis_cdn::image_path::ImagePath;
+use corenexis_cdn::render::{Options, render};
 
 const MONTHS: [&str; 10] = ["ja", "fe", "ma", "ap", "ju", "au", "se", "oc", "no", "de"];
 
@@ -42,7 +42,10 @@ pub fn image_path(data: &[u8]) {
         assert!(below.starts_with("/docroot/p") && steps == 6);
         assert!(!below.components().any(|step| step == Component::ParentDir));
         for url in [path.direct_url("https://h"), path.viewer_url("https://h")] {
-            assert_eq!(ImagePath::from_reference(&url, "https://h").as_ref(), Ok(&path));
+            assert_eq!(
+                ImagePath::from_reference(&url, "https://h").as_ref(),
+                Ok(&path)
+            );
         }
     }
 }
