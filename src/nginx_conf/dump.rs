@@ -4,9 +4,6 @@ use std::path::Path;
 
 use super::read::{Directive, read};
 
-/// Files may include each other this deep.
-const INCLUDE_DEPTH: usize = 16;
-
 /// What `nginx -T` prints on standard output: every file of the configuration, the main one first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dump {
@@ -38,9 +35,11 @@ impl Dump {
     }
 
     /// All directives of the configuration, those of included files in the place of their `include`.
+    ///
+    /// A file that includes itself, which nginx refuses, is not read again.
     pub fn directives(&self) -> Vec<Directive> {
         let (path, text) = &self.files[0];
-        self.expand(read(path, text), INCLUDE_DEPTH)
+        self.expand(read(path, text), &mut vec![path])
     }
 
     /// The path or pattern of an `include`: relative ones begin in the directory of the main file.
@@ -50,18 +49,22 @@ impl Dump {
         path.to_string_lossy().into_owned()
     }
 
-    /// `include` itself stays in front of what it includes.
-    fn expand(&self, directives: Vec<Directive>, depth: usize) -> Vec<Directive> {
+    /// `include` itself stays in front of what it includes. `open` are the files that lead to these directives.
+    fn expand<'a>(&'a self, directives: Vec<Directive>, open: &mut Vec<&'a str>) -> Vec<Directive> {
         let mut expanded = Vec::with_capacity(directives.len());
         for mut directive in directives {
             if let Some(block) = &mut directive.block {
-                block.directives = self.expand(std::mem::take(&mut block.directives), depth);
+                block.directives = self.expand(std::mem::take(&mut block.directives), open);
             }
             let mut included = Vec::new();
-            if directive.name == "include" && directive.block.is_none() && depth > 0 {
+            if directive.name == "include" && directive.block.is_none() {
                 for pattern in &directive.arguments {
                     for (path, text) in self.matching(&self.include_pattern(pattern)) {
-                        included.extend(self.expand(read(path, text), depth - 1));
+                        if !open.contains(&path.as_str()) {
+                            open.push(path);
+                            included.extend(self.expand(read(path, text), open));
+                            open.pop();
+                        }
                     }
                 }
             }
