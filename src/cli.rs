@@ -12,9 +12,6 @@ use time::macros::format_description;
 use crate::config::Listen;
 pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat};
 
-/// The configuration that is read when none is named.
-pub(crate) const DEFAULT_CONFIG: &str = "/etc/corenexis-cdn/config.toml";
-
 const EXIT_CODES: &str = "\
 Exit codes:
   0   done
@@ -33,12 +30,28 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "corenexis-cdn", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", env = "CORENEXIS_CDN_CONFIG", default_value = DEFAULT_CONFIG)]
-    pub config: PathBuf,
+    /// The configuration file [default: $CORENEXIS_CDN_CONFIG, or /etc/corenexis-cdn/config.toml]
+    // clap's `env` would show the option in every usage error once the variable is set.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// The configuration file.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(default_config)
+    }
+}
+
+/// The configuration that is read when no option names one: that of the environment variable if it is not empty.
+pub(crate) fn default_config() -> PathBuf {
+    match std::env::var_os("CORENEXIS_CDN_CONFIG") {
+        Some(file) if !file.is_empty() => file.into(),
+        _ => "/etc/corenexis-cdn/config.toml".into(),
+    }
 }
 
 /// What to do.

@@ -126,7 +126,7 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(arguments: Arguments) -> Result<(), Failure> {
-    let path = arguments.config;
+    let path = arguments.config_file();
     match arguments.command {
         Command::Serve {
             listen: _,

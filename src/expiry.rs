@@ -118,7 +118,7 @@ impl Expiry {
 }
 
 impl fmt::Display for Expiry {
-    /// The date as the API writes it, `2025-05-12`.
+    /// The date as the API writes it, `2026-04-12`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = self.last_day.to_calendar_date();
         write!(f, "{year:04}-{:02}-{day:02}", u8::from(month))

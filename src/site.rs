@@ -44,11 +44,7 @@ pub(crate) enum SiteError {
 /// Opens the site for the responder: makes what a new site lacks, and renews the mark. `readers` requests may read the ledger at once.
 pub(crate) fn open_to_serve(config: &Config, readers: usize) -> Result<Site, SiteError> {
     let pair = check(config)?;
-    let site = Site {
-        ledger: ledger::open(config, readers)?,
-        store: open_store(config)?,
-    };
-    site.name(pair)?;
+    let site = Site::open(config, ledger::open(config, readers)?, pair)?;
     site.renew_mark()?;
     Ok(site)
 }
@@ -56,12 +52,7 @@ pub(crate) fn open_to_serve(config: &Config, readers: usize) -> Result<Site, Sit
 /// Opens the site for one request of a CGI host, which does not renew the mark.
 pub(crate) fn open_for_request(config: &Config) -> Result<Site, SiteError> {
     let pair = check(config)?;
-    let site = Site {
-        ledger: ledger::open(config, 1)?,
-        store: open_store(config)?,
-    };
-    site.name(pair)?;
-    Ok(site)
+    Site::open(config, ledger::open(config, 1)?, pair)
 }
 
 /// Opens the site for a sweep and holds the sweep lock. The sweep renews the mark at its end, when it has freed space.
@@ -74,12 +65,7 @@ pub(crate) fn open_to_sweep(config: &Config) -> Result<Site, SiteError> {
         }
         pair => (pair?, ledger::open_for_sweep(config)?),
     };
-    let site = Site {
-        ledger,
-        store: open_store(config)?,
-    };
-    site.name(pair)?;
-    Ok(site)
+    Site::open(config, ledger, pair)
 }
 
 /// Opens a site that exists, for an operator's command, whose changes to the ledger are durable whatever `[storage] durability` says.
@@ -97,12 +83,7 @@ pub(crate) fn open_ledger_or_create(config: &Config) -> Result<Box<dyn Ledger>, 
         return Ok(ledger::open_existing(config)?);
     }
     let pair = check(config)?;
-    let site = Site {
-        ledger: ledger::open_or_create(config)?,
-        store: open_store(config)?,
-    };
-    site.name(pair)?;
-    Ok(site.ledger)
+    Ok(Site::open(config, ledger::open_or_create(config)?, pair)?.ledger)
 }
 
 /// Opens the site to add rows for files without rows. A lost ledger is made again with the id of the store. Older copies are accepted,
@@ -184,6 +165,14 @@ fn new_identity() -> Result<Identity, LedgerError> {
 }
 
 impl Site {
+    /// Opens the store beside its ledger, and gives the pair its identity.
+    fn open(config: &Config, ledger: Box<dyn Ledger>, pair: Pair) -> Result<Self, SiteError> {
+        let store = open_store(config)?;
+        let site = Self { ledger, store };
+        site.name(pair)?;
+        Ok(site)
+    }
+
     /// Gives a pair its identity: the store first, with the mark 0 until the ledger has it too.
     fn name(&self, pair: Pair) -> Result<(), SiteError> {
         let Pair::Unnamed(given) = pair else {

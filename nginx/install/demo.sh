@@ -134,9 +134,10 @@ check_port() {
 write_config() {
   if [ ! -e "$config" ]; then
     choose_socket
-    config_default 'a demo of corenexis-cdn' 'Start the demo again after a change.' "site.public_url=$url" "server.listen=unix:$socket" \
-      "storage.docroot=$state/docroot" storage.min_free=64MiB "ledger.path=$state/ledger/ledger.db" limits.requests_per_second=0 \
-      limits.burst=0 limits.concurrent_requests=0 limits.failed_attempts_per_minute=0 >"$config.new"
+    config_default 'a demo of corenexis-cdn' 'Start the demo again after a change.' "site.public_url=$url" \
+      site.contact=abuse@example.com "server.listen=unix:$socket" "storage.docroot=$state/docroot" storage.min_free=64MiB \
+      "ledger.path=$state/ledger/ledger.db" limits.requests_per_second=0 limits.burst=0 \
+      limits.concurrent_requests=0 limits.failed_attempts_per_minute=0 >"$config.new"
     mv -- "$config.new" "$config"
     say "Wrote $config"
   fi

@@ -16,7 +16,7 @@ use time::UtcDateTime;
 use super::{Failure, as_owner, recover};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
-use crate::cli::DEFAULT_CONFIG;
+use crate::cli::default_config;
 use crate::commit::{Committer, Settings, log_directory};
 use crate::config::{Config, Durability, Listen};
 use crate::delete_key::DeleteKeys;
@@ -46,8 +46,7 @@ pub(super) fn is_cgi() -> bool {
 
 /// Answers the one request of a CGI host. The configuration is named by the environment alone, which a request cannot set.
 pub(super) fn cgi() -> Result<(), Failure> {
-    let path = std::env::var_os("CORENEXIS_CDN_CONFIG").unwrap_or_else(|| DEFAULT_CONFIG.into());
-    let config = as_owner(Path::new(&path))?;
+    let config = as_owner(&default_config())?;
     open_log(&config, None)?;
     set_umask();
     let site = site::open_for_request(&config)?;

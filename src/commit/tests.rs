@@ -232,7 +232,7 @@ fn an_upload_is_refused_when_the_ledger_fails() {
     assert_eq!((site.files(), site.spooled()), (0, 0));
     other
         .execute_batch("ALTER TABLE elsewhere RENAME TO usage")
-        .expect("mended");
+        .expect("repaired");
     assert!(
         matches!(site.upload(50), Ok(Outcome::Stored { used: 1, .. })),
         "no restart is needed"

@@ -72,7 +72,7 @@ impl NginxOptions {
     }
 
     /// The first of these files that belongs neither to root nor to `account`, and its owner. nginx loads the modules that its configuration
-    /// names, so whoever writes the configuration runs code as the account that tests it.
+    /// names, so the owner of the configuration runs code as the account that tests it.
     fn untrusted(&self, account: &Account) -> Option<(&Path, Account)> {
         [&self.conf, &self.prefix]
             .into_iter()

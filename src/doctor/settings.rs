@@ -2,7 +2,8 @@
 
 use super::check::Check;
 use super::installation::Installation;
-use crate::config::{Durability, Listen};
+use crate::config::{Config, Durability, Listen};
+use crate::export::contact::Contact;
 
 pub(super) fn checks(installation: &Installation) -> Vec<Check> {
     let config = &installation.config;
@@ -15,6 +16,7 @@ pub(super) fn checks(installation: &Installation) -> Vec<Check> {
             plans.join(", ")
         ),
     )];
+    checks.push(contact(config));
     if config.storage.durability == Durability::Relaxed {
         checks.push(Check::warn(
             "durability",
@@ -39,11 +41,31 @@ pub(super) fn checks(installation: &Installation) -> Vec<Check> {
         checks.push(Check::warn(
             "listen",
             format!(
-                "[server] listen is tcp:{address}: FastCGI has no authentication, so whoever reaches this port evades nginx's limits and \
+                "[server] listen is tcp:{address}: FastCGI has no authentication, so all who reach this port evade nginx's limits and \
                  can claim any client address"
             ),
             "set it to unix:/run/corenexis-cdn.sock, or to an address of 127.0.0.0/8, and run `install.sh` again",
         ));
     }
     checks
+}
+
+/// Whether people can report an image.
+fn contact(config: &Config) -> Check {
+    let name = "contact";
+    let contact = &config.site.contact;
+    let advice = "set it to a mail address or an http(s) URL, and run `install.sh` again";
+    match Contact::of(config) {
+        Contact::Mail(_) | Contact::Url(_) => Check::ok(name, contact),
+        Contact::Text => Check::warn(
+            name,
+            format!("[site] contact is {contact:?}, which pages show as text without a link"),
+            advice,
+        ),
+        Contact::None => Check::warn(
+            name,
+            "[site] contact is empty: viewer pages do not say where people can report an image",
+            advice,
+        ),
+    }
 }

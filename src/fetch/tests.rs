@@ -198,7 +198,7 @@ fn one_byte_more_than_allowed_is_too_large() {
 
 #[test]
 fn an_announced_length_is_judged_before_the_body() {
-    // Whoever waited for this body would wait for ever.
+    // A reader of this body would wait for ever.
     let server = Server::new(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 50001\r\n\r\n")?;
         silence(stream)

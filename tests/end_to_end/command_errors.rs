@@ -163,3 +163,38 @@ fn a_ledger_without_read_permission_is_not_called_damaged() {
         }
     }
 }
+
+#[test]
+fn regression_usage_errors_show_no_config_option_that_was_not_given() {
+    for (arguments, usage) in [
+        (
+            &["image", "show"][..],
+            "Usage: corenexis-cdn image show <IMAGE>",
+        ),
+        (
+            &["verify", "--yes"],
+            "Usage: corenexis-cdn verify --accept --yes",
+        ),
+    ] {
+        let output = Command::new(program())
+            .args(arguments)
+            .env("CORENEXIS_CDN_CONFIG", "/nowhere/config.toml")
+            .output()
+            .expect("the program runs");
+        says(&output, 2, &[usage]);
+    }
+}
+
+#[test]
+fn the_configuration_is_that_of_the_option_then_of_the_environment() {
+    let run = |option: &[&str], variable: &str| {
+        let mut command = Command::new(program());
+        command.args(option).arg("client").arg("list");
+        let output = command.env("CORENEXIS_CDN_CONFIG", variable).output();
+        output.expect("the program runs")
+    };
+    let option = ["--config", "/nowhere/option.toml"];
+    says(&run(&option, "/nowhere/variable.toml"), 3, &["option.toml"]);
+    says(&run(&[], "/nowhere/variable.toml"), 3, &["variable.toml"]);
+    says(&run(&[], ""), 3, &["/etc/corenexis-cdn/config.toml"]);
+}

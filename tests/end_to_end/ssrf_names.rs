@@ -198,7 +198,7 @@ fn a_name_server_that_is_silent_is_given_up() {
     assert_eq!(network.site.holdings().files.len(), 1);
 }
 
-/// A network of its own, in which this machine has a public address and a web server that notes whoever connects. It ends with
+/// A network of its own, in which this machine has a public address and a web server that notes each connection. It ends with
 /// the responder, whose process is its parent.
 const OWN_NETWORK: &str = r#"
 ip link set lo up

@@ -1,7 +1,7 @@
 """What schemathesis cannot make up: bytes that are an image, a URL that can be downloaded, and the client of the demo.
 
 Only uploads that are meant to be right get them; the wrong ones stay as they were made up. Every fourth right one keeps the client that
-was made up, which the API refuses by 403. Each call is written down with its status, so that whoever runs this can see that not all were
+was made up, which the API refuses by 403. Each call is written down with its status, so that the output shows that not all were
 refused.
 """
 

@@ -126,7 +126,7 @@ fn with_one_reader() -> (tempfile::TempDir, SqliteLedger) {
 }
 
 #[test]
-fn whoever_waits_for_a_reader_gets_the_one_that_is_given_back() {
+fn a_thread_that_waits_for_a_reader_gets_the_one_that_is_given_back() {
     let (_directory, ledger) = with_one_reader();
     let waiting = || ledger.readers.waiting();
     std::thread::scope(|scope| {
