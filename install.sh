@@ -84,7 +84,7 @@ main() {
 
 read_options() {
   demo='' state='' port='' once=''
-  domain='' dry_run='' yes='' user_mode='' prefix='' panel=auto
+  domain='' dry_run='' upgrade='' yes='' user_mode='' prefix='' panel=auto
   no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
   nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new='' recovered=''
   any=''
@@ -100,6 +100,7 @@ read_options() {
     --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=*) set_option "${1%%=*}" "${1#*=}" ;;
     --once) once=1 ;;
     --dry-run) dry_run=1 ;;
+    --upgrade) upgrade=1 ;;
     --yes | -y) yes=1 ;;
     --user) user_mode=1 ;;
     --no-nginx) no_nginx=1 ;;
@@ -169,7 +170,7 @@ set_option() {
 
 check_options() {
   if [ -n "$demo" ]; then
-    [ -z "$domain$dry_run$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
+    [ -z "$domain$dry_run$upgrade$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
       usage_error "--demo goes with --state, --port and --once alone"
     return
   fi
@@ -177,6 +178,7 @@ check_options() {
   [ -n "$any" ] || [ -e /etc/corenexis-cdn/install ] ||
     usage_error "say what to do: --domain NAME installs on this host, --demo tries it"
   [ -z "$state$once" ] || usage_error "--state and --once belong to --demo"
+  [ -z "$upgrade" ] || [ -z "$uninstall$user_mode" ] || usage_error "--upgrade belongs to an installation by root"
   [ -z "$purge" ] || [ -n "$uninstall" ] || usage_error "--purge belongs to --uninstall"
 }
 
@@ -191,6 +193,7 @@ Install and upgrade:
   --domain NAME       the host name of the images. A site of this host that has it gets one include line; for a name that no
                       site has, a server block is made. Can be left out when it is installed already
   --dry-run           print the plan and end; nothing is written
+  --upgrade           upgrade what is installed here, with the options of its installation
   --yes               do not ask
   --prefix DIR        the binary goes to DIR/bin (default /usr/local; with --user ~/.local)
   --port N            the port of a server block that is made (default 80; with --user 8080)
@@ -218,7 +221,8 @@ Try:
 
   -h, --help          print this text
 
-The binary is dist/corenexis-cdn beside this script where there is one; else it is built, for which Rust is needed.
+The binary is dist/corenexis-cdn beside this script where there is one, checked against SHA256SUMS; else it is built, for which Rust
+is needed. From a package, 'corenexis-cdn setup' is this script.
 
 Examples:
   ./install.sh --domain cdn.example.com --dry-run       what it would do

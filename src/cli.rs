@@ -1,7 +1,9 @@
 //! The command line.
 
 mod client;
+mod version;
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -28,7 +30,7 @@ Examples:
 
 /// An image CDN that drops into a host that already runs nginx.
 #[derive(Debug, Parser)]
-#[command(name = "corenexis-cdn", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "corenexis-cdn", version = version::SHORT.as_str(), long_version = version::LONG.as_str(), after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The configuration file [default: $CORENEXIS_CDN_CONFIG, or /etc/corenexis-cdn/config.toml]
     // clap's `env` would show the option in every usage error once the variable is set.
@@ -196,6 +198,35 @@ pub(crate) enum Command {
     Completions {
         /// The shell it is for
         shell: clap_complete::Shell,
+    },
+    /// Install on this host, upgrade or remove: the install.sh of the package
+    ///
+    /// Only where the program comes from a package; `corenexis-cdn setup --help` has its options. The package itself changes nothing of
+    /// nginx before that.
+    #[command(
+        disable_help_flag = true,
+        override_usage = "corenexis-cdn setup [OPTION]...",
+        after_help = "Examples:
+  sudo corenexis-cdn setup --domain cdn.example.com --dry-run
+  sudo corenexis-cdn setup --domain cdn.example.com
+  sudo corenexis-cdn setup --uninstall"
+    )]
+    Setup {
+        /// The options of install.sh
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTION"
+        )]
+        options: Vec<OsString>,
+    },
+    /// Write the manual pages: corenexis-cdn(1), one page for each command, corenexis-cdn.toml(5)
+    #[command(
+        after_help = "Example:\n  corenexis-cdn man /tmp/man && man /tmp/man/corenexis-cdn.1"
+    )]
+    Man {
+        /// The directory to write to; it is made if it is missing
+        directory: PathBuf,
     },
 }
 

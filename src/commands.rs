@@ -8,10 +8,12 @@ mod config;
 mod doctor;
 mod export;
 mod image;
+mod man;
 mod nginx_sites;
 mod relocate;
 mod render;
 mod serve;
+mod setup;
 mod sweep;
 mod token;
 mod usage;
@@ -165,6 +167,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             clap_complete::generate(shell, &mut Arguments::command(), name, &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Command::Setup { options } => setup::setup(&options),
+        Command::Man { directory } => man::man(&directory),
     }
 }
 

@@ -15,6 +15,21 @@ want_pages() {
   done <"$tmp/pages"
 }
 
+# want_documentation OWNER:GROUP adds the manual pages and the completions of bash, zsh and fish, which a package has itself.
+want_documentation() {
+  share=$prefix/share
+  "$bin" man "$tmp/man" || err "the manual pages could not be written: the line above says why"
+  for page in "$tmp/man"/*; do
+    want "$page" "$share/man/man${page##*.}/${page##*/}" 644 "$1"
+  done
+  for shell in bash zsh fish; do
+    "$bin" completions "$shell" >"$tmp/completions.$shell" || err "the completions of $shell could not be written: the line above says why"
+  done
+  want "$tmp/completions.bash" "$share/bash-completion/completions/corenexis-cdn" 644 "$1"
+  want "$tmp/completions.zsh" "$share/zsh/site-functions/_corenexis-cdn" 644 "$1"
+  want "$tmp/completions.fish" "$share/fish/vendor_completions.d/corenexis-cdn.fish" 644 "$1"
+}
+
 # Prints what has to happen to a file: create, replace, adopt (a file of the same name that was there before), keep (edited here), or same.
 change_of() {
   if [ ! -e "$2" ]; then
@@ -59,7 +74,14 @@ obsolete_files() {
 }
 
 print_changes() {
+  pages=0
   while IFS=$TAB read -r change _ target _ _; do
+    case $change:$target in
+    create:"$prefix"/share/* | replace:"$prefix"/share/*)
+      pages=$((pages + 1))
+      continue
+      ;;
+    esac
     case $change in
     create) say "  create   $target" ;;
     replace) say "  replace  $target" ;;
@@ -67,6 +89,7 @@ print_changes() {
     keep) say "  keep     $target, which was edited here; the new one goes to $(beside "$target")" ;;
     esac
   done <"$tmp/changes"
+  [ "$pages" = 0 ] || say "  place    $pages manual pages and completions below $prefix/share"
   while read -r target; do
     say "  remove   $target"
   done <"$tmp/obsolete"

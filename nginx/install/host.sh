@@ -3,8 +3,8 @@
 
 install_on_host() {
   [ "$(id -u)" = 0 ] || err "this needs root: run it with sudo, or './install.sh --user' for your home directory alone"
-  : "${prefix:=/usr/local}"
   set_host_places
+  choose_prefix
   make_temporary
   find_manager
   find_known
@@ -46,6 +46,7 @@ install_on_host() {
   remember_directories
   remember_data
   [ -z "$nginx_reload" ] || remember nginx-reload - - "$nginx_reload"
+  remember_options
   make_account
   make_directories
   place_config
@@ -73,6 +74,17 @@ set_host_places() {
   root_owner=root:root
 }
 
+# A package has the program below /usr; otherwise an upgrade stays where the installation is.
+choose_prefix() {
+  if is_packaged; then
+    [ -z "$prefix" ] || [ "$prefix" = /usr ] || usage_error "--prefix $prefix: the package has the program in /usr/bin"
+    prefix=/usr
+  elif [ -z "$prefix" ] && [ -n "$upgrade" ]; then
+    prefix=$(recorded_prefix)
+  fi
+  : "${prefix:=/usr/local}"
+}
+
 # What an earlier run noted, for recovery and for the command of --nginx-reload.
 find_known() {
   docroot=$(recorded_paths docroot | head -n 1)
@@ -85,7 +97,28 @@ find_known() {
     : "${docroot:=/var/www/corenexis-cdn}"
   fi
   : "${ledger:=$data/ledger.db}"
-  : "${nginx_reload:=$(recorded_command)}"
+  : "${nginx_reload:=$(recorded_word nginx-reload)}"
+  [ -z "$upgrade" ] || take_options
+}
+
+# The options of the installation, for --upgrade.
+take_options() {
+  is_installed || err "nothing is installed here that --upgrade could upgrade: install with --domain NAME"
+  for option in $(recorded_word options); do
+    case $option in
+    --no-nginx) no_nginx=1 ;;
+    --no-service) no_service=1 ;;
+    --no-cron) no_cron=1 ;;
+    --no-test) no_test=1 ;;
+    --panel=*) panel=${option#--panel=} ;;
+    esac
+  done
+}
+
+remember_options() {
+  options="${no_nginx:+ --no-nginx}${no_service:+ --no-service}${no_cron:+ --no-cron}${no_test:+ --no-test}"
+  [ "$panel" = none ] || options="$options --panel=$panel"
+  [ -z "$options" ] || remember options - - "${options# }"
 }
 
 need_programs() {
@@ -163,7 +196,7 @@ write_new_config() {
     set -- "site.public_url=$public_url" "site.contact=$contact"
     # Only systemd keeps what is said on standard error.
     [ "$manager" = systemd ] || set -- "$@" server.log=/var/log/corenexis-cdn/responder.log
-    config_default "corenexis-cdn on this host" "After a change run install.sh again." "$@" >"$config_source"
+    config_default "corenexis-cdn on this host" "After a change run $(own_name) again." "$@" >"$config_source"
   fi
   read_places
 }
@@ -195,7 +228,10 @@ render_files() {
 
 # The binary first: everything else names it.
 want_files() {
-  want "$bin" "$prefix/bin/corenexis-cdn" 755 "$root_owner"
+  if ! is_packaged; then
+    want "$bin" "$prefix/bin/corenexis-cdn" 755 "$root_owner"
+    want_documentation "$root_owner"
+  fi
   want_pages "$root_owner"
   if [ -n "$no_nginx" ]; then
     want "$tmp/rendered/nginx/corenexis-cdn.http.conf" "$config_directory/nginx/corenexis-cdn.http.conf" 644 "$root_owner"
@@ -257,6 +293,7 @@ journal_log() {
 }
 
 place_config() {
+  ! is_packaged || remember program "$(checksum "$bin")" "$bin"
   sum=$(checksum "$config_source")
   remember kept "$sum" "$config"
   [ ! -e "$config" ] || return 0

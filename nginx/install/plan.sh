@@ -2,7 +2,7 @@
 # What is said before an installation, and after it.
 
 print_plan() {
-  version=$("$bin" --version)
+  version=$("$bin" -V)
   if is_installed; then
     say "$version, upgrade of the installation for $public_url:"
   else

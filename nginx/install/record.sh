@@ -10,7 +10,8 @@
 #     inserted, linked, directory          include lines, links, directories
 #     kept                                 config.toml
 #     docroot, ledger, log, socket         where data lies, of this and of earlier configurations
-#     account, nginx-reload                the account; the command of --nginx-reload (WORD)
+#     account, nginx-reload, options       the account; the command of --nginx-reload and other options (WORD)
+#     program                              the program of a package, which is not ours to remove
 
 TAB=$(printf '\t')
 
@@ -59,13 +60,24 @@ remember() {
 recorded() {
   [ -e "$record/manifest" ] || return 0
   path=$1 awk -F '\t' -v field="$2" '
-    $1 ~ /^(created|replaced|found|beside|linked|kept|account)$/ && $3 == ENVIRON["path"] { if ($field != "-") print $field; exit }' \
+    $1 ~ /^(created|replaced|found|beside|linked|kept|account|program)$/ && $3 == ENVIRON["path"] { if ($field != "-") print $field; exit }' \
     "$record/manifest"
 }
 
 # recorded_paths ACTION prints the paths of the manifest's lines for an action.
 recorded_paths() {
   [ ! -e "$record/manifest" ] || awk -F '\t' -v action="$1" '$1 == action { print $3 }' "$record/manifest"
+}
+
+# recorded_word ACTION prints the word of the manifest's line for an action that has one line at most.
+recorded_word() {
+  [ ! -e "$record/manifest" ] || awk -F '\t' -v action="$1" '$1 == action { print $4; exit }' "$record/manifest"
+}
+
+# Where the manifest says that the program is.
+recorded_prefix() {
+  { cat -- "$record/manifest" "$record/manifest.new" 2>/dev/null || true; } |
+    awk -F '\t' '$3 ~ /\/bin\/corenexis-cdn$/ { sub(/\/bin\/corenexis-cdn$/, "", $3); print $3; exit }'
 }
 
 is_installed() {

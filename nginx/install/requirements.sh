@@ -9,7 +9,9 @@ need_cmd() {
 # What a build needs, where no binary is shipped. Sets $missing_rust to what is wrong with Rust, which no package manager is asked for.
 need_build() {
   missing_rust=''
-  [ ! -x "$here/dist/corenexis-cdn" ] || return 0
+  if is_packaged || [ -x "$here/dist/corenexis-cdn" ]; then
+    return
+  fi
   need_cmd cc gcc
   wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$here/Cargo.toml")
   if ! have cargo || ! have rustc; then
@@ -70,7 +72,36 @@ install_packages() {
   $install >&2 || err "could not install$1: the lines above say why; the command was: $install"
 }
 
+# Whether this is the install.sh of a .deb or .rpm, which has the program in /usr/bin.
+is_packaged() {
+  [ -e "$here/packaged" ]
+}
+
+# What the operator calls this script.
+own_name() {
+  if is_packaged; then
+    echo "'corenexis-cdn setup'"
+  else
+    echo install.sh
+  fi
+}
+
+# A download that was cut off or damaged is not installed.
+check_sums() {
+  [ -e "$here/SHA256SUMS" ] || return 0
+  damaged=$(cd -- "$here" && sha256sum -c SHA256SUMS 2>/dev/null | sed '/: OK$/d')
+  if [ -n "$damaged" ]; then
+    say "$damaged"
+    err "these files are not as $here/SHA256SUMS says: unpack the archive again, or download it again"
+  fi
+}
+
 get_binary() {
+  check_sums
+  if is_packaged; then
+    bin=/usr/bin/corenexis-cdn
+    return
+  fi
   if [ -x "$here/dist/corenexis-cdn" ]; then
     bin=$here/dist/corenexis-cdn
     return
@@ -81,6 +112,8 @@ get_binary() {
     cd -- "$here"
     # It would put the binary below a directory of its own name.
     unset CARGO_BUILD_TARGET
+    CORENEXIS_CDN_COMMIT=$(git rev-parse --short=12 HEAD 2>/dev/null || true)
+    export CORENEXIS_CDN_COMMIT
     cargo build --release --locked --target-dir "$target" --bin corenexis-cdn >&2
   ) || err "the build failed: the lines above say why"
   case $target in

@@ -75,7 +75,7 @@ start_service() {
 # Whether the responder has to be renewed: its binary, its unit or its configuration is another one than before.
 find_renewal() {
   renew=$recovered
-  if changes "$prefix/bin/corenexis-cdn" || changes '*/corenexis-cdn.service' || changes '*/corenexis-cdn.socket' ||
+  if changes "$prefix/bin/corenexis-cdn" || { is_packaged && [ "$(recorded "$bin" 2)" != "$(checksum "$bin")" ]; } || changes '*/corenexis-cdn.service' || changes '*/corenexis-cdn.socket' ||
     changes /etc/init.d/corenexis-cdn || [ "$(recorded "$config" 2)" != "$(checksum "$config_source")" ]; then
     renew=1
   fi

@@ -34,12 +34,11 @@ uninstall() {
 
 # What the manifest knows of the installation: program, data, the command for nginx.
 find_installed() {
-  prefix=$({ cat -- "$record/manifest" "$record/manifest.new" 2>/dev/null || true; } |
-    awk -F '\t' '$3 ~ /\/bin\/corenexis-cdn$/ { sub(/\/bin\/corenexis-cdn$/, "", $3); print $3; exit }')
+  prefix=$(recorded_prefix)
   bin=$prefix/bin/corenexis-cdn
   listen=$(recorded_paths socket | head -n 1)
   listen=${listen:+unix:$listen}
-  : "${nginx_reload:=$(recorded_command)}"
+  : "${nginx_reload:=$(recorded_word nginx-reload)}"
   docroot=$(recorded_paths docroot | head -n 1)
   ledger=$(recorded_paths ledger | head -n 1)
   log=$(recorded_paths log | head -n 1)
@@ -47,10 +46,6 @@ find_installed() {
   if [ -z "$docroot$ledger" ] && [ -e "$config" ] && [ -x "$bin" ]; then
     docroot=$(config_get storage.docroot) ledger=$(config_get ledger.path) log=$(config_get server.log) listen=$(config_get server.listen)
   fi
-}
-
-recorded_command() {
-  [ ! -e "$record/manifest" ] || awk -F '\t' '$1 == "nginx-reload" { print $4; exit }' "$record/manifest"
 }
 
 print_removal() {
@@ -71,7 +66,8 @@ print_removal() {
 # Whether a placed file is one that nginx reads.
 is_nginx_file() {
   case $1 in
-  "$prefix"/bin/* | "$docroot"/* | /etc/systemd/* | /etc/init.d/* | /etc/cron.d/* | /etc/periodic/* | /etc/logrotate.d/* | "$data"/*) return 1 ;;
+  */bin/corenexis-cdn | */share/man/* | */share/bash-completion/* | */share/zsh/* | */share/fish/*) return 1 ;;
+  "$docroot"/* | /etc/systemd/* | /etc/init.d/* | /etc/cron.d/* | /etc/periodic/* | /etc/logrotate.d/* | "$data"/*) return 1 ;;
   "$config_directory"/*) return 1 ;;
   esac
 }

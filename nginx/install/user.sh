@@ -136,6 +136,7 @@ render_files() {
 
 want_user_files() {
   want "$bin" "$prefix/bin/corenexis-cdn" 755 -
+  want_documentation -
   want_pages -
   [ -n "$no_nginx" ] || want "$tmp/rendered/nginx/nginx.conf" "$data/nginx/conf/nginx.conf" 644 -
   for file in corenexis-cdn.http.conf corenexis-cdn.server.conf; do
@@ -149,7 +150,7 @@ want_user_files() {
 find_user_renewal() {
   renew=$recovered
   # Pages are read by nginx itself; anything else is for a process to read again.
-  if changes "$prefix/*" || changes "$data/nginx/conf/*" || [ "$(recorded "$config" 2)" != "$(checksum "$config_source")" ]; then
+  if changes "$prefix/bin/*" || changes "$data/nginx/conf/*" || [ "$(recorded "$config" 2)" != "$(checksum "$config_source")" ]; then
     renew=1
   fi
 }

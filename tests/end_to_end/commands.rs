@@ -385,6 +385,18 @@ fn help_version_and_completions_are_printed() {
         let text = site.run(arguments);
         assert!(text.contains("corenexis-cdn"), "{text}");
     }
+    assert_eq!(site.run(&["-V"]).lines().count(), 1);
+    assert!(site.run(&["--version"]).contains("schema"));
+    let pages = site.root.join("man");
+    site.run(&["man", pages.to_str().expect("UTF-8")]);
+    for page in [
+        "corenexis-cdn.1",
+        "corenexis-cdn-client-add.1",
+        "corenexis-cdn.toml.5",
+    ] {
+        let text = fs::read_to_string(pages.join(page)).expect("a manual page");
+        assert!(text.contains(".TH corenexis"), "{page}: {text}");
+    }
     for shell in ["bash", "zsh", "fish"] {
         let script = site.run(&["completions", shell]);
         assert!(script.contains("corenexis-cdn"), "{shell}: {script}");

@@ -40,6 +40,8 @@ same "a rule of the shop never sees what lies behind it" 404 "$(curl -s -o /dev/
 same "the socket is for nginx alone" "660 corenexis-cdn:www-data" "$(stat -c '%a %U:%G' /run/corenexis-cdn.sock)"
 same "the configuration is not for everybody" "640 root:corenexis-cdn" "$(stat -c '%a %U:%G' /etc/corenexis-cdn/config.toml)"
 same "the pages belong to root" "root:root" "$(stat -c '%U:%G' /var/www/corenexis-cdn/view/page.html)"
+check "the manual pages are there" sh -c 'MANPATH=/usr/local/share/man man -w corenexis-cdn corenexis-cdn.toml || test -s /usr/local/share/man/man5/corenexis-cdn.toml.5'
+check "and the completions" grep -q corenexis /usr/local/share/bash-completion/completions/corenexis-cdn
 check "the cron file is accepted by name and owner" test "$(stat -c '%a %U' /etc/cron.d/corenexis-cdn)" = "644 root"
 check "the cron line sweeps" runuser -u corenexis-cdn -- sh -c "$(sed -n 's/^\*\/10 \* \* \* \* corenexis-cdn //p' /etc/cron.d/corenexis-cdn); [ -z \"\$output\" ] || echo \"\$output\" | grep -q '^deleted 0 expired'"
 check "logrotate accepts its file" logrotate -d /etc/logrotate.d/corenexis-cdn
@@ -98,6 +100,23 @@ check "a responder that was stopped is started" ./install.sh --yes
 kill -KILL "$(cat /run/corenexis-cdn.pid)"
 check "and one that was killed" ./install.sh --yes
 
+# A ledger that a newer version has migrated.
+python3 -c 'import sqlite3; print(sqlite3.connect("/var/lib/corenexis-cdn/ledger.db").execute("PRAGMA user_version").fetchone()[0])' >/tmp/schema
+/etc/init.d/corenexis-cdn stop
+python3 -c 'import sqlite3; sqlite3.connect("/var/lib/corenexis-cdn/ledger.db").execute("PRAGMA user_version = 99")'
+printf '\n' >>dist/corenexis-cdn
+snapshot >/tmp/newer
+refuses "a program that is older than the ledger is not installed" 1 "99" ./install.sh --yes
+unchanged "and nothing is changed" /tmp/newer
+python3 -c "import sqlite3; sqlite3.connect('/var/lib/corenexis-cdn/ledger.db').execute('PRAGMA user_version = $(cat /tmp/schema)')"
+check "with its ledger it is" ./install.sh --yes
+
+check "--upgrade needs no other option" sh -c './install.sh --upgrade --yes 2>&1 | grep "nothing to do"'
+find . -type f ! -name SHA256SUMS -exec sha256sum {} + >SHA256SUMS
+check "an archive that is whole is installed" sh -c './install.sh --yes 2>&1 | grep "nothing to do"'
+printf '\n' >>nginx/README.md
+refuses "an archive that is damaged is not" 1 "nginx/README.md: FAILED" ./install.sh --yes
+rm SHA256SUMS
 check "a client for tests" sh -c "./install.sh --yes --with-test-client | grep -q '^client_token=[0-9a-f]\{32\}$'"
 
 # ---------------------------------------------------------------- removal
