@@ -75,3 +75,21 @@ check "uninstall --purge" ./install.sh --uninstall --purge --yes
 unchanged "leaves nothing" /tmp/before
 same "no unit is left" "" "$(systemctl list-units --all --no-legend 'corenexis*')"
 same "the shop goes on" 0 "$(shop_works && echo 0)"
+
+# ---------------------------------------------------------------- the package
+
+deb=$(find /source/extra -name '*.deb')
+check "the package" dpkg -i "$deb"
+check "it starts nothing" sh -c '! systemctl is-active corenexis-cdn.socket'
+check "setup" corenexis-cdn setup --domain shop.example --yes
+rm -f /tmp/token
+path=$(upload shop.example)
+same "serves an image" 0 "$(serves shop.example "$path" && echo 0)"
+same "with the package's program" /usr/bin/corenexis-cdn "$(readlink "/proc/$(systemctl show -p MainPID --value corenexis-cdn.service)/exe")"
+before=$(systemctl show -p MainPID --value corenexis-cdn.service)
+check "the same package again" dpkg -i "$deb"
+same "renews nothing" "$before" "$(systemctl show -p MainPID --value corenexis-cdn.service)"
+echo corenexis-cdn corenexis-cdn/purge-data boolean true | debconf-set-selections
+check "purged" env DEBIAN_FRONTEND=noninteractive dpkg -P corenexis-cdn
+unchanged "leaves nothing" /tmp/before
+same "no unit is left" "" "$(systemctl list-units --all --no-legend 'corenexis*')"
