@@ -111,7 +111,8 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
             nginx::server_conf(config, options.cgi.as_ref()),
         ),
         filled("www/view/page.html", pages::viewer(config)),
-        filled("www/view/404.html", pages::missing(config)),
+        filled("www/view/404.html", pages::missing_image(config)),
+        filled("www/image/docs/404.html", pages::missing_document(config)),
         filled(
             "www/image/docs/index.html",
             docs::documentation(config, options.demo_client.as_ref()),

@@ -73,9 +73,19 @@ fn report_link(config: &Config) -> String {
     )
 }
 
-pub(super) fn missing(config: &Config) -> String {
+/// The page of a missing image.
+pub(super) fn missing_image(config: &Config) -> String {
+    missing(config, include_str!("../../www/view/404.html"))
+}
+
+/// The page of a dead link below `/image/docs/`.
+pub(super) fn missing_document(config: &Config) -> String {
+    missing(config, include_str!("../../www/image/docs/404.html"))
+}
+
+fn missing(config: &Config, text: &str) -> String {
     Template {
-        text: include_str!("../../www/view/404.html"),
+        text,
         values: &[("HOST", Escaped::html(host(config)))],
         sections: &[],
     }

@@ -99,6 +99,7 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                     "service/corenexis-cdn.service",
                     "service/corenexis-cdn.socket",
                     "service/corenexis-cdn.user",
+                    "www/image/docs/404.html",
                     "www/image/docs/corenexis-cdn.postman_collection.json",
                     "www/image/docs/corenexis-cdn.sxcu",
                     "www/image/docs/corenexis-upload",
