@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use time::Date;
 
 use crate::expiry::{DAY_SECONDS, StoreDuration, unix_midnight};
+use crate::image::metadata::Policy;
 use crate::quota::Quota;
 use crate::timestamp::Timestamp;
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub durations: Vec<StoreDuration>,
     /// What the reply's `url` is.
     pub url: UrlKind,
+    /// What is removed from images before they are stored.
+    pub metadata: Policy,
 }
 
 impl Plan {

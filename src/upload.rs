@@ -5,12 +5,14 @@
 //! authorize  client, token, duration, quota: as soon as the fields have come, before the file if they precede it
 //! source     a file or a URL, not both and not neither
 //! download   image_url, into the spool in the same way
+//! metadata   positions or all metadata are removed, as the plan says
 //! commit     quota, row and file, durable before the reply
 //! ```
 //!
 //! Errors come in the documented order: missing fields, client id, token, disabled client, duration, quota, source, size, type,
 //! dimensions. A malformed body is answered where it is found.
 
+mod metadata;
 mod receive;
 mod submission;
 
@@ -35,7 +37,7 @@ use crate::quota::Quota;
 use crate::response::Response;
 use crate::store::Spool;
 use crate::trace::{Stage, Trace};
-use receive::{Received, receive};
+use receive::{Content, Received, receive};
 use submission::{Image, Name, Source, Submission};
 
 /// Bytes of a download that are read at once.
@@ -80,7 +82,12 @@ pub(crate) fn upload(
         Source::File(file) => file,
         Source::Url(url) => download(app, &url, &authorized, trace)?,
     };
-    let (spool, inspected) = check(received, authorized.plan)?;
+    let Content {
+        mut spool,
+        inspected,
+        layout,
+    } = check(received, authorized.plan)?;
+    metadata::strip(&mut spool, inspected, &layout, authorized.plan.metadata)?;
     commit(app, &authorized, spool, inspected, trace)
 }
 
@@ -191,7 +198,7 @@ fn download(
 }
 
 /// The image that was received. A file that preceded the fields was only limited to the largest plan's size.
-fn check(received: Received, plan: &Plan) -> Result<(Spool, Inspected), Error> {
+fn check(received: Received, plan: &Plan) -> Result<Content, Error> {
     let max_size = plan.max_file_size;
     match received.content {
         _ if received.size > max_size => Err(Refusal::FileTooLarge { max_size }.into()),

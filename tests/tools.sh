@@ -30,7 +30,7 @@ install_tools() {
       need strace strace && need mkfs.ext4 e2fsprogs && need mount mount
       ;;
     images)
-      need cc gcc libc6-dev && need python3 python3
+      need cc gcc libc6-dev && need python3 python3 && need exiftool libimage-exiftool-perl
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
     fuzz) need cc gcc libc6-dev && need c++ g++ ;;

@@ -91,13 +91,14 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     values
 }
 
-fn plan_values(plan: &Plan) -> [Entry; 4] {
+fn plan_values(plan: &Plan) -> [Entry; 5] {
     let Plan {
         name,
         daily_uploads,
         max_file_size,
         durations,
         url,
+        metadata,
     } = plan;
     let codes = durations
         .iter()
@@ -114,6 +115,7 @@ fn plan_values(plan: &Plan) -> [Entry; 4] {
         ),
         ("durations", Value::Array(codes.collect())),
         ("url", Value::from(url)),
+        ("metadata", Value::from(metadata.name())),
     ]
     .map(|(key, value)| (format!("plans.{name}.{key}"), Some(value)))
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::{ByteSize, Invalid, ensure};
 use crate::expiry::StoreDuration;
+use crate::image::metadata::Policy;
 use crate::plan::{Plan, UrlKind};
 
 /// The largest `max_file_size` of a plan, in bytes: 1,024 GiB.
@@ -19,6 +20,7 @@ pub(super) struct PlanTable {
     max_file_size: Option<ByteSize>,
     durations: Option<Vec<StoreDuration>>,
     url: Option<UrlKind>,
+    metadata: Option<Policy>,
 }
 
 /// The plans by name. Without `[plans]` these are the default ones; with it, those that it names.
@@ -47,6 +49,7 @@ fn default_plans() -> [Plan; 3] {
         max_file_size: mebibytes << 20,
         durations: durations.to_vec(),
         url,
+        metadata: Policy::StripLocation,
     };
     let all = [Days7, Month1, Months3, Lifetime];
     [
@@ -91,6 +94,10 @@ fn plan_from(name: String, table: PlanTable) -> Result<Plan, Invalid> {
         max_file_size,
         durations,
         url: table.url.or(default.url).ok_or_else(|| missing("url"))?,
+        metadata: table
+            .metadata
+            .or(default.metadata)
+            .unwrap_or(Policy::StripLocation),
         name,
     })
 }
@@ -102,6 +109,7 @@ impl From<Plan> for PlanTable {
             max_file_size: Some(ByteSize(plan.max_file_size)),
             durations: Some(plan.durations),
             url: Some(plan.url),
+            metadata: Some(plan.metadata),
         }
     }
 }

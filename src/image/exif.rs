@@ -9,10 +9,11 @@ const SHORT: u16 = 3;
 ///
 /// `tiff` begins with the byte order. The first entry of IFD0 that is a legal orientation decides; a damaged or missing one is 1, upright.
 pub(super) fn swaps_sides(tiff: &[u8]) -> bool {
-    orientation(tiff).is_some_and(|orientation| orientation >= 5)
+    orientation_of(tiff).is_some_and(|orientation| orientation >= 5)
 }
 
-fn orientation(tiff: &[u8]) -> Option<u16> {
+/// The orientation, 1 to 8; `None` if it is missing or damaged.
+pub(super) fn orientation_of(tiff: &[u8]) -> Option<u16> {
     let is_big_endian = match tiff.first_chunk()? {
         b"MM\0*" => true,
         b"II*\0" => false,

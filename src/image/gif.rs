@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use super::metadata::Kind;
 use super::source::{Source, TRUNCATED};
 use super::{Rejected, Sizes, Walked, invalid};
 
@@ -35,8 +36,10 @@ pub(super) fn walk(
                 has_image = true;
             }
             Ok(EXTENSION_INTRODUCER) => {
-                let _label = source.byte()?;
+                let start = source.position();
+                let label = source.byte()?;
                 pass_sub_blocks(source)?;
+                source.note(Kind::Gif(label), start, 0);
             }
             Ok(_) | Err(Rejected::InvalidType(TRUNCATED)) if has_image => break,
             Ok(_) => return invalid("GIF: no image"),

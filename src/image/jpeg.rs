@@ -12,6 +12,7 @@ use std::io::BufRead;
 use self::blocks::Blocks;
 use self::frame::Frame;
 use self::tables::Tables;
+use super::metadata::Kind;
 use super::source::{Source, TRUNCATED};
 use super::{Rejected, Sizes, Walked, exif, invalid};
 
@@ -180,12 +181,16 @@ impl<'a> Walk<'a> {
                 self.tables.read(source, marker, length)
             }
             code::APP1 => {
-                let length = source.u16_be()?.saturating_sub(2);
+                let length = metadata_length(source, marker)?;
                 self.read_app1(source, length)
             }
             // Decoders pass over a length of 0 or 1, which cannot be, by its own two bytes.
-            _ if matches!(marker, code::DNL | code::COM) || code::APP.contains(&marker) => {
+            code::DNL => {
                 let length = source.u16_be()?.saturating_sub(2);
+                source.skip(length.into())
+            }
+            _ if marker == code::COM || code::APP.contains(&marker) => {
+                let length = metadata_length(source, marker)?;
                 source.skip(length.into())
             }
             // Among them the lossless, hierarchical and arithmetic-coded processes.
@@ -223,6 +228,14 @@ fn next_marker(source: &mut Source<impl BufRead>) -> Result<u8, Rejected> {
             return Ok(marker);
         }
     }
+}
+
+/// How many bytes of a segment with metadata follow its length; notes the segment.
+fn metadata_length(source: &mut Source<impl BufRead>, marker: u8) -> Result<u16, Rejected> {
+    let start = source.position() - 1;
+    let length = source.u16_be()?.saturating_sub(2);
+    source.note(Kind::Jpeg(marker), start, length.into());
+    Ok(length)
 }
 
 /// How many bytes of the segment follow its length, which counts itself.

@@ -7,6 +7,7 @@
 mod exif;
 mod gif;
 mod jpeg;
+pub mod metadata;
 mod png;
 #[cfg(test)]
 mod samples;
@@ -17,6 +18,7 @@ mod webp;
 
 use std::io::{self, BufRead, BufReader, Read};
 
+use self::metadata::Layout;
 use self::source::Source;
 
 /// The length of the longest magic number in bytes: that of WebP.
@@ -157,6 +159,11 @@ impl Inspection {
 /// within its image data is refused, and a broken image is [`Rejected::InvalidType`] even where it is too large as well. Bytes after the
 /// end of the image are neither read nor refused.
 pub fn inspect(source: &mut impl BufRead, limits: Limits) -> Result<Inspection, Rejected> {
+    survey(source, limits).map(|(inspection, _layout)| inspection)
+}
+
+/// Reads an image like [`inspect`], and says where its metadata are.
+pub fn survey(source: &mut impl BufRead, limits: Limits) -> Result<(Inspection, Layout), Rejected> {
     let mut head = Vec::with_capacity(HEAD_LENGTH);
     source
         .by_ref()
@@ -183,12 +190,13 @@ pub fn inspect(source: &mut impl BufRead, limits: Limits) -> Result<Inspection, 
         width,
         height,
     };
-    match (damage, sizes.check()) {
+    let inspection = match (damage, sizes.check()) {
         (None, verdict) => verdict.map(|()| Inspection::Whole(image)),
         (Some(reason), Ok(())) => Ok(Inspection::Damaged(Damaged { image, reason })),
         // Nothing over the limits is decoded.
         (Some(reason), Err(_)) => invalid(reason),
-    }
+    }?;
+    Ok((inspection, source.into_layout()))
 }
 
 /// Width and height as shown, in pixels, by the beginning of an image; `None` if the image data begins behind it, or it is no image.

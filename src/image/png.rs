@@ -7,6 +7,7 @@ mod tests;
 use std::io::BufRead;
 
 pub(super) use self::rows::has_every_row;
+use super::metadata::Kind;
 use super::source::Source;
 use super::{Rejected, Sizes, Walked, exif, invalid};
 
@@ -36,6 +37,8 @@ impl Chunk {
         if !name.iter().all(u8::is_ascii_alphabetic) {
             return invalid("PNG: chunk name");
         }
+        let start = source.position() - 8;
+        source.note(Kind::Png(name), start, u64::from(length) + 4);
         Ok(Self { length, name })
     }
 

@@ -3,6 +3,7 @@
 use std::io::{BufRead, ErrorKind};
 
 use super::Rejected;
+use super::metadata::{Kind, Layout};
 
 /// The reason of [`Rejected::InvalidType`] where the input ends in the middle of something.
 pub(super) const TRUNCATED: &str = "truncated";
@@ -14,11 +15,29 @@ pub(super) const TRUNCATED: &str = "truncated";
 pub(super) struct Source<R> {
     input: R,
     position: u64,
+    layout: Layout,
 }
 
 impl<R: BufRead> Source<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, position: 0 }
+        Self {
+            input,
+            position: 0,
+            layout: Layout::default(),
+        }
+    }
+
+    /// Notes a block that ends here, or `ahead` bytes from here, and began at `start`.
+    pub(super) fn note(&mut self, kind: Kind, start: u64, ahead: u64) {
+        self.layout.note(kind, start, self.position - start + ahead);
+    }
+
+    /// The blocks that were noted, and the end of the image: where reading ended.
+    pub(super) fn into_layout(self) -> Layout {
+        Layout {
+            end: self.position,
+            ..self.layout
+        }
     }
 
     /// Bytes read so far.

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use super::metadata::Kind;
 use super::source::Source;
 use super::{Rejected, Sizes, Walked, invalid};
 
@@ -28,6 +29,8 @@ impl Chunk {
         if end > limit {
             return invalid("WebP: chunk length");
         }
+        let start = source.position() - 8;
+        source.note(Kind::WebP(name), start, length.into());
         Ok(Self { name, length, end })
     }
 

@@ -8,6 +8,7 @@ use crate::export::contact::Contact;
 use crate::export::errors::documented;
 use crate::export::{durations, host, plans_by_size};
 use crate::image::ImageType;
+use crate::image::metadata::Policy;
 use crate::image_path::{content_type_of, format_name};
 use crate::plan::{Plan, UrlKind};
 use crate::template::{Escaped, Template};
@@ -72,6 +73,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     let download = config.fetch.timeout().as_secs();
     let types = ImageType::ALL.map(content_type_of);
     let own = [
+        ("METADATA", Escaped::html(&metadata_note(&plans))),
         ("TRY_ID", Escaped::html(try_id)),
         ("TRY_TOKEN", Escaped::html(try_token)),
         ("CONTACT", Escaped::html(&config.site.contact)),
@@ -140,6 +142,31 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ],
     }
     .fill()
+}
+
+/// What becomes of the metadata of an image: a sentence for all plans, or one for each.
+fn metadata_note(plans: &[&Plan]) -> String {
+    let sentence = |policy| match policy {
+        Policy::Keep => "The file is stored unchanged, with its metadata.",
+        Policy::StripLocation => {
+            "Positions and names of places are removed from its metadata, with maker notes and other blocks that may hold them; orientation, \
+             colour profile and the rest of the metadata stay, and the pixels are untouched. A file without metadata is stored unchanged."
+        }
+        Policy::Strip => {
+            "Its metadata are removed, except the orientation and the colour profile; the pixels are untouched."
+        }
+    };
+    let first = plans
+        .first()
+        .map_or(Policy::StripLocation, |plan| plan.metadata);
+    if plans.iter().all(|plan| plan.metadata == first) {
+        return sentence(first).to_owned();
+    }
+    let notes: Vec<_> = plans
+        .iter()
+        .map(|plan| format!("Plan {}: {}", plan.name, sentence(plan.metadata)))
+        .collect();
+    notes.join(" ")
 }
 
 /// The highlighted code by placeholder; `REPLY` is a direct link if any plan has them.

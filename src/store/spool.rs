@@ -65,6 +65,26 @@ impl Spool {
         Ok(bytes)
     }
 
+    /// The bytes written so far, from `offset`.
+    pub(crate) fn reader_at(&self, offset: u64) -> impl Read + use<'_> {
+        ReaderAt {
+            file: &self.file,
+            offset,
+        }
+    }
+
+    /// Writes over bytes that were written before.
+    pub(crate) fn overwrite(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// Drops the bytes behind the first `size`.
+    pub(crate) fn truncate(&mut self, size: u64) -> io::Result<()> {
+        self.file.set_len(size)?;
+        self.size = size;
+        Ok(())
+    }
+
     /// Sets the modification time that `expiry` stands for.
     pub(super) fn set_expiry(&self, expiry: Option<Expiry>) -> io::Result<()> {
         match expiry {
@@ -94,6 +114,19 @@ impl Spool {
     /// Keeps the file on drop: it was renamed to its path.
     pub(super) const fn set_published(&mut self) {
         self.published = true;
+    }
+}
+
+struct ReaderAt<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Read for ReaderAt<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(out, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
     }
 }
 

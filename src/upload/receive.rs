@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read, Write};
 
 use crate::app::App;
 use crate::error::{Error, Fault, Refusal};
+use crate::image::metadata::Layout;
 use crate::image::{self, Inspected, Limits, Rejected};
 use crate::store::Spool;
 
@@ -13,8 +14,16 @@ use crate::store::Spool;
 pub(super) struct Received {
     /// How many, also of those that were dropped.
     pub(super) size: u64,
-    /// The spool and what is in it, or why it cannot be stored; `None` if there were no bytes.
-    pub(super) content: Option<Result<(Spool, Inspected), Error>>,
+    /// The image, or why it cannot be stored; `None` if there were no bytes.
+    pub(super) content: Option<Result<Content, Error>>,
+}
+
+/// An image in the spool.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) spool: Spool,
+    pub(super) inspected: Inspected,
+    pub(super) layout: Layout,
 }
 
 /// Reads `reader` to its end and writes at most `limit` bytes to the spool, while the image check reads along. The error is the
@@ -29,7 +38,7 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
         spooling: Spooling::Empty,
         failure: None,
     };
-    let inspection = image::inspect(&mut tee, app.config.images);
+    let inspection = image::survey(&mut tee, app.config.images);
     if inspection.is_err() {
         tee.spooling.discard();
     }
@@ -52,11 +61,15 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
         (Spooling::Failed(fault), _) => Some(Err(fault.into())),
         (_, Err(rejected)) => Some(Err(refusal(rejected, app.config.images))),
         (Spooling::Discarded, Ok(_)) => Some(Err(Refusal::FileTooLarge { max_size: limit }.into())),
-        (Spooling::Complete(spool), Ok(inspection)) => Some(
+        (Spooling::Complete(spool), Ok((inspection, layout))) => Some(
             inspection
                 .resolve(|| spool.reader())
                 .map_err(|rejected| refusal(rejected, app.config.images))
-                .map(|inspected| (spool, inspected)),
+                .map(|inspected| Content {
+                    spool,
+                    inspected,
+                    layout,
+                }),
         ),
     };
     Ok(Received {

@@ -15,6 +15,7 @@ mod fetching;
 mod form_variants;
 mod handbook;
 mod identity;
+mod image_metadata;
 mod management;
 mod metrics_and_log;
 mod quota;

@@ -44,10 +44,10 @@ def program(argument):
 
 
 @contextmanager
-def running(path):
-    """A responder with a docroot of its own."""
+def running(path, metadata="keep"):
+    """A responder with a docroot of its own, and a plan with this `metadata`."""
     with tempfile.TemporaryDirectory() as directory:
-        responder = Responder(path, Path(directory))
+        responder = Responder(path, Path(directory), metadata)
         try:
             yield responder
         finally:
@@ -57,7 +57,7 @@ def running(path):
 class Responder:
     """`corenexis-cdn serve`, and a FastCGI connection to it."""
 
-    def __init__(self, program, directory):
+    def __init__(self, program, directory, metadata):
         self.docroot = directory / "docroot"
         self.ledger = directory / "ledger/ledger.db"
         self.socket = directory / "sock"
@@ -70,6 +70,7 @@ class Responder:
             f'[storage]\ndocroot = "{self.docroot}"\nmin_free = "1MiB"\ndurability = "relaxed"\n'
             f'[ledger]\npath = "{self.ledger}"\n'
             f'[plans.all]\ndaily_uploads = 1000000\nmax_file_size = "100MiB"\ndurations = ["LTF"]\nurl = "direct"\n'
+            f'metadata = "{metadata}"\n'
         )
         added = subprocess.run(
             [program, "--config", config, "client", "add", CLIENT, "--plan", "all"],
@@ -98,6 +99,11 @@ class Responder:
         """Width and height of each stored image by its path. The responder has to be stopped."""
         with sqlite3.connect(self.ledger) as ledger:
             return {path: (width, height) for path, width, height in ledger.execute("SELECT path, width, height FROM image")}
+
+    def stored(self, reply):
+        """The bytes of the image that the reply of an upload names."""
+        url = reply.split(b'"url":"')[1].split(b'"')[0].decode()
+        return (self.docroot / "p" / url.split("/p/", 1)[1]).read_bytes()
 
     def upload(self, image):
         """Status and body of the reply."""

@@ -5,6 +5,16 @@ use crate::plan::UrlKind;
 use crate::template::Escaped;
 
 #[test]
+fn the_page_says_what_becomes_of_metadata() {
+    assert!(docs("").contains("names of places are removed"));
+    let keep = "[plans.free]\nmetadata = \"keep\"\n";
+    assert!(docs(keep).contains("The file is stored unchanged, with its metadata."));
+    let both = docs(&format!("{keep}[plans.3m]\nmetadata = \"strip\"\n"));
+    assert!(both.contains("Plan free: The file is stored unchanged"));
+    assert!(both.contains("Plan 3m: Its metadata are removed"));
+}
+
+#[test]
 fn the_plan_table_shows_the_plans() {
     let toml = "[plans.3m]\n[plans.free]\n[plans.lifetime]\n[plans.tiny]\ndaily_uploads = 0\nmax_file_size = 1500\n\
                 durations = [\"LTF\"]\nurl = \"direct\"\n";

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
-use corenexis_cdn::image::{ImageType, Inspected, Limits, Rejected, inspect};
+use corenexis_cdn::image::metadata::{Action, Block, HEAD, Kind, Metadata, Policy, action, padding, scrub};
+use corenexis_cdn::image::{ImageType, Inspected, Limits, Rejected, inspect, survey};
 
 use crate::Split;
 
@@ -47,6 +48,7 @@ fn walk(file: &[u8]) {
     };
     assert!(image.width > 0 && image.height > 0);
     assert!(!Limits::default().refuses(image.width, image.height));
+    strip(file, image);
     // What follows the image changes nothing. A beginning of it is refused, or an image of the same size that browsers show without
     // its end; WebP has none of those.
     assert_eq!(verdict(&mut &file[..end], &file[..end]), at_once);
@@ -58,6 +60,63 @@ fn walk(file: &[u8]) {
                 assert_eq!(beginning, image);
             }
             other => panic!("{image:?} cut off: {other:?}"),
+        }
+    }
+}
+
+/// The file after its metadata were removed; `None` where it ends within a block.
+fn stripped(file: &[u8], policy: Policy) -> Option<Vec<u8>> {
+    let (_, layout) = survey(&mut &*file, Limits::default()).ok()?;
+    let mut copy = file.to_vec();
+    for Block {
+        kind,
+        start,
+        length,
+    } in layout.blocks
+    {
+        let start = usize::try_from(start).ok()?;
+        let block = copy.get_mut(start..start + usize::try_from(length).ok()?)?;
+        let is_kept = match action(kind, &block[..block.len().min(HEAD)], policy) {
+            Action::Keep => true,
+            Action::Drop => false,
+            Action::Scrub(metadata) => scrub(kind, metadata, block, policy).is_some(),
+        };
+        if !is_kept {
+            let mut out = Vec::new();
+            padding(kind, length, &mut out).expect("a vector takes it");
+            block.copy_from_slice(&out);
+        }
+    }
+    Some(copy)
+}
+
+/// An image without its metadata is the same image, and has none to remove.
+fn strip(file: &[u8], image: Inspected) {
+    for policy in [Policy::StripLocation, Policy::Strip] {
+        let Some(after) = stripped(file, policy) else {
+            continue;
+        };
+        assert_eq!(verdict(&mut &*after, &after), Verdict::Accepted(image), "{policy:?}");
+        assert_eq!(stripped(&after, policy).as_ref(), Some(&after));
+    }
+}
+
+/// Blocks of metadata.
+pub fn metadata(data: &[u8]) {
+    for (kind, metadata) in [
+        (Kind::Jpeg(0xE1), Metadata::Exif(0)),
+        (Kind::Jpeg(0xE1), Metadata::Xmp(0)),
+        (Kind::Jpeg(0xED), Metadata::Photoshop(0)),
+        (Kind::Png(*b"eXIf"), Metadata::Exif(8)),
+    ] {
+        for policy in [Policy::StripLocation, Policy::Strip] {
+            let mut block = data.to_vec();
+            if let Some(changed) = scrub(kind, metadata, &mut block, policy) {
+                assert_eq!(changed, block != data);
+                let once = block.clone();
+                assert_eq!(scrub(kind, metadata, &mut block, policy), Some(false));
+                assert_eq!(block, once);
+            }
         }
     }
 }
