@@ -46,6 +46,11 @@ pub(crate) fn endpoint(config: &Config) -> String {
     format!("{}{ROOT}/", config.site.public_url())
 }
 
+/// The URL of the upload page that fills in the client's id.
+pub(crate) fn invitation(config: &Config, client_id: &str) -> String {
+    format!("{}/image/upload/#id={client_id}", config.site.public_url())
+}
+
 /// Host and port of the site.
 pub(crate) fn host(config: &Config) -> &str {
     let url = config.site.public_url();

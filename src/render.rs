@@ -114,6 +114,10 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         filled("www/view/404.html", pages::missing_image(config)),
         filled("www/image/docs/404.html", pages::missing_document(config)),
         filled(
+            "www/image/upload/index.html",
+            pages::upload(config, options.demo_client.as_ref()),
+        ),
+        filled(
             "www/image/docs/index.html",
             docs::documentation(config, options.demo_client.as_ref()),
         ),

@@ -189,6 +189,7 @@ print_addresses() {
 image    $image
 viewer   $url/view/?img=${image#"$url/p/"}
 docs     $url/image/docs/
+upload   $url/image/upload/
 clients  $(quote "$state/demo.env")
 
 curl -X POST -F "client_id=client_3m_plan" -F "client_token=$DEMO_TOKEN" -F "store_duration=7D" -F $(quote "image=@$(curl_file "$here/tests/samples/$SAMPLE")") $url/image/v2/

@@ -33,7 +33,7 @@ purge() {
 purge_docroot() {
   awk -F '\t' '$1 == "found" { print $2 "\t" $3 }' "$tmp/placed" | while IFS=$TAB read -r sum page; do
     case $page in
-    "$1"/view/* | "$1"/image/docs/*) ! is_still "$page" "$sum" || rm -f -- "$page" ;;
+    "$1"/view/* | "$1"/image/docs/* | "$1"/image/upload/*) ! is_still "$page" "$sum" || rm -f -- "$page" ;;
     esac
   done
   # shellcheck disable=SC2016

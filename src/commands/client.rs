@@ -1,6 +1,6 @@
 //! `client …`: clients and their tokens.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use super::{Failure, confirm, print, print_fields, print_json, table, token};
 use crate::auth::Token;
 use crate::cli::ClientCommand;
 use crate::config::Config;
+use crate::export::invitation;
 use crate::ledger::{self, ClientRow, Ledger};
 use crate::site;
 
@@ -83,7 +84,15 @@ fn add(
             "there is a client {id:?} already: choose another id, or give it a new token with `client rotate {id}`"
         )));
     }
-    print_token(id, &token)
+    print_token(id, &token)?;
+    // A script that takes the credentials from standard output needs no page.
+    if io::stdout().is_terminal() {
+        eprintln!(
+            "To upload by hand, open {} and enter the token.",
+            invitation(config, id)
+        );
+    }
+    Ok(())
 }
 
 fn require_plan(config: &Config, plan: &str) -> Result<(), Failure> {

@@ -11,7 +11,7 @@ use crate::auth::{self, Token};
 use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
 use crate::expiry::StoreDuration;
-use crate::export::{Credentials, clients, postman};
+use crate::export::{Credentials, clients, invitation, postman};
 use crate::ledger::{Account, Ledger};
 
 pub(super) fn export(
@@ -50,6 +50,12 @@ pub(super) fn export(
     match output {
         Some(output) => output.write(&text)?,
         None => print(&text)?,
+    }
+    if io::stderr().is_terminal() {
+        eprintln!(
+            "To upload by hand, open {} and enter the token.",
+            invitation(config, id)
+        );
     }
     if disabled {
         eprintln!(

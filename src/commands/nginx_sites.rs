@@ -11,7 +11,7 @@ use crate::nginx_conf::servers::{Server, servers};
 use crate::nginx_conf::{Directive, Dump};
 
 /// The directories of a docroot that the images' locations answer for.
-const SERVED: [&str; 4] = ["p", "view", "image/v2", "image/docs"];
+const SERVED: [&str; 5] = ["p", "view", "image/v2", "image/docs", "image/upload"];
 
 /// Reads the output of `nginx -T` and prints what was found, a line each.
 pub(super) fn nginx_sites(arguments: &NginxSitesArguments) -> Result<(), Failure> {

@@ -13,7 +13,11 @@ use crate::config::Listen;
 use crate::image_path::IMAGE_ROOT;
 
 /// Pages that nginx serves, below the docroot.
-const PAGES: [&str; 2] = ["view/page.html", "image/docs/index.html"];
+const PAGES: [&str; 3] = [
+    "view/page.html",
+    "image/docs/index.html",
+    "image/upload/index.html",
+];
 
 /// `body_temp` is the directory of nginx's `client_body_temp_path`.
 pub(super) fn checks(

@@ -4,11 +4,12 @@ use super::read::{Directive, Place};
 use super::servers::{Answer, Listen, Server, answer, port_of};
 
 /// The URLs of the images, as far as a site may have locations of its own there.
-const PREFIXES: [&str; 6] = [
+const PREFIXES: [&str; 7] = [
     "/p",
     "/view",
     "/image/v2",
     "/image/docs",
+    "/image/upload",
     "/image/.error",
     "/.spool",
 ];

@@ -310,6 +310,7 @@ fn locations_of_the_site_at_our_urls_are_refused_with_their_line() {
         "~ ^/p/(.*)$",
         "~*^/view",
         "/image/docs",
+        "/image/upload/",
         "=/image/v2",
     ] {
         let site =

@@ -71,7 +71,6 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
     ];
     let code_values: Vec<_> = shared.iter().chain(&code_only).collect();
     let download = config.fetch.timeout().as_secs();
-    let types = ImageType::ALL.map(content_type_of);
     let own = [
         ("METADATA", Escaped::html(&metadata_note(&plans))),
         ("TRY_ID", Escaped::html(try_id)),
@@ -88,7 +87,7 @@ pub(super) fn documentation(config: &Config, demo: Option<&DemoClient>) -> Strin
         ("DURATION_RANGE", duration_range(&durations)),
         ("NEVER_NOTE", never_note(&durations)),
         ("FORMATS", Escaped::written(formats())),
-        ("ACCEPT", Escaped::html(&types.join(","))),
+        ("ACCEPT", Escaped::html(&accept())),
         (
             "LARGEST_FILE",
             Escaped::html(&size_words(config.largest_file())),
@@ -231,7 +230,7 @@ fn durations_offered(durations: &[StoreDuration]) -> Escaped {
     Escaped::written(offered.join(", "))
 }
 
-fn duration_options(durations: &[StoreDuration]) -> Escaped {
+pub(super) fn duration_options(durations: &[StoreDuration]) -> Escaped {
     let option = |&duration: &StoreDuration| {
         format!(
             "<option value=\"{}\">{}</option>",
@@ -274,8 +273,13 @@ fn never_note(durations: &[StoreDuration]) -> Escaped {
     })
 }
 
+/// The media types, for the `accept` of a file field.
+pub(super) fn accept() -> String {
+    ImageType::ALL.map(content_type_of).join(",")
+}
+
 /// `JPEG, PNG, GIF and WebP`.
-fn formats() -> String {
+pub(super) fn formats() -> String {
     let names = ImageType::ALL.map(format_name);
     let [first @ .., last] = names;
     format!("{} and {last}", first.join(", "))

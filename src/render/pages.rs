@@ -1,14 +1,46 @@
-//! The viewer page and its 404 page.
+//! The viewer page, its 404 page, and the upload page.
 
+use super::DemoClient;
+use super::docs::{accept, duration_options, formats};
 use crate::config::Config;
 use crate::export::contact::Contact;
-use crate::export::host;
+use crate::export::{durations, host, plans_by_size};
 use crate::template::{Escaped, Template, percent_encoded};
 
 /// The files without placeholders, by their path below the target directory.
-pub(super) const STATIC: [(&str, &str); 5] = [
+pub(super) const STATIC: [(&str, &str); 14] = [
     ("www/view/view.css", include_str!("../../www/view/view.css")),
     ("www/view/view.js", include_str!("../../www/view/view.js")),
+    ("www/view/text.js", include_str!("../../www/view/text.js")),
+    ("www/view/copy.js", include_str!("../../www/view/copy.js")),
+    (
+        "www/image/upload/upload.css",
+        include_str!("../../www/image/upload/upload.css"),
+    ),
+    (
+        "www/image/upload/page.js",
+        include_str!("../../www/image/upload/page.js"),
+    ),
+    (
+        "www/image/upload/api.js",
+        include_str!("../../www/image/upload/api.js"),
+    ),
+    (
+        "www/image/upload/account.js",
+        include_str!("../../www/image/upload/account.js"),
+    ),
+    (
+        "www/image/upload/links.js",
+        include_str!("../../www/image/upload/links.js"),
+    ),
+    (
+        "www/image/upload/uploads.js",
+        include_str!("../../www/image/upload/uploads.js"),
+    ),
+    (
+        "www/image/upload/images.js",
+        include_str!("../../www/image/upload/images.js"),
+    ),
     ("www/view/icon.svg", include_str!("../../www/view/icon.svg")),
     (
         "www/image/docs/docs.css",
@@ -19,6 +51,14 @@ pub(super) const STATIC: [(&str, &str); 5] = [
         include_str!("../../www/image/docs/docs.js"),
     ),
 ];
+
+/// The translations of the pages' texts, by the language's ISO 639-1 code. Without one, and without JavaScript, the pages are English.
+pub(super) const LANGUAGES: [(&str, &str); 0] = [];
+
+/// The codes of the languages, for the script.
+fn languages() -> String {
+    LANGUAGES.map(|(code, _)| code).join(" ")
+}
 
 /// The SSI directive for the path of the image, which has only letters, digits, `/` and `.`.
 const IMAGE_PATH: &str = r#"<!--# echo var="corenexis_image" -->"#;
@@ -71,6 +111,31 @@ fn report_link(config: &Config) -> String {
         Escaped::html(&format!("{url}{separator}image=")),
         Escaped::html(&fragment)
     )
+}
+
+pub(super) fn upload(config: &Config, demo: Option<&DemoClient>) -> String {
+    let href = Contact::of(config).href();
+    let plans = plans_by_size(config);
+    let (id, token) = demo.map_or(("", ""), |client| (&client.id, &client.token));
+    Template {
+        text: include_str!("../../www/image/upload/index.html"),
+        values: &[
+            ("HOST", Escaped::html(host(config))),
+            ("PUBLIC_URL", Escaped::html(config.site.public_url())),
+            ("LANGUAGES", Escaped::html(&languages())),
+            ("FORMATS", Escaped::written(formats())),
+            ("ACCEPT", Escaped::html(&accept())),
+            ("DURATION_OPTIONS", duration_options(&durations(&plans))),
+            ("TRY_ID", Escaped::html(id)),
+            ("TRY_TOKEN", Escaped::html(token)),
+            (
+                "CONTACT_HREF",
+                Escaped::html(href.as_deref().unwrap_or_default()),
+            ),
+        ],
+        sections: &[("DEMO", demo.is_some()), ("CONTACT_LINK", href.is_some())],
+    }
+    .fill()
 }
 
 /// The page of a missing image.

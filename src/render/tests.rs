@@ -109,9 +109,19 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                     "www/image/docs/openapi.json",
                     "www/image/docs/picgo.json",
                     "www/image/docs/upic.json",
+                    "www/image/upload/account.js",
+                    "www/image/upload/api.js",
+                    "www/image/upload/images.js",
+                    "www/image/upload/index.html",
+                    "www/image/upload/links.js",
+                    "www/image/upload/page.js",
+                    "www/image/upload/upload.css",
+                    "www/image/upload/uploads.js",
                     "www/view/404.html",
+                    "www/view/copy.js",
                     "www/view/icon.svg",
                     "www/view/page.html",
+                    "www/view/text.js",
                     "www/view/view.css",
                     "www/view/view.js",
                 ]
@@ -291,7 +301,7 @@ fn a_docroot_is_quoted_for_nginx() {
         let toml = format!("[storage]\ndocroot = {}\n", toml::Value::from(docroot));
         let text = server(&toml);
         let roots = directives(&text, "root");
-        assert_eq!(roots.len(), 3);
+        assert_eq!(roots.len(), 4);
         for root in roots {
             assert_eq!(root, format!("root {expected};"));
         }

@@ -5,6 +5,7 @@ import { launch, upload } from "./browser.mjs";
 import * as documentation from "./documentation.mjs";
 import * as looks from "./looks.mjs";
 import * as origins from "./origins.mjs";
+import * as uploading from "./upload.mjs";
 import * as viewer from "./viewer.mjs";
 
 const { env } = process;
@@ -33,11 +34,14 @@ const samples = {
 };
 execFileSync(env.CDN_BIN, ["--config", env.CDN_CONFIG, "image", "delete", samples.deleted]);
 
+// A check can be chosen by a part of its area and name.
+const wanted = process.argv[2];
 let passed = 0;
 let failed = 0;
 const browser = await launch();
-for (const [area, { checks }] of Object.entries({ documentation, viewer, origins, looks })) {
+for (const [area, { checks }] of Object.entries({ documentation, viewer, origins, looks, "upload page": uploading })) {
   for (const [name, check] of Object.entries(checks)) {
+    if (wanted && !`${area}: ${name}`.includes(wanted)) continue;
     try {
       await check(browser, samples);
       passed += 1;

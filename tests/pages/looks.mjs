@@ -3,6 +3,7 @@ import { ensure, equal, Visitor } from "./browser.mjs";
 
 const pages = ({ week, small }) => [
   ["documentation", "/image/docs/"],
+  ["upload page", "/image/upload/"],
   ["viewer", `/view/?img=${week}`],
   ["viewer of a small image", `/view/?img=${small}`],
   ["expired", "/view/?img=d/ap5/AbCdEfGhIj.png"],

@@ -164,7 +164,10 @@ fn what_the_documentation_offers_for_download_is_there() {
         .split("href=\"/")
         .skip(1)
         .filter_map(|rest| rest.split_once('"'))
-        .map(|(path, _)| format!("www/{path}"))
+        .map(|(path, _)| match path.strip_suffix('/') {
+            Some(directory) => format!("www/{directory}/index.html"),
+            None => format!("www/{path}"),
+        })
         .collect();
     assert!(links.len() > 4, "{links:?}");
     for link in links {
