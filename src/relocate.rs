@@ -113,15 +113,21 @@ fn make_directory(directory: &Path) -> io::Result<()> {
 }
 
 /// Gives the target the id of the site, with a mark that is behind every other until the copy is complete. Fails if it holds images of
-/// another site.
+/// another site, or an older copy of this one's, of which [`copy`] would delete what the site no longer has.
 pub(crate) fn claim(target: &Path, id: u64) -> io::Result<()> {
     let docroot = Docroot::open(target, Durability::Full)?;
-    let is_foreign = match docroot.identity()? {
-        Some(identity) => identity.id != id,
-        None => has_images(&docroot)?,
+    let why_not = match docroot.identity()? {
+        Some(found) if found.id != id => Some("it holds images of another site"),
+        // An earlier run of the same move.
+        Some(Identity { mark: 0, .. }) => None,
+        Some(_) if has_images(&docroot)? => Some(
+            "it holds an older copy of this site's images: remove its directory p, or name another directory",
+        ),
+        None if has_images(&docroot)? => Some("it holds images of another site"),
+        Some(_) | None => None,
     };
-    if is_foreign {
-        return Err(io::Error::other("it holds images of another site"));
+    if let Some(why) = why_not {
+        return Err(io::Error::other(why));
     }
     docroot.set_identity(Identity { id, mark: 0 })
 }

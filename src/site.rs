@@ -2,6 +2,7 @@
 //!
 //! A refusal changes nothing: no file is created and no row deleted before the check has passed.
 
+use std::fs::File;
 use std::io;
 
 use time::UtcDateTime;
@@ -105,19 +106,23 @@ pub(crate) fn accept(config: &Config) -> Result<Site, SiteError> {
         ledger: ledger::open_or_create(config)?,
         store: open_store(config)?,
     };
-    site.ledger.update_identity(&mut |current| {
-        let named = match current.or(identity) {
-            Some(named) => named,
-            None => new_identity()?,
-        };
-        let mark = identity.map_or(0, |found| found.mark);
-        let joined = Identity::joined(current, Identity { mark, ..named });
-        site.set_store_identity(joined)?;
-        Ok(joined)
-    })?;
-    // The files may be newer than their rows, copied or restored: none of them is an orphan.
-    site.ledger.set_created_at(UtcDateTime::now())?;
+    site.join(identity)?;
     Ok(site)
+}
+
+/// Makes a pair of which one half was moved, under the lock of [`ledger::lock_exclusively`]: no other process can open the old pair in
+/// between, and none is accepted afterwards.
+pub(crate) fn accept_moved(config: &Config, lock: File) -> Result<(), SiteError> {
+    let site = Site {
+        ledger: ledger::open_locked(config, lock)?,
+        store: open_store(config)?,
+    };
+    // Twice: after an interrupted renewal the marks of the old pair differ by one, which is accepted.
+    for _ in 0..2 {
+        let identity = site.store.identity();
+        site.join(identity.map_err(|error| unusable(config, error))?)?;
+    }
+    Ok(())
 }
 
 /// Checks that ledger and store belong together, and changes nothing.
@@ -189,6 +194,22 @@ impl Site {
             Ok(identity)
         })?;
         Ok(())
+    }
+
+    /// Gives both the same id and a new mark; `identity` is the store's.
+    fn join(&self, identity: Option<Identity>) -> Result<(), SiteError> {
+        self.ledger.update_identity(&mut |current| {
+            let named = match current.or(identity) {
+                Some(named) => named,
+                None => new_identity()?,
+            };
+            let mark = identity.map_or(0, |found| found.mark);
+            let joined = Identity::joined(current, Identity { mark, ..named });
+            self.set_store_identity(joined)?;
+            Ok(joined)
+        })?;
+        // The files may be newer than their rows, copied or restored: none of them is an orphan.
+        Ok(self.ledger.set_created_at(UtcDateTime::now())?)
     }
 
     /// Increments the mark of both. On a full disk the old mark stays, so that a responder starts and a sweep ends there.

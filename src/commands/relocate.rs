@@ -81,11 +81,7 @@ fn docroot(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure
     as_owner(config, copy)?.map_err(unusable)?;
     bar.finish_and_clear();
     let switched = switch(config_file, "storage", "docroot", to)?;
-    drop(lock);
-    // Twice: after an interrupted renewal the old docroot's mark is one ahead of the ledger's, and would still be accepted.
-    for _ in 0..2 {
-        as_owner(config, || site::accept(&switched))??;
-    }
+    as_owner(config, || site::accept_moved(&switched, lock))??;
     eprintln!(
         "{} has docroot = {:?} now. Run install.sh, so that nginx serves it, and start the responder. {} is kept as it was: remove it when \
          everything works.",
@@ -112,11 +108,7 @@ fn ledger(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure>
     })??;
     let contents = as_owner(config, || ledger::back_up_locked(config, to))??;
     let switched = switch(config_file, "ledger", "path", to)?;
-    drop(lock);
-    // Twice: a ledger whose mark is one behind could be one that a crash left so.
-    for _ in 0..2 {
-        as_owner(config, || site::accept(&switched))??;
-    }
+    as_owner(config, || site::accept_moved(&switched, lock))??;
     eprintln!(
         "{} has the {} clients and {} images, and {} has path = {:?} now. Run install.sh, so that the service may write there, and start the \
          responder. {} is kept as it was: remove it when everything works.",

@@ -259,6 +259,14 @@ pub(crate) fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
     sqlite::backup::lock_exclusively(&config.ledger.path)
 }
 
+/// Opens the ledger under a lock of [`lock_exclusively`], which is released when the ledger is dropped.
+pub(crate) fn open_locked(config: &Config, lock: File) -> Result<Box<dyn Ledger>, LedgerError> {
+    require(config)?;
+    let (path, now) = (&config.ledger.path, UtcDateTime::now());
+    let ledger = SqliteLedger::open_locked(path, Durability::Full, 1, now, Some(lock))?;
+    Ok(Box::new(ledger))
+}
+
 /// Writes a checked copy of the ledger to `target`, which must not exist, while the caller holds [`lock_exclusively`].
 pub(crate) fn back_up_locked(config: &Config, target: &Path) -> Result<Contents, LedgerError> {
     require(config)?;

@@ -80,6 +80,17 @@ impl SqliteLedger {
         readers: usize,
         now: UtcDateTime,
     ) -> Result<Self, LedgerError> {
+        Self::open_locked(path, durability, readers, now, None)
+    }
+
+    /// Opens the ledger as [`Self::open`] does, under a lock that the caller took, if there is one.
+    pub(super) fn open_locked(
+        path: &Path,
+        durability: Durability,
+        readers: usize,
+        now: UtcDateTime,
+        lock: Option<File>,
+    ) -> Result<Self, LedgerError> {
         if rusqlite::version_number() < OLDEST_SQLITE {
             let found = rusqlite::version();
             return Err(LedgerError::Failed(format!(
@@ -87,7 +98,10 @@ impl SqliteLedger {
             )));
         }
         refuse_network_file_system(path)?;
-        let held = backup::lock_shared(path)?;
+        let held = match lock {
+            Some(lock) => lock,
+            None => backup::lock_shared(path)?,
+        };
         make_file(path)?;
         let mut writer = connect(path, durability)?;
         schema::migrate(&mut writer, path, now)?;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use rustix::process::Signal;
 use support::pictures::png_of;
@@ -126,6 +127,34 @@ fn places_that_cannot_be_moved_to_are_refused() {
         "{output:?}"
     );
     assert_eq!(fs::read_to_string(site.config()).expect("readable"), before);
+}
+
+#[test]
+fn regression_a_move_into_an_older_copy_deleted_what_only_the_copy_had() {
+    let mut site = Site::start();
+    let path = site.store("3m", "7D", &png_of(2_000, 1));
+    let copy = site.root.join("copy");
+    let status = Command::new("cp")
+        .arg("-a")
+        .args([&site.docroot(), &copy])
+        .status();
+    assert!(status.expect("cp runs").success());
+    site.run(&["image", "delete", &path]);
+    site.signal(Signal::TERM);
+    assert!(site.wait_for_end().success());
+    let before = fs::read_to_string(site.config()).expect("readable");
+    let move_there = ["move", "docroot", &copy.display().to_string()];
+    let refused = site.output(&move_there);
+    assert_eq!(refused.status.code(), Some(4), "{refused:?}");
+    assert!(
+        text(&refused.stderr).contains("an older copy of this site"),
+        "{refused:?}"
+    );
+    assert!(copy.join("p").join(&path).exists());
+    assert_eq!(fs::read_to_string(site.config()).expect("readable"), before);
+    fs::remove_dir_all(copy.join("p")).expect("removed");
+    site.run(&move_there);
+    site.run(&["verify"]);
 }
 
 #[test]
