@@ -6,6 +6,7 @@ use super::client::must_exist;
 use super::{Failure, print, print_fields, print_json, recover, table};
 use crate::cli::ImageCommand;
 use crate::config::Config;
+use crate::expiry::{Expiry, NEVER_EXPIRES};
 use crate::image_path::ImagePath;
 use crate::ledger::{ImageFilter, ImageRow, Ledger, Owner};
 use crate::site::{self, Site};
@@ -104,9 +105,12 @@ fn describe(config: &Config, row: &ImageRow) -> Value {
     })
 }
 
+/// The expiry as the API writes it: the last day. A file whose modification time was lost may expire at another time than midnight.
 fn expires_at(row: &ImageRow) -> String {
-    let never = || "never".to_owned();
-    row.expires_at.map_or_else(never, |at| at.to_string())
+    match row.expires_at {
+        None => NEVER_EXPIRES.to_owned(),
+        Some(at) => Expiry::from_instant(at).map_or_else(|| at.to_string(), |day| day.to_string()),
+    }
 }
 
 fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {

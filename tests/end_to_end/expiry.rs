@@ -324,3 +324,14 @@ fn dates_of_a_reply_and_of_the_ledger_agree() {
         assert_eq!(last.date().to_string(), reply.json()["expires_at"]);
     }
 }
+
+#[test]
+fn regression_the_command_line_wrote_another_expiry_than_the_api() {
+    let site = Site::start();
+    for (plan, duration) in [("3m", "7D"), ("lifetime", "LTF")] {
+        let reply = site.upload(plan, duration, PNG);
+        let shown = site.run(&["image", "show", &reply.url(), "--json"]);
+        let shown: Value = serde_json::from_str(&shown).expect("JSON");
+        assert_eq!(shown["expires_at"], reply.json()["expires_at"]);
+    }
+}
