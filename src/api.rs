@@ -52,6 +52,7 @@ pub(crate) fn answer(app: &App, params: &Params, body: &mut dyn Read) -> Respons
         .field("status", response.status())
         .optional("error", error)
         .optional("cause", cause)
+        .optional("repeated", trace.is_repeated.then_some(true))
         .optional("path", trace.path)
         .optional("bytes", trace.size);
     trace
@@ -103,7 +104,11 @@ fn metrics(app: &App) -> Response {
 fn count(app: &App, trace: &Trace, error: Option<&'static str>, took: Duration) {
     if trace.is_upload {
         let plan = trace.plan.as_deref().unwrap_or_default();
-        let result = error.unwrap_or(metrics::STORED);
+        let result = error.unwrap_or(if trace.is_repeated {
+            metrics::REPEATED
+        } else {
+            metrics::STORED
+        });
         app.metrics.count_upload(plan, result, trace.size, took);
         for (stage, took) in trace.stages.taken() {
             app.metrics.observe_stage(stage, took);

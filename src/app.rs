@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::delete_key::DeleteKeys;
 use crate::error::Fault;
 use crate::fetch::Fetcher;
+use crate::idempotency::InProgress;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::store::{Space, Store};
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) fetcher: Fetcher,
     pub(crate) attempts: FailedAttempts,
     pub(crate) delete_keys: DeleteKeys,
+    pub(crate) keyed_uploads: InProgress,
     pub(crate) metrics: Metrics,
     pub(crate) clock: fn() -> UtcDateTime,
 }

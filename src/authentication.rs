@@ -20,6 +20,16 @@ pub(crate) struct Credentials<'a> {
     pub(crate) client_token: &'a [u8],
 }
 
+impl<'a> Credentials<'a> {
+    /// Those of the headers `X-Client-Id` and `X-Client-Token`; empty where a header is absent.
+    pub(crate) fn of_headers(params: &'a Params) -> Self {
+        Self {
+            client_id: params.get("HTTP_X_CLIENT_ID").unwrap_or_default(),
+            client_token: params.get("HTTP_X_CLIENT_TOKEN").unwrap_or_default(),
+        }
+    }
+}
+
 /// An authenticated client that is not disabled, and its plan.
 #[derive(Debug)]
 pub(crate) struct Client<'a> {

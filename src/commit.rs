@@ -22,6 +22,7 @@ mod recorder;
 pub mod wal;
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use time::UtcDateTime;
 use crate::config::Config;
 use crate::error::Fault;
 use crate::expiry::{Expiry, StoreDuration};
+use crate::idempotency::UploadKey;
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, Ledger};
@@ -53,6 +55,12 @@ pub(crate) struct Upload {
     pub client: ClientKey,
     /// Uploads a UTC day that the client's plan allows.
     pub daily_limit: u32,
+    /// Bytes that the client may have stored; `None` for any number.
+    pub max_storage: Option<u64>,
+    /// The address that it comes from, if it is to be kept.
+    pub address: Option<Ipv6Addr>,
+    /// What a repetition of it is recognized by.
+    pub key: Option<UploadKey>,
     /// How long it is kept.
     pub duration: StoreDuration,
 }
@@ -78,6 +86,15 @@ pub(crate) enum Outcome {
         /// The instant that decided it.
         at: UtcDateTime,
     },
+    /// The client would have more stored than its plan allows. Nothing is stored.
+    StorageExceeded {
+        /// Images that the client stored on the UTC day of `at`.
+        used: u32,
+        /// The instant that decided it.
+        at: UtcDateTime,
+    },
+    /// Another process has just recorded an upload with the same key. Nothing is stored.
+    Repeated,
 }
 
 /// What a [`Committer`] works with.
@@ -148,6 +165,10 @@ impl Committer {
                 Recorded::QuotaExceeded { used, at } => {
                     return Ok(Outcome::QuotaExceeded { used, at });
                 }
+                Recorded::StorageExceeded { used, at } => {
+                    return Ok(Outcome::StorageExceeded { used, at });
+                }
+                Recorded::Repeated => return Ok(Outcome::Repeated),
             };
             // Differs from the first one when midnight came between.
             let expiry = upload.duration.expiry(at);

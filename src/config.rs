@@ -40,6 +40,8 @@ pub struct Config {
     pub fetch: Fetch,
     /// Limits for each address.
     pub limits: Limits,
+    /// What is kept against abuse.
+    pub abuse: Abuse,
     /// The plans by name; never empty.
     pub plans: BTreeMap<String, Plan>,
 }
@@ -206,6 +208,20 @@ impl Default for Limits {
     }
 }
 
+/// `[abuse]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Abuse {
+    keep_addresses: Option<Seconds>,
+}
+
+impl Abuse {
+    /// How long the address that an image was uploaded from is kept; `None` if it is not.
+    pub fn keep_addresses(&self) -> Option<Duration> {
+        self.keep_addresses.map(|length| length.0)
+    }
+}
+
 /// A configuration that cannot be used; the text says where and why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -227,6 +243,8 @@ struct Document {
     fetch: Fetch,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    abuse: Abuse,
     plans: Option<BTreeMap<String, PlanTable>>,
 }
 
@@ -265,6 +283,7 @@ impl Config {
             },
             fetch: document.fetch,
             limits: document.limits,
+            abuse: document.abuse,
             plans: plans_from(document.plans)?,
         };
         config.check()?;

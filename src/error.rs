@@ -69,6 +69,12 @@ pub(crate) enum Refusal {
         /// Its name.
         parameter: &'static str,
     },
+    /// The header `Idempotency-Key` is no key.
+    InvalidKey,
+    /// The credentials of the headers differ from those of the fields.
+    ConflictingCredentials,
+    /// The headers have no credentials.
+    MissingCredentials,
     /// There is no client with this id.
     InvalidClientId,
     /// The token is not the client's.
@@ -77,6 +83,15 @@ pub(crate) enum Refusal {
     ClientDisabled,
     /// The delete key is not the one of the image.
     InvalidDeleteKey,
+    /// The client would have more stored than its plan allows.
+    StorageExceeded {
+        /// The plan's limit, in bytes.
+        max_storage: u64,
+    },
+    /// An upload with the same `Idempotency-Key` has not ended.
+    UploadInProgress,
+    /// Another upload had the same `Idempotency-Key`.
+    KeyReused,
     /// No such path below `/image/v2/`.
     NotFound,
     /// The path does not support this method.
@@ -116,13 +131,19 @@ impl Refusal {
             | Self::DimensionsTooLarge { .. }
             | Self::DownloadFailed
             | Self::Malformed(_)
+            | Self::InvalidKey
+            | Self::ConflictingCredentials
             | Self::InvalidQuery { .. } => 400,
+            Self::MissingCredentials => 401,
             Self::InvalidClientId
             | Self::InvalidClientToken
             | Self::ClientDisabled
-            | Self::InvalidDeleteKey => 403,
+            | Self::InvalidDeleteKey
+            | Self::StorageExceeded { .. } => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed { .. } => 405,
+            Self::UploadInProgress => 409,
+            Self::KeyReused => 422,
             Self::QuotaExhausted { .. } | Self::TooManyFailedAttempts { .. } => 429,
             Self::ServerBusy { .. } => 503,
         }
@@ -140,6 +161,12 @@ impl Refusal {
             Self::DownloadFailed => "Failed to download image",
             Self::Malformed(_) => "Malformed request body",
             Self::InvalidQuery { .. } => "Invalid query",
+            Self::InvalidKey => "Invalid idempotency key",
+            Self::ConflictingCredentials => "Conflicting credentials",
+            Self::MissingCredentials => "Missing credentials",
+            Self::StorageExceeded { .. } => "Storage limit reached",
+            Self::UploadInProgress => "Upload in progress",
+            Self::KeyReused => "Idempotency key used for another upload",
             Self::InvalidClientId => "Invalid client ID",
             Self::InvalidClientToken => "Invalid client token",
             Self::ClientDisabled => "Client disabled",
@@ -169,6 +196,9 @@ impl Refusal {
                 max_megapixels,
             } => {
                 json!({ "error": error, "max_side": max_side, "max_megapixels": max_megapixels })
+            }
+            Self::StorageExceeded { max_storage } => {
+                json!({ "error": error, "max_storage": max_storage })
             }
             Self::InvalidQuery { parameter } => json!({ "error": error, "parameter": parameter }),
             _ => json!({ "error": error }),
@@ -206,6 +236,7 @@ impl Refusal {
             Self::QuotaExhausted { retry_after }
             | Self::TooManyFailedAttempts { retry_after }
             | Self::ServerBusy { retry_after } => Some(*retry_after),
+            Self::UploadInProgress => Some(1),
             _ => None,
         }
     }

@@ -51,6 +51,7 @@ mod export;
 pub mod fastcgi;
 pub mod fetch;
 pub mod form;
+mod idempotency;
 mod identity;
 pub mod image;
 mod image_object;

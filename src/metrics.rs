@@ -32,6 +32,9 @@ pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 /// The `result` of an upload that was stored; others have the text of their error.
 pub(crate) const STORED: &str = "stored";
 
+/// The result of an upload that was stored before, as the metrics call it.
+pub(crate) const REPEATED: &str = "repeated";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Upload {
     plan: String,

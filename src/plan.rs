@@ -28,6 +28,8 @@ pub struct Plan {
     pub daily_uploads: u32,
     /// The largest image, in bytes.
     pub max_file_size: u64,
+    /// Bytes that a client may have stored at once; `None` for any number.
+    pub max_storage: Option<u64>,
     /// The durations that may be asked for, shortest first.
     pub durations: Vec<StoreDuration>,
     /// What the reply's `url` is.
@@ -42,7 +44,8 @@ impl Plan {
         self.durations.contains(&duration)
     }
 
-    /// The plan as the API tells it: name, uploads a day, bytes of the largest file, durations and kind of URL.
+    /// The plan as the API tells it: name, uploads a day, bytes of the largest file, bytes that may be stored (null for any
+    /// number), durations and kind of URL.
     pub fn to_json(&self) -> Value {
         let durations: Vec<_> = self
             .durations
@@ -53,6 +56,7 @@ impl Plan {
             "name": self.name,
             "daily_uploads": self.daily_uploads,
             "max_file_size": self.max_file_size,
+            "max_storage": self.max_storage,
             "durations": durations,
             "url": match self.url {
                 UrlKind::Viewer => "viewer",

@@ -13,7 +13,11 @@ const EXPOSED: &str =
 
 /// Request headers that a script of another origin may set. `*` does not count for a request with credentials (Fetch standard, CORS
 /// protocol), and never covers `Authorization`.
-pub(crate) const ALLOWED_HEADERS: &str = "*, Authorization, Cache-Control, Content-Type, X-Client-Id, X-Client-Token, X-Delete-Key, X-Requested-With";
+pub(crate) const ALLOWED_HEADERS: &str = "*, Authorization, Cache-Control, Content-Type, Idempotency-Key, X-Client-Id, X-Client-Token, X-Delete-Key, X-Requested-With";
+
+/// The challenge of a reply with status 401 (RFC 9110, section 11.6.1): the credentials are headers of this API. Browsers do not know the
+/// scheme, so they ask nobody for a password.
+pub(crate) const CHALLENGE: &str = "ClientToken realm=\"image\"";
 
 /// A reply.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +103,7 @@ impl Response {
         };
         match refusal {
             Refusal::MethodNotAllowed { allow } => reply.with("Allow", *allow),
+            Refusal::MissingCredentials => reply.with("WWW-Authenticate", CHALLENGE),
             _ => reply,
         }
     }
@@ -171,9 +176,12 @@ const fn reason_phrase(status: u16) -> &'static str {
         204 => "No Content",
         301 => "Moved Permanently",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        409 => "Conflict",
+        422 => "Unprocessable Content",
         429 => "Too Many Requests",
         503 => "Service Unavailable",
         _ => "Internal Server Error",

@@ -8,6 +8,7 @@ use std::io;
 
 use time::{Date, UtcDateTime};
 
+use crate::idempotency::REMEMBERED;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{Expired, ImageFilter, Ledger, LedgerError, Swept};
 use crate::store::Store;
@@ -50,6 +51,8 @@ pub(crate) struct Report {
     pub doubtful_rows: u64,
     /// Files without rows that were left alone because nearly all files of recent days have none.
     pub doubtful_files: u64,
+    /// Addresses of uploaders that were forgotten.
+    pub addresses: u64,
 }
 
 /// Whether so many of a whole are missing that a wrong disk or ledger is likelier than lost images: at least three, and nine of ten.
@@ -93,6 +96,8 @@ pub(crate) struct Sweep<'a> {
     pub dry_run: bool,
     /// Also delete rows without files and files without rows if they are nearly all of a day.
     pub even_doubtful: bool,
+    /// Addresses of images that were uploaded before this instant are forgotten.
+    pub addresses_before: Timestamp,
     /// Compare rows and files of recent days: not before the write-ahead log is recovered, which may hold files that are missing.
     pub reconciles: bool,
     /// Called after each batch with what was done so far.
@@ -126,7 +131,25 @@ impl Sweep<'_> {
         let cleaned = self.store.clean(before, &recent, self.dry_run)?;
         report.abandoned = cleaned.abandoned;
         report.directories = cleaned.directories;
-        Ok(())
+        self.forget(report)
+    }
+
+    /// Forgets addresses that are no longer to be kept, and keys of uploads that are no longer repeated.
+    fn forget(&self, report: &mut Report) -> Result<(), SweepError> {
+        if self.dry_run {
+            return Ok(());
+        }
+        let keys_before = Timestamp::from(self.now).minus(REMEMBERED);
+        let limit = u32::try_from(ROWS).unwrap_or(u32::MAX);
+        loop {
+            let (addresses, keys) =
+                self.ledger
+                    .forget(self.addresses_before, keys_before, limit)?;
+            report.addresses += addresses as u64;
+            if addresses.max(keys) < ROWS {
+                return Ok(());
+            }
+        }
     }
 
     fn delete_expired(&self, report: &mut Report) -> Result<(), SweepError> {

@@ -117,6 +117,8 @@ pub(crate) struct Trace {
     pub(crate) quota: Option<Quota>,
     /// The image that was stored.
     pub(crate) path: Option<String>,
+    /// Whether it was stored by an earlier upload with the same key.
+    pub(crate) is_repeated: bool,
     /// Its size in bytes.
     pub(crate) size: Option<u64>,
     /// Why a request was refused, where the reply does not say.

@@ -2,42 +2,44 @@
 //!
 //! ```text
 //! form       fields and file stream in; the file passes the image check on its way into the spool
-//! authorize  client, token, duration, quota: as soon as the fields have come, before the file if they precede it
+//! authorize  client, token, duration, quota, storage: as soon as the fields have come, before the file if they precede it
 //! source     a file or a URL, not both and not neither
+//! repetition an upload with a known Idempotency-Key gets the reply of the first
 //! download   image_url, into the spool in the same way
 //! metadata   positions or all metadata are removed, as the plan says
 //! commit     quota, row and file, durable before the reply
 //! ```
 //!
-//! Errors come in the documented order: missing fields, client id, token, disabled client, duration, quota, source, size, type,
+//! Errors come in the documented order: missing fields, client id, token, disabled client, duration, quota, storage, source, size, type,
 //! dimensions. A malformed body is answered where it is found.
 
 mod metadata;
 mod receive;
+mod repetition;
 mod submission;
 
 use std::io::{BufReader, Read};
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
 use crate::app::App;
-use crate::authentication::{Client, authenticate};
+use crate::authentication::{Client, Credentials, authenticate};
 use crate::commit::{Outcome, Upload};
 use crate::error::{Error, Refusal};
 use crate::expiry::StoreDuration;
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FieldReader, FileName, Form, FormError};
-use crate::image::Inspected;
 use crate::image_object::StoredImage;
 use crate::ledger::ClientKey;
 use crate::plan::Plan;
 use crate::quota::Quota;
 use crate::response::Response;
-use crate::store::Spool;
 use crate::trace::{Stage, Trace};
 use receive::{Content, Received, receive};
+use repetition::Keyed;
 use submission::{Image, Name, Source, Submission};
 
 /// Bytes of a download that are read at once.
@@ -66,6 +68,8 @@ struct Authorized<'a> {
     client: ClientKey,
     plan: &'a Plan,
     duration: StoreDuration,
+    /// Its upload, if that has a key.
+    keyed: Option<Keyed<'a>>,
 }
 
 /// Takes one upload: reads `body`, stores the image, and returns its URL and expiry.
@@ -78,7 +82,21 @@ pub(crate) fn upload(
     trace.stages.enter(Stage::Form);
     let form = form::open(params.get("CONTENT_TYPE"), body)?;
     let (submission, authorized) = read_form(app, form, params, trace)?;
-    let received = match submission.source()? {
+    let source = submission.source()?;
+    let key = match &authorized.keyed {
+        Some(keyed) => {
+            let key = keyed.upload_key(&source, authorized.duration);
+            if let Some(image) = keyed.image(app, key.request, (app.clock)())? {
+                trace.is_repeated = true;
+                trace.path = Some(image.path.to_string());
+                let image = StoredImage::from(image).to_json(app, authorized.plan);
+                return Ok(Receipt { image });
+            }
+            Some(key)
+        }
+        None => None,
+    };
+    let received = match source {
         Source::File(file) => file,
         Source::Url(url) => download(app, &url, &authorized, trace)?,
     };
@@ -88,17 +106,37 @@ pub(crate) fn upload(
         layout,
     } = check(received, authorized.plan)?;
     metadata::strip(&mut spool, inspected, &layout, authorized.plan.metadata)?;
-    commit(app, &authorized, spool, inspected, trace)
+    let upload = Upload {
+        spool,
+        inspected,
+        client: authorized.client,
+        daily_limit: authorized.plan.daily_uploads,
+        max_storage: authorized.plan.max_storage,
+        duration: authorized.duration,
+        address: address_to_keep(app, params),
+        key,
+    };
+    commit(app, authorized.plan, upload, trace)
+}
+
+/// The address that the upload comes from, where the operator wants it kept.
+fn address_to_keep(app: &App, params: &Params) -> Option<Ipv6Addr> {
+    app.config.abuse.keep_addresses()?;
+    Some(match params.remote_addr()? {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    })
 }
 
 /// Reads the form to its end. The client is authorized as soon as its fields have come: the file of a refused one is not read.
 fn read_form<'a, R: Read>(
     app: &'a App,
     mut form: Form<R>,
-    params: &Params,
+    params: &'a Params,
     trace: &mut Trace,
-) -> Result<(Submission, Authorized<'a>), Error> {
-    let mut submission = Submission::default();
+) -> Result<(Submission<'a>, Authorized<'a>), Error> {
+    let has_key = repetition::key_of(params)?.is_some();
+    let mut submission = Submission::new(Credentials::of_headers(params));
     let mut authorized: Option<Authorized<'_>> = None;
     while let Some(field) = form.next_field()? {
         match Name::of(&field) {
@@ -107,7 +145,7 @@ fn read_form<'a, R: Read>(
                     Some(authorized) => authorized.plan.max_file_size,
                     None => app.config.largest_file(),
                 };
-                let received = receive(app, FieldReader::new(&mut form), limit)
+                let received = receive(app, FieldReader::new(&mut form), limit, has_key)
                     .map_err(FormError::from_read)?;
                 let is_absent = received.size == 0 && field.file_name != FileName::Given;
                 submission.set_image(if is_absent {
@@ -125,16 +163,20 @@ fn read_form<'a, R: Read>(
         }
     }
     let authorized = match authorized {
-        Some(authorized) => authorized,
+        Some(authorized) => {
+            // A field that came later may differ from its header.
+            submission.required()?;
+            authorized
+        }
         None => authorize(app, &submission, params, trace)?,
     };
     Ok((submission, authorized))
 }
 
-/// Authenticates the client and checks what the fields ask for: duration and quota.
+/// Authenticates the client and checks what the fields ask for: duration, quota and storage. What was stored before is not counted again.
 fn authorize<'a>(
     app: &'a App,
-    submission: &Submission,
+    submission: &Submission<'_>,
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Authorized<'a>, Error> {
@@ -149,14 +191,24 @@ fn authorize<'a>(
         .ok_or_else(|| Refusal::InvalidDuration {
             allowed: plan.durations.clone(),
         })?;
-    let quota = plan.quota(account.used, now.date());
-    if quota.is_exceeded() {
-        return Err(quota_exceeded(quota, now).into());
+    let keyed = match repetition::key_of(params)? {
+        Some(key) => Some(Keyed::begin(app, account.key, key, now)?),
+        None => None,
+    };
+    if !keyed.as_ref().is_some_and(Keyed::is_known) {
+        let quota = plan.quota(account.used, now.date());
+        if quota.is_exceeded() {
+            return Err(quota_exceeded(quota, now).into());
+        }
+        if let Some(max_storage) = plan.max_storage.filter(|&max| account.stored.bytes >= max) {
+            return Err(Refusal::StorageExceeded { max_storage }.into());
+        }
     }
     Ok(Authorized {
         client: account.key,
         plan,
         duration,
+        keyed,
     })
 }
 
@@ -182,7 +234,7 @@ fn download(
         .open(client, url, max_size)
         .and_then(|download| {
             let reader = BufReader::with_capacity(DOWNLOAD_BUFFER, download);
-            receive(app, reader, max_size).map_err(FetchError::from_read)
+            receive(app, reader, max_size, false).map_err(FetchError::from_read)
         });
     downloaded.map_err(|error| match error {
         FetchError::TooLarge => Refusal::FileTooLarge { max_size }.into(),
@@ -208,25 +260,11 @@ fn check(received: Received, plan: &Plan) -> Result<Content, Error> {
 }
 
 /// Stores the image; when this returns, it is durable and served.
-fn commit(
-    app: &App,
-    authorized: &Authorized<'_>,
-    spool: Spool,
-    inspected: Inspected,
-    trace: &mut Trace,
-) -> Result<Receipt, Error> {
+fn commit(app: &App, plan: &Plan, upload: Upload, trace: &mut Trace) -> Result<Receipt, Error> {
     trace.stages.enter(Stage::Commit);
-    let size = spool.size();
-    let plan = authorized.plan;
-    let (width, height) = (inspected.width, inspected.height);
-    let outcome = app.committer.commit(Upload {
-        spool,
-        inspected,
-        client: authorized.client,
-        daily_limit: plan.daily_uploads,
-        duration: authorized.duration,
-    })?;
-    match outcome {
+    let size = upload.spool.size();
+    let (width, height) = (upload.inspected.width, upload.inspected.height);
+    match app.committer.commit(upload)? {
         Outcome::Stored {
             path,
             expiry,
@@ -253,5 +291,11 @@ fn commit(
             trace.quota = Some(quota);
             Err(quota_exceeded(quota, at).into())
         }
+        Outcome::StorageExceeded { used, at } => {
+            trace.quota = Some(plan.quota(used, at.date()));
+            let max_storage = plan.max_storage.unwrap_or_default();
+            Err(Refusal::StorageExceeded { max_storage }.into())
+        }
+        Outcome::Repeated => Err(Refusal::UploadInProgress.into()),
     }
 }

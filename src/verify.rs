@@ -17,7 +17,7 @@ use crate::ledger::{FoundImage, ImageFilter, ImageRow, Ledger, LedgerError};
 use crate::store::{Store, Stored};
 use crate::sweep::MISSING_AFTER;
 use crate::timestamp::Timestamp;
-pub(crate) use finding::{Difference, Finding, Report};
+pub(crate) use finding::{Difference, Finding, Report, Subject};
 
 /// The client that owns images whose client is unknown.
 pub(crate) const RECOVERED: &str = "recovered";
@@ -74,7 +74,21 @@ impl Verification<'_> {
             report.directories += 1;
             (self.progress)(&report);
         }
+        self.compare_storage(&mut report)?;
         Ok(report)
+    }
+
+    /// Compares what each client has stored by the ledger's count with the rows of its images.
+    fn compare_storage(&mut self, report: &mut Report) -> Result<(), VerifyError> {
+        for client in self.ledger.storage_differences(self.repair)? {
+            let difference = Difference::Storage {
+                recorded: client.counted,
+                found: client.found,
+            };
+            let outcome = if self.repair { Ok(()) } else { Err(None) };
+            self.tell(Subject::Client(client.client), difference, outcome, report)?;
+        }
+        Ok(())
     }
 
     /// Merges the rows and the files of one directory, both in the order of their paths.
@@ -125,7 +139,12 @@ impl Verification<'_> {
             Ok(Some(stored)) => stored,
             Ok(None) => return Ok(self.absence(row, report)),
             Err(error) => {
-                self.tell(&row.path, Difference::Unreadable, Err(Some(error)), report)?;
+                self.tell(
+                    Subject::Image(row.path.clone()),
+                    Difference::Unreadable,
+                    Err(Some(error)),
+                    report,
+                )?;
                 return Ok(Presence::There);
             }
         };
@@ -135,7 +154,12 @@ impl Verification<'_> {
                 recorded: row.size,
                 found: stored.size,
             };
-            self.tell(&row.path, difference, Err(None), report)?;
+            self.tell(
+                Subject::Image(row.path.clone()),
+                difference,
+                Err(None),
+                report,
+            )?;
         }
         if let Some(recorded) = row.expires_at
             && recorded != stored.expires_at
@@ -145,13 +169,23 @@ impl Verification<'_> {
                 found: stored.expires_at,
             };
             let outcome = self.set_expiry(&row.path, recorded);
-            self.tell(&row.path, difference, outcome, report)?;
+            self.tell(
+                Subject::Image(row.path.clone()),
+                difference,
+                outcome,
+                report,
+            )?;
         }
         match self.dimensions(&row.path) {
             Ok(Some(found)) if found != (row.width, row.height) => Ok(Presence::Resized(found)),
             Ok(_) => Ok(Presence::There),
             Err(error) => {
-                self.tell(&row.path, Difference::Unreadable, Err(Some(error)), report)?;
+                self.tell(
+                    Subject::Image(row.path.clone()),
+                    Difference::Unreadable,
+                    Err(Some(error)),
+                    report,
+                )?;
                 Ok(Presence::There)
             }
         }
@@ -210,7 +244,7 @@ impl Verification<'_> {
         }
         for path in lost {
             let outcome = if self.repair { Ok(()) } else { Err(None) };
-            self.tell(&path, Difference::Missing, outcome, report)?;
+            self.tell(Subject::Image(path), Difference::Missing, outcome, report)?;
         }
         Ok(())
     }
@@ -233,7 +267,12 @@ impl Verification<'_> {
                 found: *found,
             };
             let outcome = if self.repair { Ok(()) } else { Err(None) };
-            self.tell(&row.path, difference, outcome, report)?;
+            self.tell(
+                Subject::Image(row.path.clone()),
+                difference,
+                outcome,
+                report,
+            )?;
         }
         Ok(())
     }
@@ -251,23 +290,43 @@ impl Verification<'_> {
                 Ok(Some(stored)) => stored,
                 Ok(None) => continue,
                 Err(error) => {
-                    self.tell(path, Difference::Unreadable, Err(Some(error)), report)?;
+                    self.tell(
+                        Subject::Image(path.clone()),
+                        Difference::Unreadable,
+                        Err(Some(error)),
+                        report,
+                    )?;
                     continue;
                 }
             };
             if self.rebuild.is_none() {
-                self.tell(path, Difference::Unknown, Err(None), report)?;
+                self.tell(
+                    Subject::Image(path.clone()),
+                    Difference::Unknown,
+                    Err(None),
+                    report,
+                )?;
                 continue;
             }
             match self.examine(path, stored) {
                 Ok(image) => found.push(image),
-                Err(error) => self.tell(path, Difference::Unknown, Err(Some(error)), report)?,
+                Err(error) => self.tell(
+                    Subject::Image(path.clone()),
+                    Difference::Unknown,
+                    Err(Some(error)),
+                    report,
+                )?,
             }
         }
         if let Some(plan) = self.rebuild.filter(|_| !found.is_empty()) {
             self.ledger.adopt(&found, RECOVERED, plan, self.now)?;
             for image in found {
-                self.tell(&image.path, Difference::Unknown, Ok(()), report)?;
+                self.tell(
+                    Subject::Image(image.path),
+                    Difference::Unknown,
+                    Ok(()),
+                    report,
+                )?;
             }
         }
         Ok(())
@@ -307,7 +366,7 @@ impl Verification<'_> {
 
     fn tell(
         &mut self,
-        path: &ImagePath,
+        subject: Subject,
         difference: Difference,
         outcome: Outcome,
         report: &mut Report,
@@ -319,11 +378,12 @@ impl Verification<'_> {
             Difference::Dimensions { .. } => &mut report.dimensions,
             Difference::Time { .. } => &mut report.times,
             Difference::Unreadable => &mut report.unreadable,
+            Difference::Storage { .. } => &mut report.storage,
         };
         *count += 1;
         report.repaired += u64::from(outcome.is_ok());
         let finding = Finding {
-            path: path.clone(),
+            subject,
             difference,
             repaired: outcome.is_ok(),
             cause: outcome.err().flatten().map(|error| error.to_string()),

@@ -140,6 +140,7 @@ mod tests {
             height: 675,
             uploaded_at: Timestamp(0),
             expires_at,
+            address: None,
         }
     }
 

@@ -29,19 +29,14 @@ fn client<'a>(
     now: UtcDateTime,
     trace: &mut Trace,
 ) -> Result<Client<'a>, Error> {
-    let header = |name| params.get(name).unwrap_or_default();
-    let credentials = Credentials {
-        client_id: header("HTTP_X_CLIENT_ID"),
-        client_token: header("HTTP_X_CLIENT_TOKEN"),
-    };
-    Refusal::if_missing(&[
-        ("X-Client-Id", credentials.client_id),
-        ("X-Client-Token", credentials.client_token),
-    ])?;
+    let credentials = Credentials::of_headers(params);
+    if credentials.client_id.is_empty() || credentials.client_token.is_empty() {
+        return Err(Refusal::MissingCredentials.into());
+    }
     authenticate(app, credentials, params, now, trace)
 }
 
-/// `GET /usage`: what the client has stored today and this month, and what its plan allows.
+/// `GET /usage`: what the client has uploaded today and this month, what it has stored now, and what its plan allows.
 pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Response, Error> {
     let now = (app.clock)();
     let Client { account, plan } = client(app, params, now, trace)?;
@@ -66,13 +61,14 @@ pub(super) fn usage(app: &App, params: &Params, trace: &mut Trace) -> Result<Res
                 "uploads": account.used,
                 "bytes": today_bytes,
                 "remaining": quota.remaining(),
-                "resets_at": quota.resets_at.0,
+                "resets_at": quota.resets_at.to_string(),
             },
             "month": {
                 "since": month.to_string(),
                 "uploads": days.iter().map(|row| u64::from(row.uploads)).sum::<u64>(),
                 "bytes": days.iter().map(|row| row.bytes).sum::<u64>(),
             },
+            "stored": { "images": account.stored.images, "bytes": account.stored.bytes },
         }),
     ))
 }

@@ -222,5 +222,7 @@ fn describe(config: &Config, row: &ClientRow) -> Value {
         "daily_uploads": daily_uploads(config, row),
         "uploads": row.uploads,
         "bytes": row.bytes,
+        "stored": { "images": row.stored.images, "bytes": row.stored.bytes },
+        "max_storage": config.plans.get(&row.plan).and_then(|plan| plan.max_storage),
     })
 }

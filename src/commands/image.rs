@@ -102,6 +102,7 @@ fn describe(config: &Config, row: &ImageRow) -> Value {
         "height": row.height,
         "uploaded_at": row.uploaded_at.to_string(),
         "expires_at": expires_at(row),
+        "address": row.address.map(|address| address.to_canonical()),
     })
 }
 

@@ -22,6 +22,7 @@ use crate::config::{Config, Durability, Listen};
 use crate::delete_key::DeleteKeys;
 use crate::fastcgi::params::Params;
 use crate::fetch::Fetcher;
+use crate::idempotency::InProgress;
 use crate::identity::LedgerState;
 use crate::image_path::IMAGE_ROOT;
 use crate::ledger::{self, Ledger, QuickCheck};
@@ -182,6 +183,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
         fetcher,
         attempts,
         delete_keys,
+        keyed_uploads: InProgress::default(),
         metrics,
         clock,
     })

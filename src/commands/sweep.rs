@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::site::{self, Site};
 use crate::sweep::{Report, Sweep};
+use crate::timestamp::Timestamp;
 
 pub(super) fn sweep(
     config: &Config,
@@ -31,6 +32,11 @@ pub(super) fn sweep(
         now,
         dry_run,
         even_doubtful,
+        addresses_before: match config.abuse.keep_addresses() {
+            Some(kept) => Timestamp::from(now).minus(kept.as_secs().cast_signed()),
+            // Those of a time when they were kept, too.
+            None => Timestamp(i64::MAX),
+        },
         reconciles: recovered.is_ok(),
         progress: &|report| bar.set_position(report.expired + report.failed),
     };
@@ -91,6 +97,7 @@ fn machine_readable(report: &Report, dry_run: bool) -> String {
         "failed": report.failed,
         "doubtful_rows": report.doubtful_rows,
         "doubtful_files": report.doubtful_files,
+        "addresses": report.addresses,
     });
     format!("{report}\n")
 }
@@ -99,13 +106,14 @@ fn summary(report: &Report, dry_run: bool, took: Duration) -> String {
     let verb = if dry_run { "would delete" } else { "deleted" };
     format!(
         "{verb} {} expired images ({} bytes), {} abandoned uploads, {} rows without files, {} files without rows, \
-         {} empty directories in {:.1} s\n",
+         {} empty directories, {} addresses of uploaders in {:.1} s\n",
         report.expired,
         report.bytes,
         report.abandoned,
         report.refunded,
         report.orphaned,
         report.directories,
+        report.addresses,
         took.as_secs_f64()
     )
 }

@@ -11,8 +11,9 @@ use super::{Failure, confirm, recover, unwritten};
 use crate::cli::VerifyArguments;
 use crate::config::Config;
 use crate::image_path::Directory;
+use crate::ledger::StorageUse;
 use crate::site::{self, Site, SiteError};
-use crate::verify::{Difference, Finding, Report, Verification, VerifyError};
+use crate::verify::{Difference, Finding, Report, Subject, Verification, VerifyError};
 
 pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(), Failure> {
     let &VerifyArguments {
@@ -84,7 +85,8 @@ fn accept_pair(config: &Config, yes: bool) -> Result<Site, Failure> {
 }
 
 fn advice(report: &Report, repair: bool, rebuild: bool) -> &'static str {
-    let repairable = report.missing + report.dimensions + report.times > 0 && !repair;
+    let repairable =
+        report.missing + report.dimensions + report.times + report.storage > 0 && !repair;
     match (repairable, report.unknown > 0 && !rebuild) {
         (true, true) => "; --repair and --rebuild repair what can be repaired",
         (true, false) => "; --repair repairs what can be repaired",
@@ -170,9 +172,12 @@ fn unless_left(outcome: io::Result<()>) -> io::Result<()> {
 fn machine_readable(finding: &Finding) -> Value {
     let mut object = json!({
         "difference": finding.difference.name(),
-        "path": finding.path.as_str(),
         "repaired": finding.repaired,
     });
+    match &finding.subject {
+        Subject::Image(path) => object["path"] = json!(path.as_str()),
+        Subject::Client(id) => object["client"] = json!(id),
+    }
     match &finding.difference {
         Difference::Size { recorded, found } => {
             object["recorded_bytes"] = json!(recorded);
@@ -185,6 +190,12 @@ fn machine_readable(finding: &Finding) -> Value {
         Difference::Time { recorded, found } => {
             object["recorded_expiry"] = json!(recorded.0);
             object["found_expiry"] = json!(found.0);
+        }
+        Difference::Storage { recorded, found } => {
+            let count =
+                |storage: &StorageUse| json!({ "images": storage.images, "bytes": storage.bytes });
+            object["recorded_storage"] = count(recorded);
+            object["found_storage"] = count(found);
         }
         Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
     }
@@ -205,6 +216,7 @@ fn counts(report: &Report) -> Value {
         "dimensions": report.dimensions,
         "times": report.times,
         "unreadable": report.unreadable,
+        "storage": report.storage,
         "repaired": report.repaired,
         "remaining": report.remaining(),
     })
@@ -212,7 +224,7 @@ fn counts(report: &Report) -> Value {
 
 fn summary(report: &Report, took: Duration) -> String {
     format!(
-        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} other dimensions, {} wrong times, {} unreadable; \
+        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} other dimensions, {} wrong times, {} unreadable, {} wrong counts of storage; \
          {} repaired, {} left; in {:.1} s",
         report.images,
         report.bytes,
@@ -222,6 +234,7 @@ fn summary(report: &Report, took: Duration) -> String {
         report.dimensions,
         report.times,
         report.unreadable,
+        report.storage,
         report.repaired,
         report.remaining(),
         took.as_secs_f64()
@@ -235,7 +248,7 @@ mod tests {
 
     fn finding(difference: Difference, cause: Option<&str>) -> Finding {
         Finding {
-            path: "d/ap5/AbCdEf.png".parse().expect("a path"),
+            subject: Subject::Image("d/ap5/AbCdEf.png".parse().expect("a path")),
             difference,
             repaired: false,
             cause: cause.map(str::to_owned),

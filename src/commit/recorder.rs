@@ -2,6 +2,7 @@
 //! answers each.
 
 use std::io;
+use std::net::Ipv6Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -14,6 +15,7 @@ use super::wal::{Appender, Gauge, Site, Status, Unavailable, Unpublished};
 use super::{NAME_TRIES, Settings, Upload, names_taken, refund};
 use crate::error::Fault;
 use crate::expiry::StoreDuration;
+use crate::idempotency::UploadKey;
 use crate::image::Inspected;
 use crate::image_path::ImagePath;
 use crate::ledger::{ClientKey, LedgerError, LoggedImage, NewImage, Verdict};
@@ -41,6 +43,10 @@ pub(super) enum Recorded {
     },
     /// The client's quota is used up; nothing is recorded.
     QuotaExceeded { used: u32, at: UtcDateTime },
+    /// The client would have more stored than it may; nothing is recorded.
+    StorageExceeded { used: u32, at: UtcDateTime },
+    /// An upload with its key is recorded already; nothing is recorded.
+    Repeated,
 }
 
 /// An upload that waits for its row.
@@ -50,7 +56,10 @@ struct Request {
     size: u64,
     client: ClientKey,
     daily_limit: u32,
+    max_storage: Option<u64>,
     duration: StoreDuration,
+    address: Option<Ipv6Addr>,
+    key: Option<UploadKey>,
     /// The bytes for the log; `None` if the upload is synced by itself.
     image: Option<Vec<u8>>,
     reply: SyncSender<Result<Recorded, Fault>>,
@@ -128,7 +137,10 @@ impl Recorder {
             size: upload.spool.size(),
             client: upload.client,
             daily_limit: upload.daily_limit,
+            max_storage: upload.max_storage,
             duration: upload.duration,
+            address: upload.address,
+            key: upload.key,
             image,
             reply,
         };
@@ -310,6 +322,10 @@ impl Worker {
                 Verdict::QuotaExceeded { used } => {
                     request.answer(Ok(Recorded::QuotaExceeded { used, at: now }));
                 }
+                Verdict::StorageExceeded { used } => {
+                    request.answer(Ok(Recorded::StorageExceeded { used, at: now }));
+                }
+                Verdict::Repeated => request.answer(Ok(Recorded::Repeated)),
                 Verdict::NameTaken => taken.push(request),
             }
         }
@@ -329,9 +345,12 @@ impl Worker {
             path,
             client: request.client,
             daily_limit: request.daily_limit,
+            max_storage: request.max_storage,
             size: request.size,
             width,
             height,
+            address: request.address,
+            key: request.key,
         })
     }
 
@@ -363,6 +382,8 @@ impl Row {
             width: self.image.width,
             height: self.image.height,
             uploaded_at: self.at.into(),
+            address: self.image.address,
+            key: self.image.key,
         };
         (
             self.lsn,

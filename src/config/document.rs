@@ -31,6 +31,7 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
         images,
         fetch,
         limits,
+        abuse,
         plans,
     } = config;
     let log = server.log.as_deref().and_then(path);
@@ -84,6 +85,12 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
             "limits.failed_attempts_per_minute",
             number(limits.failed_attempts_per_minute.into()),
         ),
+        (
+            "abuse.keep_addresses",
+            abuse
+                .keep_addresses
+                .map(|length| Value::from(length.to_string())),
+        ),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
@@ -91,11 +98,12 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     values
 }
 
-fn plan_values(plan: &Plan) -> [Entry; 5] {
+fn plan_values(plan: &Plan) -> [Entry; 6] {
     let Plan {
         name,
         daily_uploads,
         max_file_size,
+        max_storage,
         durations,
         url,
         metadata,
@@ -107,17 +115,19 @@ fn plan_values(plan: &Plan) -> [Entry; 5] {
         UrlKind::Viewer => "viewer",
         UrlKind::Direct => "direct",
     };
+    let size = |bytes| Some(Value::from(ByteSize(bytes).to_string()));
     [
-        ("daily_uploads", Value::Integer((*daily_uploads).into())),
         (
-            "max_file_size",
-            Value::from(ByteSize(*max_file_size).to_string()),
+            "daily_uploads",
+            Some(Value::Integer((*daily_uploads).into())),
         ),
-        ("durations", Value::Array(codes.collect())),
-        ("url", Value::from(url)),
-        ("metadata", Value::from(metadata.name())),
+        ("max_file_size", size(*max_file_size)),
+        ("max_storage", max_storage.and_then(size)),
+        ("durations", Some(Value::Array(codes.collect()))),
+        ("url", Some(Value::from(url))),
+        ("metadata", Some(Value::from(metadata.name()))),
     ]
-    .map(|(key, value)| (format!("plans.{name}.{key}"), Some(value)))
+    .map(|(key, value)| (format!("plans.{name}.{key}"), value))
 }
 
 fn strings<T: ToString>(values: &[T]) -> Vec<String> {
@@ -234,8 +244,13 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_text_of_a_new_configuration() {
-        let log = ["server.log=/var/log/x.log".to_owned()];
-        let text = default_text(&log, "", "").expect("a configuration");
+        let without_default = [
+            "server.log=/var/log/x.log",
+            "abuse.keep_addresses=30d",
+            "plans.free.max_storage=10GiB",
+        ]
+        .map(str::to_owned);
+        let text = default_text(&without_default, "", "").expect("a configuration");
         let config = Config::from_toml(&text).expect(&text);
         for key in keys(&values(&config)) {
             let (table, name) = key.rsplit_once('.').expect("a table and a key");

@@ -18,6 +18,7 @@ const MAX_FILE_SIZE: u64 = 1 << 40;
 pub(super) struct PlanTable {
     daily_uploads: Option<u32>,
     max_file_size: Option<ByteSize>,
+    max_storage: Option<ByteSize>,
     durations: Option<Vec<StoreDuration>>,
     url: Option<UrlKind>,
     metadata: Option<Policy>,
@@ -47,6 +48,7 @@ fn default_plans() -> [Plan; 3] {
         name: name.to_owned(),
         daily_uploads,
         max_file_size: mebibytes << 20,
+        max_storage: None,
         durations: durations.to_vec(),
         url,
         metadata: Policy::StripLocation,
@@ -92,6 +94,11 @@ fn plan_from(name: String, table: PlanTable) -> Result<Plan, Invalid> {
     Ok(Plan {
         daily_uploads: daily_uploads.ok_or_else(|| missing("daily_uploads"))?,
         max_file_size,
+        // As with the limits by address, 0 is no limit.
+        max_storage: table
+            .max_storage
+            .map(|size| size.0)
+            .filter(|&size| size > 0),
         durations,
         url: table.url.or(default.url).ok_or_else(|| missing("url"))?,
         metadata: table
@@ -107,6 +114,7 @@ impl From<Plan> for PlanTable {
         Self {
             daily_uploads: Some(plan.daily_uploads),
             max_file_size: Some(ByteSize(plan.max_file_size)),
+            max_storage: plan.max_storage.map(ByteSize),
             durations: Some(plan.durations),
             url: Some(plan.url),
             metadata: Some(plan.metadata),

@@ -78,6 +78,19 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
+/// In the largest unit of which it is a whole number.
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+        let unit = units
+            .into_iter()
+            .find(|(unit, _)| seconds.is_multiple_of(*unit));
+        let (length, unit) = unit.unwrap_or((1, 's'));
+        write!(f, "{}{unit}", seconds / length)
+    }
+}
+
 /// Reads a length of time: a whole number followed by `s`, `m`, `h` or `d`; at least one second.
 pub(crate) fn duration_of(text: &str) -> Result<Duration, String> {
     let wrong = || {

@@ -17,6 +17,8 @@ pub(crate) enum Scope {
     Authenticated,
     /// The upload.
     Upload,
+    /// The calls whose credentials are headers.
+    Own,
     /// The calls with query parameters.
     Query,
     /// The calls for one image.
@@ -78,7 +80,7 @@ impl Documented {
 /// The errors, by status. Bodies that depend on the plan are those of `example`.
 pub(crate) fn documented(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     let mut errors = of_uploads(config, example);
-    errors.extend(of_access(config));
+    errors.extend(of_access(config, example));
     errors.extend(of_the_server());
     errors
 }
@@ -86,10 +88,22 @@ pub(crate) fn documented(config: &Config, example: Option<&Plan>) -> Vec<Documen
 fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     vec![
         Documented::refused(
-            Scope::Authenticated,
+            Scope::Upload,
             &Refusal::MissingParameters(Vec::new()),
             "A parameter is missing or empty, or there is neither <code>image</code> nor <code>image_url</code>",
             "Send all parameters, with exactly these names",
+        ),
+        Documented::refused(
+            Scope::Upload,
+            &Refusal::ConflictingCredentials,
+            "ID or token differ between the fields and the headers <code>X-Client-Id</code> and <code>X-Client-Token</code>",
+            "Send them in one place",
+        ),
+        Documented::refused(
+            Scope::Upload,
+            &Refusal::InvalidKey,
+            "The header <code>Idempotency-Key</code> is longer than 255 characters, or has others than visible ASCII",
+            "Send a random one, such as a UUID",
         ),
         Documented::refused(
             Scope::Upload,
@@ -149,8 +163,14 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     ]
 }
 
-fn of_access(config: &Config) -> Vec<Documented> {
+fn of_access(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
     let mut errors = vec![
+        Documented::refused(
+            Scope::Own,
+            &Refusal::MissingCredentials,
+            "The headers <code>X-Client-Id</code> and <code>X-Client-Token</code> are missing or empty",
+            "Send both",
+        ),
         Documented::refused(
             Scope::Authenticated,
             &Refusal::InvalidClientId,
@@ -189,11 +209,34 @@ fn of_access(config: &Config) -> Vec<Documented> {
         ),
         Documented::refused(
             Scope::Upload,
+            &Refusal::UploadInProgress,
+            "An upload with the same <code>Idempotency-Key</code> has not ended",
+            "Repeat the request after <code>Retry-After</code> seconds; it gets the reply of the first",
+        ),
+        Documented::refused(
+            Scope::Upload,
+            &Refusal::KeyReused,
+            "Within a day, another image or duration was uploaded with the same <code>Idempotency-Key</code>",
+            "Make a new key for each upload",
+        ),
+        Documented::refused(
+            Scope::Upload,
             &Refusal::QuotaExhausted { retry_after: 0 },
             "The daily uploads of the plan are used up",
             "Continue after midnight UTC, in <code>Retry-After</code> seconds, or ask for a larger plan",
         ),
     ];
+    let max_storage = example
+        .and_then(|plan| plan.max_storage)
+        .or_else(|| config.plans.values().find_map(|plan| plan.max_storage));
+    if let Some(max_storage) = max_storage {
+        errors.push(Documented::refused(
+            Scope::Upload,
+            &Refusal::StorageExceeded { max_storage },
+            "With this image you would have more stored than your plan allows",
+            "Delete images or wait until some expire, or ask for a larger plan; <code>max_storage</code> is in bytes",
+        ));
+    }
     if config.limits.failed_attempts_per_minute > 0 {
         errors.push(Documented::refused(
             Scope::Authenticated,

@@ -11,11 +11,12 @@ use crate::config::{ByteSize, Config};
 use crate::expiry::NEVER_EXPIRES;
 use crate::fetch::url::MAX_URL;
 use crate::form::MAX_FIELDS;
+use crate::idempotency::MAX_KEY;
 use crate::image::ImageType;
 use crate::image_path::{NAME_LENGTHS, content_type_of};
 use crate::metrics;
 use crate::plan::{Plan, UrlKind};
-use crate::response::ALLOWED_HEADERS;
+use crate::response::{ALLOWED_HEADERS, CHALLENGE};
 use crate::routes::{Call, IMAGE_METHODS, MAX_PAGE, PAGE, READ_METHODS};
 use crate::template::{Escaped, Template};
 
@@ -42,18 +43,24 @@ const QUOTA: [&str; 3] = [
 
 /// The placeholders of the errors of each call, by scope. `HEAD_`: without content.
 const CALLS: [(&str, &[Scope]); 13] = {
-    use Scope::{Authenticated, Busy, Delete, Every, Image, Query, Upload};
+    use Scope::{Authenticated, Busy, Delete, Every, Image, Own, Query, Upload};
     [
         ("UPLOAD_ERRORS", &[Every, Busy, Authenticated, Upload]),
-        ("USAGE_ERRORS", &[Every, Busy, Authenticated]),
-        ("HEAD_USAGE_ERRORS", &[Every, Busy, Authenticated]),
-        ("IMAGES_ERRORS", &[Every, Busy, Authenticated, Query]),
-        ("HEAD_IMAGES_ERRORS", &[Every, Busy, Authenticated, Query]),
-        ("IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
-        ("HEAD_IMAGE_ERRORS", &[Every, Busy, Authenticated, Image]),
+        ("USAGE_ERRORS", &[Every, Busy, Authenticated, Own]),
+        ("HEAD_USAGE_ERRORS", &[Every, Busy, Authenticated, Own]),
+        ("IMAGES_ERRORS", &[Every, Busy, Authenticated, Own, Query]),
+        (
+            "HEAD_IMAGES_ERRORS",
+            &[Every, Busy, Authenticated, Own, Query],
+        ),
+        ("IMAGE_ERRORS", &[Every, Busy, Authenticated, Own, Image]),
+        (
+            "HEAD_IMAGE_ERRORS",
+            &[Every, Busy, Authenticated, Own, Image],
+        ),
         (
             "DELETE_IMAGE_ERRORS",
-            &[Every, Busy, Authenticated, Image, Delete],
+            &[Every, Busy, Authenticated, Own, Image, Delete],
         ),
         ("PREFLIGHT_IMAGE_ERRORS", &[Every, Busy, Image]),
         ("SERVICE_ERRORS", &[Every, Busy]),
@@ -101,6 +108,8 @@ pub(crate) fn document(config: &Config, credentials: Credentials<'_>) -> String 
         ("MAX_FILE", Escaped::number(config.largest_file())),
         ("MAX_FIELDS", Escaped::json(&json!(MAX_FIELDS))),
         ("MAX_URL", Escaped::json(&json!(MAX_URL))),
+        ("MAX_KEY", Escaped::json(&json!(MAX_KEY))),
+        ("CHALLENGE", text(CHALLENGE)),
         ("PAGE", Escaped::number(PAGE)),
         ("MAX_PAGE", Escaped::number(MAX_PAGE)),
         ("CLASS", text(CLASS)),
@@ -221,11 +230,12 @@ fn reply(status: u16, errors: &[&Documented], authenticated: bool) -> Value {
         })
         .collect();
     let more: &[&str] = match status {
+        401 => &["WWW-Authenticate"],
         405 => &["Allow"],
-        429 | 503 => &["Retry-After"],
+        409 | 429 | 503 => &["Retry-After"],
         _ => &[],
     };
-    let with_quota = authenticated && matches!(status, 400 | 403 | 429 | 500);
+    let with_quota = authenticated && matches!(status, 400 | 403 | 409 | 422 | 429 | 500);
     json!({
         "description": description.join("\n"),
         "headers": header_references(with_quota, more),
@@ -304,7 +314,7 @@ mod tests {
             let pointer = target.strip_prefix('#').expect("within the document");
             assert!(document.pointer(pointer).is_some(), "{target}");
         }
-        for kind in ["schemas", "headers", "parameters"] {
+        for kind in ["schemas", "headers"] {
             let components = document["components"][kind]
                 .as_object()
                 .expect("components");
@@ -327,7 +337,7 @@ mod tests {
         );
         assert_eq!(
             document["x-plans"],
-            json!([{ "name": "tiny", "daily_uploads": 3, "max_file_size": 1024, "durations": ["3M"], "url": "viewer" }])
+            json!([{ "name": "tiny", "daily_uploads": 3, "max_file_size": 1024, "max_storage": null, "durations": ["3M"], "url": "viewer" }])
         );
         let text = document.to_string();
         assert!(
@@ -382,11 +392,7 @@ mod tests {
         assert_eq!(texts("/image/v2/", "post", "404"), [""; 0]);
         assert_eq!(
             texts("/image/v2/images", "get", "400"),
-            [
-                "Missing required parameters",
-                "Malformed request body",
-                "Invalid query"
-            ]
+            ["Malformed request body", "Invalid query"]
         );
         assert_eq!(
             texts("/image/v2/usage", "get", "429"),

@@ -137,6 +137,10 @@ mod tests {
         let text = serde_json::to_string(&requests_of(&config(""))).expect("text");
         for refusal in [
             Refusal::MissingParameters(Vec::new()),
+            Refusal::ConflictingCredentials,
+            Refusal::MissingCredentials,
+            Refusal::InvalidKey,
+            Refusal::KeyReused,
             Refusal::BothSources,
             Refusal::InvalidDuration {
                 allowed: Vec::new(),

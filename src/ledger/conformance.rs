@@ -2,6 +2,8 @@
 
 mod listing;
 mod ownership;
+mod storage;
+mod upload_keys;
 
 use std::sync::Arc;
 
@@ -36,6 +38,13 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     ownership::images_and_usage_belong_to_a_key(&open());
     sweeps_are_added_up(&open());
     the_secret_of_delete_keys_stays(&open(), &open());
+    storage::what_is_stored_is_counted(&open());
+    storage::a_storage_limit_holds_within_a_batch(&open());
+    storage::many_threads_store_exactly_what_fits(&Arc::new(open()));
+    upload_keys::a_key_finds_its_upload_until_the_image_is_deleted(&open());
+    upload_keys::a_repeated_key_is_recorded_once(&open());
+    upload_keys::recovery_restores_key_and_address(&open());
+    upload_keys::keys_and_addresses_are_forgotten_in_time(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 
@@ -63,9 +72,12 @@ fn image(client: ClientKey, duration: StoreDuration, now: UtcDateTime) -> NewIma
         path: ImagePath::random(duration, now.date(), 10, ImageType::Png).expect("random"),
         client,
         daily_limit: 3,
+        max_storage: None,
         size: 100,
         width: 4,
         height: 5,
+        address: None,
+        key: None,
     }
 }
 

@@ -19,8 +19,10 @@ use crate::auth::TokenDigest;
 use crate::config::{Config, Durability};
 use crate::delete_key::SECRET_BYTES;
 use crate::error::Fault;
+use crate::idempotency::Fingerprint;
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::ImagePath;
+use crate::timestamp::Timestamp;
 pub(crate) use listing::{Listing, Page, Position};
 pub(crate) use rows::*;
 use sqlite::SqliteLedger;
@@ -89,7 +91,27 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
     /// The client with that id, with its uploads of the day of `now`; `None` if there is none.
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError>;
 
-    /// Checks the quota for each image in turn and records those that fit, in one transaction. The verdicts are in the order of `batch`.
+    /// The upload that the client has stored with that key, since `since`, and whose image it still has; `None` if there is none.
+    fn keyed_upload(
+        &self,
+        client: ClientKey,
+        key: Fingerprint,
+        since: Timestamp,
+    ) -> Result<Option<KeyedUpload>, LedgerError>;
+
+    /// Forgets at most `limit` addresses of images that were uploaded before `addresses`, and as many keys of uploads before `keys`.
+    /// Returns how many addresses and how many keys were forgotten.
+    fn forget(
+        &self,
+        addresses: Timestamp,
+        keys: Timestamp,
+        limit: u32,
+    ) -> Result<(usize, usize), LedgerError>;
+
+    /// The clients whose count of what they have stored differs from the rows of their images. With `repair`, the counts are set right.
+    fn storage_differences(&self, repair: bool) -> Result<Vec<StorageDifference>, LedgerError>;
+
+    /// Checks key, quota and storage limit for each image in turn and records those that fit, in one transaction. The verdicts are in the order of `batch`.
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError>;
 
     /// Records like [`Self::record`] without a sync, and sets [`LogMarks::recorded`] to `last_lsn`, the highest of the batch. Rows and mark

@@ -1,9 +1,12 @@
 //! What a ledger holds: clients, images and their usage, without a driver's types.
 
+use std::net::Ipv6Addr;
+
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
 use crate::expiry::Expiry;
+use crate::idempotency::{Fingerprint, UploadKey};
 use crate::image_path::ImagePath;
 use crate::timestamp::Timestamp;
 
@@ -24,6 +27,17 @@ pub(crate) struct Account {
     pub tokens: Vec<TokenDigest>,
     /// Images stored on the UTC day asked for.
     pub used: u32,
+    /// What it has stored now.
+    pub stored: StorageUse,
+}
+
+/// What a client has stored now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct StorageUse {
+    /// Images.
+    pub images: u64,
+    /// Bytes of these images.
+    pub bytes: u64,
 }
 
 /// An image to be recorded.
@@ -35,12 +49,18 @@ pub(crate) struct NewImage {
     pub client: ClientKey,
     /// Uploads a UTC day that the client's plan allows.
     pub daily_limit: u32,
+    /// Bytes that the client may have stored; `None` for any number.
+    pub max_storage: Option<u64>,
     /// Bytes.
     pub size: u64,
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
+    /// The address that it comes from, if it is to be kept. IPv4 is mapped to IPv6.
+    pub address: Option<Ipv6Addr>,
+    /// What a repetition of the upload is recognized by.
+    pub key: Option<UploadKey>,
 }
 
 /// An image as the write-ahead log has it.
@@ -58,6 +78,10 @@ pub(crate) struct LoggedImage {
     pub height: u32,
     /// When it was uploaded.
     pub uploaded_at: Timestamp,
+    /// The address that it came from, if it is kept.
+    pub address: Option<Ipv6Addr>,
+    /// What a repetition of the upload is recognized by.
+    pub key: Option<UploadKey>,
 }
 
 impl LoggedImage {
@@ -92,8 +116,37 @@ pub(crate) enum Verdict {
         /// Images that the client stored on the day.
         used: u32,
     },
+    /// The image would be more than the client may have stored; nothing is recorded.
+    StorageExceeded {
+        /// Images that the client stored on the day.
+        used: u32,
+    },
+    /// An upload with that key was recorded already; nothing is recorded.
+    Repeated,
     /// Another image has that path; nothing is recorded.
     NameTaken,
+}
+
+/// An upload that was stored with a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KeyedUpload {
+    /// That of what was uploaded.
+    pub request: Fingerprint,
+    /// The image that was stored.
+    pub image: ImageRow,
+}
+
+/// A client whose count of what it has stored differs from its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StorageDifference {
+    /// Its id.
+    pub client: String,
+    /// Its key.
+    pub owner: ClientKey,
+    /// What is counted.
+    pub counted: StorageUse,
+    /// What the rows of its images amount to.
+    pub found: StorageUse,
 }
 
 /// An image in the ledger.
@@ -115,6 +168,8 @@ pub(crate) struct ImageRow {
     pub uploaded_at: Timestamp,
     /// When it expires; `None` for a lifetime image.
     pub expires_at: Option<Timestamp>,
+    /// The address that it came from, if it is kept.
+    pub address: Option<Ipv6Addr>,
 }
 
 /// An image in the store that has no row.
@@ -171,6 +226,8 @@ pub(crate) struct ClientRow {
     pub uploads: u64,
     /// Bytes stored since the client was added.
     pub bytes: u64,
+    /// What it has stored now.
+    pub stored: StorageUse,
 }
 
 /// One client's uploads of one UTC day.

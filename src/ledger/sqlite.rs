@@ -13,7 +13,9 @@ mod meta;
 mod readers;
 mod schema;
 mod secret;
+mod storage;
 mod sweep_lock;
+mod upload_keys;
 mod writer;
 
 use std::fs::{self, File, OpenOptions};
@@ -29,15 +31,18 @@ use rustix::fs::OFlags;
 use time::{Date, UtcDateTime};
 
 use super::{
-    Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    Listing, LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
+    Account, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
+    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Status,
+    StorageDifference, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::delete_key::SECRET_BYTES;
+use crate::idempotency::Fingerprint;
 use crate::identity::Identity;
 use crate::image_path::ImagePath;
 use crate::random;
+use crate::timestamp::Timestamp;
 use readers::Readers;
 use sweep_lock::SweepLock;
 use writer::Writer;
@@ -177,6 +182,38 @@ impl Ledger for SqliteLedger {
 
     fn account(&self, id: &str, now: UtcDateTime) -> Result<Option<Account>, LedgerError> {
         self.read(|connection| clients::account(connection, id, now))
+    }
+
+    fn keyed_upload(
+        &self,
+        client: ClientKey,
+        key: Fingerprint,
+        since: Timestamp,
+    ) -> Result<Option<KeyedUpload>, LedgerError> {
+        self.read(|connection| upload_keys::find(connection, client, key, since))
+    }
+
+    fn forget(
+        &self,
+        addresses: Timestamp,
+        keys: Timestamp,
+        limit: u32,
+    ) -> Result<(usize, usize), LedgerError> {
+        self.write(|connection| {
+            Ok((
+                images::forget_addresses(connection, addresses, limit)?,
+                upload_keys::forget(connection, keys, limit)?,
+            ))
+        })
+    }
+
+    fn storage_differences(&self, repair: bool) -> Result<Vec<StorageDifference>, LedgerError> {
+        let found = self.read(storage::differences)?;
+        if repair && !found.is_empty() {
+            // Again, in the transaction that repairs: uploads may have ended meanwhile.
+            return self.write(storage::repair);
+        }
+        Ok(found)
     }
 
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError> {

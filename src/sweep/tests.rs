@@ -59,9 +59,12 @@ impl Site {
             path: path.clone(),
             client,
             daily_limit: 100,
+            max_storage: None,
             size: 5,
             width: 1,
             height: 1,
+            address: None,
+            key: None,
         };
         self.ledger.record(&[image], at).expect("recorded");
         path
@@ -95,6 +98,7 @@ impl Site {
             store: &self.store,
             now,
             dry_run,
+            addresses_before: Timestamp(0),
             even_doubtful: false,
             reconciles: true,
             progress: &|_| {},
@@ -282,6 +286,7 @@ fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
         store: &site.store,
         now: later,
         dry_run: false,
+        addresses_before: Timestamp(0),
         even_doubtful: true,
         reconciles: true,
         progress: &|_| {},

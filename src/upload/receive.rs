@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead, Read, Write};
 
+use sha2::{Digest, Sha256};
+
 use crate::app::App;
 use crate::error::{Error, Fault, Refusal};
 use crate::image::metadata::Layout;
@@ -14,6 +16,8 @@ use crate::store::Spool;
 pub(super) struct Received {
     /// How many, also of those that were dropped.
     pub(super) size: u64,
+    /// Their SHA-256, where it was asked for.
+    sha256: Option<[u8; 32]>,
     /// The image, or why it cannot be stored; `None` if there were no bytes.
     pub(super) content: Option<Result<Content, Error>>,
 }
@@ -26,9 +30,22 @@ pub(super) struct Content {
     pub(super) layout: Layout,
 }
 
+impl Received {
+    /// The SHA-256 of the bytes; zeros where it was not asked for.
+    pub(super) fn sha256(&self) -> [u8; 32] {
+        self.sha256.unwrap_or_default()
+    }
+}
+
 /// Reads `reader` to its end and writes at most `limit` bytes to the spool, while the image check reads along. The error is the
 /// reader's; every other one is in [`Received::content`], since a form may still be refused for a reason that comes first.
-pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result<Received> {
+/// `hashes` asks for the SHA-256 of the bytes.
+pub(super) fn receive(
+    app: &App,
+    reader: impl BufRead,
+    limit: u64,
+    hashes: bool,
+) -> io::Result<Received> {
     let mut tee = Tee {
         app,
         reader,
@@ -36,6 +53,7 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
         size: 0,
         buffered: 0,
         spooling: Spooling::Empty,
+        hasher: hashes.then(Sha256::new),
         failure: None,
     };
     let inspection = image::survey(&mut tee, app.config.images);
@@ -74,6 +92,7 @@ pub(super) fn receive(app: &App, reader: impl BufRead, limit: u64) -> io::Result
     };
     Ok(Received {
         size: tee.size,
+        sha256: tee.hasher.map(|hasher| hasher.finalize().into()),
         content,
     })
 }
@@ -137,6 +156,8 @@ struct Tee<'a, R> {
     /// Bytes of the reader's buffer that were written and not yet consumed.
     buffered: usize,
     spooling: Spooling,
+    /// Reads along, where the SHA-256 is asked for.
+    hasher: Option<Sha256>,
     /// Why the reader failed.
     failure: Option<io::Error>,
 }
@@ -155,6 +176,9 @@ impl<R: BufRead> BufRead for Tee<'_, R> {
             self.size += piece.len() as u64;
             if self.size > self.limit {
                 self.spooling.discard();
+            }
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(piece);
             }
             if !piece.is_empty() {
                 self.spooling.write(self.app, piece);

@@ -50,9 +50,10 @@ pub(super) enum Source {
     Url(Vec<u8>),
 }
 
-/// The fields that have come so far.
-#[derive(Debug, Default)]
-pub(super) struct Submission {
+/// The fields that have come so far, and the credentials of the headers.
+#[derive(Debug)]
+pub(super) struct Submission<'a> {
+    headers: Credentials<'a>,
     client_id: Option<Vec<u8>>,
     client_token: Option<Vec<u8>>,
     store_duration: Option<Vec<u8>>,
@@ -60,7 +61,19 @@ pub(super) struct Submission {
     image: Option<Image>,
 }
 
-impl Submission {
+impl<'a> Submission<'a> {
+    /// No fields yet; the credentials of the headers may be empty.
+    pub(super) const fn new(headers: Credentials<'a>) -> Self {
+        Self {
+            headers,
+            client_id: None,
+            client_token: None,
+            store_duration: None,
+            image_url: None,
+            image: None,
+        }
+    }
+
     /// Reads a text field.
     pub(super) fn read<R: Read>(&mut self, name: Name, form: &mut Form<R>) -> Result<(), Error> {
         let slot = match name {
@@ -84,14 +97,20 @@ impl Submission {
 
     /// Whether the fields that authorization needs have come.
     pub(super) const fn can_be_authorized(&self) -> bool {
-        self.client_id.is_some() && self.client_token.is_some() && self.store_duration.is_some()
+        let Credentials {
+            client_id,
+            client_token,
+        } = self.headers;
+        (self.client_id.is_some() || !client_id.is_empty())
+            && (self.client_token.is_some() || !client_token.is_empty())
+            && self.store_duration.is_some()
     }
 
-    /// The credentials and the duration.
+    /// The credentials and the duration. Credentials may come in fields, in headers, or in both if they are the same.
     pub(super) fn required(&self) -> Result<(Credentials<'_>, &[u8]), Refusal> {
         let value = |field| Option::as_deref(field).unwrap_or_default();
-        let client_id = value(&self.client_id);
-        let client_token = value(&self.client_token);
+        let client_id = either(value(&self.client_id), self.headers.client_id)?;
+        let client_token = either(value(&self.client_token), self.headers.client_token)?;
         let store_duration = value(&self.store_duration);
         Refusal::if_missing(&[
             ("client_id", client_id),
@@ -114,6 +133,16 @@ impl Submission {
             (_, Some(url)) => Ok(Source::Url(url)),
             (_, None) => Err(Refusal::MissingParameters(vec!["image or image_url"])),
         }
+    }
+}
+
+/// The value of a field or that of its header.
+fn either<'a>(field: &'a [u8], header: &'a [u8]) -> Result<&'a [u8], Refusal> {
+    match (field, header) {
+        (b"", header) => Ok(header),
+        (field, b"") => Ok(field),
+        (field, header) if field == header => Ok(field),
+        _ => Err(Refusal::ConflictingCredentials),
     }
 }
 

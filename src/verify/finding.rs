@@ -3,9 +3,28 @@
 use std::fmt;
 
 use crate::image_path::ImagePath;
+use crate::ledger::StorageUse;
 use crate::timestamp::Timestamp;
 
-/// How ledger and store differ in one image.
+/// What a difference is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// An image.
+    Image(ImagePath),
+    /// A client, by its id.
+    Client(String),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(path) => path.fmt(f),
+            Self::Client(id) => id.fmt(f),
+        }
+    }
+}
+
+/// How ledger and store differ in one image, or the ledger in one client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// A row without a file.
@@ -35,6 +54,13 @@ pub(crate) enum Difference {
     },
     /// A file that cannot be read.
     Unreadable,
+    /// A client whose count of what it has stored differs from the rows of its images.
+    Storage {
+        /// What is counted.
+        recorded: StorageUse,
+        /// What the rows amount to.
+        found: StorageUse,
+    },
 }
 
 impl Difference {
@@ -47,6 +73,7 @@ impl Difference {
             Self::Dimensions { .. } => "dimensions",
             Self::Time { .. } => "time",
             Self::Unreadable => "unreadable",
+            Self::Storage { .. } => "storage",
         }
     }
 }
@@ -54,8 +81,8 @@ impl Difference {
 /// A difference, and whether it was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The image.
-    pub path: ImagePath,
+    /// The image or the client.
+    pub subject: Subject,
     /// How it differs.
     pub difference: Difference,
     /// Whether it was repaired.
@@ -87,6 +114,8 @@ pub(crate) struct Report {
     pub times: u64,
     /// Files that could not be read.
     pub unreadable: u64,
+    /// Clients whose count of what they have stored differs from the rows of their images.
+    pub storage: u64,
     /// How many of these differences were repaired.
     pub repaired: u64,
 }
@@ -99,14 +128,15 @@ impl Report {
             + self.sizes
             + self.dimensions
             + self.times
-            + self.unreadable;
+            + self.unreadable
+            + self.storage;
         found - self.repaired
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.difference.name(), self.path)?;
+        write!(f, "{} {}", self.difference.name(), self.subject)?;
         match &self.difference {
             Difference::Size { recorded, found } => {
                 write!(f, ": {found} bytes, {recorded} by the ledger")?;
@@ -120,6 +150,13 @@ impl fmt::Display for Finding {
             }
             Difference::Time { recorded, found } => {
                 write!(f, ": expires {:+} s off its row", found.minus(recorded.0).0)?;
+            }
+            Difference::Storage { recorded, found } => {
+                write!(
+                    f,
+                    ": {} images of {} bytes, {} of {} bytes by the count",
+                    found.images, found.bytes, recorded.images, recorded.bytes
+                )?;
             }
             Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
         }

@@ -61,9 +61,12 @@ impl Site {
             path: path.clone(),
             client: client.key,
             daily_limit: 10_000,
+            max_storage: None,
             size: PNG.len() as u64,
             width: PNG_SIZE.0,
             height: PNG_SIZE.1,
+            address: None,
+            key: None,
         };
         self.ledger.record(&[image], at).expect("recorded");
         if placed {
@@ -121,6 +124,13 @@ fn set_modified(file: &Path, time: SystemTime) {
     file.set_modified(time).expect("set");
 }
 
+fn image(finding: &Finding) -> &ImagePath {
+    match &finding.subject {
+        Subject::Image(path) => path,
+        Subject::Client(id) => panic!("a finding about the client {id}"),
+    }
+}
+
 #[test]
 fn a_site_that_is_whole_has_no_differences() {
     let site = site();
@@ -152,7 +162,7 @@ fn a_row_without_its_file_is_withdrawn_once_it_is_old_enough() {
         (report.missing, report.pending, report.remaining()),
         (1, 1, 1)
     );
-    assert_eq!(findings[0].path, lost);
+    assert_eq!(image(&findings[0]), &lost);
     assert!(site.ledger.image(&lost).expect("readable").is_some());
     let before = site.used();
     let (report, _) = site.verify(true, false);
@@ -186,7 +196,7 @@ fn a_damaged_image_is_reported_and_kept() {
         found: 4,
     };
     assert_eq!(
-        (&findings[0].path, &findings[0].difference),
+        (image(&findings[0]), &findings[0].difference),
         (&cut, &expected)
     );
     assert_eq!(fs::read(file).expect("there"), b"half");
@@ -218,7 +228,7 @@ fn width_and_height_of_rows_are_corrected_to_what_browsers_show() {
             found: PNG_SIZE,
         };
         assert_eq!(
-            (&findings[0].path, &findings[0].difference),
+            (image(&findings[0]), &findings[0].difference),
             (&paths[1], &expected)
         );
     }
@@ -297,7 +307,7 @@ fn files_without_rows_are_left_alone() {
     let (report, findings) = site.verify(true, false);
     assert_eq!((report.unknown, report.repaired), (1, 0));
     assert_eq!(
-        (&findings[0].path, &findings[0].difference),
+        (image(&findings[0]), &findings[0].difference),
         (&path, &Difference::Unknown)
     );
     assert!(site.file(&path).exists());
@@ -356,7 +366,7 @@ fn what_says_no_expiry_or_is_no_image_gets_no_row() {
     let (report, findings) = site.verify(true, true);
     assert_eq!((report.unknown, report.repaired), (3, 0));
     let cause = |path: &ImagePath| {
-        let finding = findings.iter().find(|finding| finding.path == *path);
+        let finding = findings.iter().find(|finding| image(finding) == path);
         finding
             .and_then(|finding| finding.cause.clone())
             .expect("a cause")
@@ -403,9 +413,12 @@ fn a_directory_of_many_pages_is_compared_whole() {
             path: path.clone(),
             client,
             daily_limit: u32::MAX,
+            max_storage: None,
             size: PNG.len() as u64,
             width: 1,
             height: 1,
+            address: None,
+            key: None,
         })
         .collect();
     site.ledger.record(&rows, at).expect("recorded");

@@ -4,7 +4,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
-use crate::refusals::{INVALID_ID, INVALID_TOKEN, MISSING, is_error};
+use crate::refusals::{INVALID_ID, INVALID_TOKEN, is_error};
 use support::builder::Client;
 use support::form::Form;
 use support::http::{self, Reply};
@@ -56,15 +56,19 @@ fn usage_shows_quota_and_plan_of_the_client() {
     let usage = reply.json();
     assert_eq!(
         usage["plan"],
-        json!({ "name": "3m", "daily_uploads": 1000, "max_file_size": 5 << 20, "durations": ["7D", "1M", "3M"], "url": "direct" })
+        json!({ "name": "3m", "daily_uploads": 1000, "max_file_size": 5 << 20, "max_storage": null, "durations": ["7D", "1M", "3M"], "url": "direct" })
     );
     assert_eq!(
         usage["today"],
         json!({
             "day": today(), "uploads": 2, "bytes": bytes, "remaining": 998,
-            "resets_at": reply.number("X-RateLimit-Reset"),
+            "resets_at": usage["today"]["resets_at"],
         })
     );
+    let resets_at = usage["today"]["resets_at"].as_str().expect("a time");
+    let tomorrow = UtcDateTime::now().date().next_day().expect("a day");
+    assert_eq!(resets_at, format!("{tomorrow}T00:00:00Z"));
+    assert_eq!(usage["stored"], json!({ "images": 2, "bytes": bytes }));
     let month = format!("{}-01", &today()[..7]);
     assert_eq!(
         usage["month"],
@@ -366,11 +370,19 @@ fn header_credentials_are_checked_like_those_of_an_upload() {
     };
     for call in ["usage", "images", &format!("images/{path}")] {
         for client in [wrong("", ""), wrong(&right.id, ""), wrong("", &right.token)] {
-            is_error(&ask(&site, &client, "GET", call), 400, MISSING, call);
+            let reply = ask(&site, &client, "GET", call);
+            is_error(&reply, 401, r#"{"error":"Missing credentials"}"#, call);
+            let challenge = reply.header("WWW-Authenticate");
+            assert_eq!(challenge, Some("ClientToken realm=\"image\""));
         }
         let query = format!("{call}?client_id={}&client_token={}", right.id, right.token);
         let reply = site.get(&format!("/image/v2/{query}"));
-        is_error(&reply, 400, MISSING, "credentials in the query");
+        is_error(
+            &reply,
+            401,
+            r#"{"error":"Missing credentials"}"#,
+            "credentials in the query",
+        );
     }
     site.run(&["client", "disable", &right.id]);
     let disabled = r#"{"error":"Client disabled"}"#;

@@ -185,6 +185,13 @@ impl Log {
         &state.unwrap_or_else(PoisonError::into_inner).free
     }
 
+    /// Makes all segments, whose records are checkpointed, ones of the present version.
+    pub(super) fn upgrade(&mut self) -> io::Result<()> {
+        let state = self.state.get_mut();
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        state.free.iter_mut().try_for_each(Segment::upgrade)
+    }
+
     /// Appends a batch of encoded records, which fits one segment, and syncs it. Waits while every segment is full, and
     /// fails then if the last checkpoint failed.
     ///

@@ -91,6 +91,7 @@ impl Appender {
             return Ok(None);
         };
         let recovered = recovery::recover(&mut log, marks, &*site.ledger, &*site.store)?;
+        log.upgrade()?;
         let log = Arc::new(log);
         let checkpointer = Checkpointer::start(Checkpoints {
             log: Arc::clone(&log),

@@ -8,6 +8,7 @@ mod simulation;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::Ipv6Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
@@ -209,9 +210,12 @@ impl<'a> Process<'a> {
             path,
             client: ClientKey(1),
             daily_limit: 1,
+            max_storage: None,
             size,
             width: 1,
             height: 1,
+            address: self.random.chance(2).then_some(Ipv6Addr::LOCALHOST),
+            key: None,
         }
     }
 
@@ -233,6 +237,8 @@ impl<'a> Process<'a> {
                 width: image.width,
                 height: image.height,
                 uploaded_at: NOW.into(),
+                address: image.address,
+                key: image.key,
             };
             let (_, bytes) = &self.images.0[&image.path];
             record::encode(&mut records, lsn, &row, bytes, lsn == last);

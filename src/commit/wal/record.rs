@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! offset  bytes
-//!      0      4  magic number, "CXR1"
+//!      0      4  magic number, "CXR2"
 //!      4      4  length of the record in bytes, padding included
 //!      8      8  log sequence number (LSN)
 //!     16      4  CRC-32 over all other bytes of the record
@@ -12,14 +12,28 @@
 //!     40      4  width, pixels
 //!     44      4  height, pixels
 //!     48      1  bytes of the path
-//!     49         path, image, padding of zeros
+//!     49      2  bytes of the fields
+//!     51         path, fields, image, padding of zeros
 //! ```
+//!
+//! A field is its number and the length of its value, a byte each, then the value. One whose number is not known is skipped.
+//!
+//! ```text
+//! field  bytes
+//!     1     16  address that the upload came from; IPv4 is mapped to IPv6
+//!     2     32  fingerprints of the upload's key and of what was uploaded
+//! ```
+//!
+//! Records of version 1, "CXR1", have no fields: the path follows its length. They are read, and not written any more.
 //!
 //! Numbers are little-endian. The last record of a batch is padded to the next multiple of [`BLOCK`], so that no later write touches a
 //! block that holds acknowledged records.
 
+use std::net::Ipv6Addr;
+
 use crc32fast::Hasher;
 
+use crate::idempotency::{Fingerprint, UploadKey};
 use crate::ledger::{ClientKey, LoggedImage};
 use crate::timestamp::Timestamp;
 
@@ -30,12 +44,25 @@ pub(crate) const BLOCK: usize = 4096;
 pub(crate) const MAX_IMAGE: usize = 256 * 1024;
 
 /// Bytes before the path.
-const HEAD: usize = 49;
+const HEAD: usize = 51;
+
+/// Bytes before the path in a record of version 1.
+const HEAD_1: usize = 49;
+
+/// The field with the address: its number, and its bytes with number and length.
+const ADDRESS: u8 = 1;
+const ADDRESS_BYTES: usize = 2 + 16;
+
+/// The field with the upload's key: its number, and its bytes with number and length.
+const KEY: u8 = 2;
+const KEY_BYTES: usize = 2 + 32;
 
 /// The most bytes of a record: the longest path is `mm/ju31/`, 32 characters and `.webp`.
-pub(super) const MAX_RECORD: usize = (HEAD + u8::MAX as usize + MAX_IMAGE).next_multiple_of(BLOCK);
+pub(super) const MAX_RECORD: usize =
+    (HEAD + u8::MAX as usize + ADDRESS_BYTES + KEY_BYTES + MAX_IMAGE).next_multiple_of(BLOCK);
 
-const MAGIC: [u8; 4] = *b"CXR1";
+const MAGIC: [u8; 4] = *b"CXR2";
+const MAGIC_1: [u8; 4] = *b"CXR1";
 const LENGTH: usize = 4;
 const LSN: usize = 8;
 const CRC: usize = 16;
@@ -65,7 +92,8 @@ pub(crate) fn encode(
     assert!(image.len() <= MAX_IMAGE, "{} bytes", image.len());
     let start = batch.len();
     let path = row.path.as_str().as_bytes();
-    let mut end = start + HEAD + path.len() + image.len();
+    let field_bytes = row.address.map_or(0, |_| ADDRESS_BYTES) + row.key.map_or(0, |_| KEY_BYTES);
+    let mut end = start + HEAD + path.len() + field_bytes + image.len();
     if is_last {
         end = end.next_multiple_of(BLOCK);
     }
@@ -79,7 +107,18 @@ pub(crate) fn encode(
     batch.extend_from_slice(&row.width.to_le_bytes());
     batch.extend_from_slice(&row.height.to_le_bytes());
     batch.push(u8::try_from(path.len()).expect("an image path is short"));
+    let field_bytes = u16::try_from(field_bytes).expect("two short fields");
+    batch.extend_from_slice(&field_bytes.to_le_bytes());
     batch.extend_from_slice(path);
+    if let Some(address) = row.address {
+        batch.extend_from_slice(&[ADDRESS, 16]);
+        batch.extend_from_slice(&address.octets());
+    }
+    if let Some(key) = row.key {
+        batch.extend_from_slice(&[KEY, 32]);
+        batch.extend_from_slice(&key.key.0);
+        batch.extend_from_slice(&key.request.0);
+    }
     batch.extend_from_slice(image);
     batch.resize(end, 0);
     let record = &mut batch[start..];
@@ -115,15 +154,21 @@ pub fn encoded_again(bytes: &[u8]) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ 
 /// The record at the beginning of `bytes` and its length; `None` if there is no whole one.
 fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
     let head = bytes.first_chunk::<HEAD>()?;
-    if head[..LENGTH] != MAGIC {
+    let (head_bytes, field_bytes) = if head[..LENGTH] == MAGIC {
+        (HEAD, u16::from_le_bytes(field(head, 49)))
+    } else if head[..LENGTH] == MAGIC_1 {
+        (HEAD_1, 0)
+    } else {
         return None;
-    }
+    };
     let length = usize::try_from(u32::from_le_bytes(field(head, LENGTH))).ok()?;
     let record = bytes.get(..length)?;
-    if length < HEAD || crc(record) != u32::from_le_bytes(field(head, CRC)) {
+    if length < head_bytes || crc(record) != u32::from_le_bytes(field(head, CRC)) {
         return None;
     }
-    let (path, rest) = record[HEAD..].split_at_checked(usize::from(head[HEAD - 1]))?;
+    let (path, rest) = record[head_bytes..].split_at_checked(usize::from(head[48]))?;
+    let (fields, rest) = rest.split_at_checked(usize::from(field_bytes))?;
+    let (address, key) = read_fields(fields)?;
     let size = usize::try_from(u32::from_le_bytes(field(head, 20))).ok()?;
     let image = rest.get(..size)?;
     let record = Record {
@@ -135,10 +180,33 @@ fn decode(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
             size: size as u64,
             width: u32::from_le_bytes(field(head, 40)),
             height: u32::from_le_bytes(field(head, 44)),
+            address,
+            key,
         },
         image,
     };
     Some((record, length))
+}
+
+/// The values of the fields that are known; `None` if they do not end where they should.
+fn read_fields(mut rest: &[u8]) -> Option<(Option<Ipv6Addr>, Option<UploadKey>)> {
+    let (mut address, mut key) = (None, None);
+    while let [number, length, behind @ ..] = rest {
+        let (value, behind) = behind.split_at_checked(usize::from(*length))?;
+        match *number {
+            ADDRESS => address = Some(<[u8; 16]>::try_from(value).ok()?.into()),
+            KEY => {
+                let (key_half, request_half) = value.split_first_chunk()?;
+                key = Some(UploadKey {
+                    key: Fingerprint(*key_half),
+                    request: Fingerprint(request_half.try_into().ok()?),
+                });
+            }
+            _ => {}
+        }
+        rest = behind;
+    }
+    rest.is_empty().then_some((address, key))
 }
 
 fn field<const N: usize>(head: &[u8; HEAD], at: usize) -> [u8; N] {
@@ -171,19 +239,38 @@ mod tests {
     fn logged() -> impl Strategy<Value = Logged> {
         let path = "(d|m|mm|l)/(ap|ju|de)[1-9]/[A-Za-z0-9]{6,32}\\.(jpg|png|gif|webp)";
         let numbers = (any::<i64>(), any::<i64>(), any::<u32>(), any::<u32>());
-        (path, numbers, vec(any::<u8>(), 0..9_000), any::<bool>()).prop_map(
-            |(path, (client, uploaded_at, width, height), image, ends_batch)| {
-                let row = LoggedImage {
-                    path: path.parse().expect("a path"),
-                    client: ClientKey(client),
-                    uploaded_at: Timestamp(uploaded_at),
-                    size: image.len() as u64,
-                    width,
-                    height,
-                };
-                (row, image, ends_batch)
-            },
+        let fields = (any::<Option<u128>>(), any::<Option<[[u8; 16]; 2]>>());
+        (
+            path,
+            numbers,
+            fields,
+            vec(any::<u8>(), 0..9_000),
+            any::<bool>(),
         )
+            .prop_map(
+                |(
+                    path,
+                    (client, uploaded_at, width, height),
+                    (address, key),
+                    image,
+                    ends_batch,
+                )| {
+                    let row = LoggedImage {
+                        path: path.parse().expect("a path"),
+                        client: ClientKey(client),
+                        uploaded_at: Timestamp(uploaded_at),
+                        size: image.len() as u64,
+                        width,
+                        height,
+                        address: address.map(Ipv6Addr::from_bits),
+                        key: key.map(|[key, request]| UploadKey {
+                            key: Fingerprint(key),
+                            request: Fingerprint(request),
+                        }),
+                    };
+                    (row, image, ends_batch)
+                },
+            )
     }
 
     fn images() -> impl Strategy<Value = Vec<Logged>> {
@@ -281,6 +368,71 @@ mod tests {
         }
     }
 
+    fn row() -> LoggedImage {
+        LoggedImage {
+            path: "d/ap5/AbCdEf.png".parse().expect("a path"),
+            client: ClientKey(3),
+            uploaded_at: Timestamp(1_775_390_400),
+            size: 5,
+            width: 4,
+            height: 2,
+            address: None,
+            key: None,
+        }
+    }
+
+    /// Sets length and CRC of a single record anew.
+    fn seal(record: &mut [u8]) {
+        let length = number(record.len()).to_le_bytes();
+        record[LENGTH..LENGTH + 4].copy_from_slice(&length);
+        let crc = crc(record).to_le_bytes();
+        record[CRC..CRC + 4].copy_from_slice(&crc);
+    }
+
+    #[test]
+    fn records_of_version_1_are_read() {
+        let mut record = Vec::new();
+        encode(&mut record, 9, &row(), b"bytes", false);
+        record.splice(..LENGTH, MAGIC_1);
+        record.drain(HEAD_1..HEAD);
+        seal(&mut record);
+        let read: Vec<_> = records(&record).collect();
+        assert_eq!(read.len(), 1);
+        assert_eq!(
+            (read[0].lsn, &read[0].row, read[0].image),
+            (9, &row(), &b"bytes"[..])
+        );
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_broken_ones_end_the_log() {
+        let path = row().path.as_str().len();
+        let with_fields = |fields: &[u8]| {
+            let mut record = Vec::new();
+            encode(&mut record, 9, &row(), b"bytes", false);
+            let at = HEAD + path;
+            record.splice(at..at, fields.iter().copied());
+            let bytes = u16::try_from(fields.len()).expect("few").to_le_bytes();
+            record[49..HEAD].copy_from_slice(&bytes);
+            seal(&mut record);
+            let rows: Vec<_> = records(&record).map(|record| record.row).collect();
+            rows
+        };
+        let mut fields = vec![200, 3, 1, 2, 3, ADDRESS, 16];
+        fields.extend([7; 16]);
+        fields.extend([255, 0]);
+        let address = Some([7; 16].into());
+        assert_eq!(with_fields(&fields), [LoggedImage { address, ..row() }]);
+        for broken in [
+            &[1][..],
+            &[200, 3, 1, 2],
+            &[ADDRESS, 2, 1, 2],
+            &[KEY, 16, 0],
+        ] {
+            assert_eq!(with_fields(broken), [], "{broken:?}");
+        }
+    }
+
     #[test]
     fn the_largest_image_fits_a_record() {
         let row = LoggedImage {
@@ -292,6 +444,11 @@ mod tests {
             uploaded_at: Timestamp(0),
             width: 1,
             height: 1,
+            address: Some(Ipv6Addr::LOCALHOST),
+            key: Some(UploadKey {
+                key: Fingerprint([1; 16]),
+                request: Fingerprint([2; 16]),
+            }),
         };
         let mut batch = Vec::new();
         encode(&mut batch, 1, &row, &vec![7; MAX_IMAGE], true);

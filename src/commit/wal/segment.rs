@@ -19,7 +19,10 @@ pub(super) const HEAD: u64 = BLOCK as u64;
 const MAGIC: [u8; 4] = *b"CXS1";
 
 /// Version of the format of segments and records.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// The version before, whose records are read too.
+const OLD_VERSION: u32 = 1;
 
 /// Why a segment was not opened.
 #[derive(Debug)]
@@ -41,6 +44,9 @@ impl From<io::Error> for SegmentError {
 pub(super) struct Segment {
     file: File,
     size: u64,
+    /// The id of its ledger.
+    ledger: u64,
+    version: u32,
 }
 
 impl Segment {
@@ -57,7 +63,12 @@ impl Segment {
                 let _ = fs::remove_file(&partial);
             })?;
         File::open(path.parent().unwrap_or(path))?.sync_all()?;
-        Ok(Self { file: made, size })
+        Ok(Self {
+            file: made,
+            size,
+            ledger,
+            version: VERSION,
+        })
     }
 
     fn write_new(path: &Path, ledger: u64, size: u64) -> io::Result<File> {
@@ -67,7 +78,7 @@ impl Segment {
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        file.write_all(&head(ledger))?;
+        file.write_all(&head(ledger, VERSION))?;
         let zeros = vec![0; BLOCK * 64];
         let mut left = size - HEAD;
         while left > 0 {
@@ -84,11 +95,29 @@ impl Segment {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let mut found = [0; BLOCK];
         file.read_exact_at(&mut found, 0)?;
-        if found != head(ledger) {
-            return Err(flaw(&found));
-        }
+        let version = [VERSION, OLD_VERSION]
+            .into_iter()
+            .find(|&version| found == head(ledger, version))
+            .ok_or_else(|| flaw(&found))?;
         let size = file.metadata()?.len();
-        Ok(Self { file, size })
+        Ok(Self {
+            file,
+            size,
+            ledger,
+            version,
+        })
+    }
+
+    /// Makes a segment of the version before, whose records are checkpointed, one of this version. An older program then refuses it
+    /// instead of taking its records for none.
+    pub(super) fn upgrade(&mut self) -> io::Result<()> {
+        if self.version != VERSION {
+            // What differs lies in the first sector, so a power cut leaves one version or the other.
+            self.file.write_all_at(&head(self.ledger, VERSION), 0)?;
+            self.file.sync_data()?;
+            self.version = VERSION;
+        }
+        Ok(())
     }
 
     /// Bytes of the file.
@@ -126,10 +155,10 @@ impl Segment {
 }
 
 /// The first block: magic number, version, the ledger's id, CRC-32 of these; zeros.
-fn head(ledger: u64) -> [u8; BLOCK] {
+fn head(ledger: u64, version: u32) -> [u8; BLOCK] {
     let mut head = [0; BLOCK];
     head[..4].copy_from_slice(&MAGIC);
-    head[4..8].copy_from_slice(&VERSION.to_le_bytes());
+    head[4..8].copy_from_slice(&version.to_le_bytes());
     head[8..16].copy_from_slice(&ledger.to_le_bytes());
     let crc = crc32fast::hash(&head[..16]);
     head[16..20].copy_from_slice(&crc.to_le_bytes());
@@ -147,13 +176,13 @@ fn flaw(found: &[u8; BLOCK]) -> SegmentError {
             io::ErrorKind::InvalidData,
             "the head of a segment is damaged",
         ))
-    } else if number(4) == VERSION {
+    } else if [VERSION, OLD_VERSION].contains(&number(4)) {
         SegmentError::OtherLedger((u64::from(number(12)) << 32) | u64::from(number(8)))
     } else {
         SegmentError::Io(io::Error::new(
             io::ErrorKind::InvalidData,
             format!(
-                "a segment has version {}; this program knows {VERSION}",
+                "a segment has version {}; this program knows {OLD_VERSION} and {VERSION}",
                 number(4)
             ),
         ))
@@ -197,14 +226,36 @@ mod tests {
         let file = OpenOptions::new().write(true).open(&path).expect("open");
         file.write_all_at(&[9], 10).expect("written");
         assert_eq!(refused(7), "the head of a segment is damaged");
-        let mut newer = head(7);
-        newer[4] = 2;
+        let mut newer = head(7, VERSION);
+        newer[4] = 3;
         let crc = crc32fast::hash(&newer[..16]);
         newer[16..20].copy_from_slice(&crc.to_le_bytes());
         file.write_all_at(&newer, 0).expect("written");
-        assert_eq!(refused(7), "a segment has version 2; this program knows 1");
+        assert_eq!(
+            refused(7),
+            "a segment has version 3; this program knows 1 and 2"
+        );
         file.set_len(100).expect("cut");
         Segment::open(&path, 7).expect_err("too short");
+    }
+
+    #[test]
+    fn a_segment_of_version_1_is_read_and_upgraded() {
+        let (_directory, path) = made();
+        let file = OpenOptions::new().write(true).open(&path).expect("open");
+        file.write_all_at(&head(7, OLD_VERSION), 0)
+            .expect("written");
+        let mut segment = Segment::open(&path, 7).expect("open");
+        segment.write(0, b"batch").expect("written");
+        assert_eq!(segment.version, OLD_VERSION);
+        segment.upgrade().expect("upgraded");
+        let again = Segment::open(&path, 7).expect("open");
+        assert_eq!(again.version, VERSION);
+        assert_eq!(&again.read().expect("read")[..5], b"batch");
+        assert!(matches!(
+            Segment::open(&path, 8),
+            Err(SegmentError::OtherLedger(7))
+        ));
     }
 
     #[test]

@@ -7,12 +7,13 @@ use time::{Date, UtcDateTime};
 use crate::auth::TokenDigest;
 use crate::expiry::DAY_SECONDS;
 use crate::ledger::rows::day_number;
-use crate::ledger::{Account, ClientKey, ClientRow, Owner, UsageRow};
+use crate::ledger::{Account, ClientKey, ClientRow, Owner, StorageUse, UsageRow};
 use crate::timestamp::Timestamp;
 
 /// One row for each valid token, so that one statement reads one snapshot. An unknown id is looked up in the same tables and gives one
 /// row without a client, so that a wrong id takes as long as a wrong token.
-const ACCOUNT: &str = "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256
+const ACCOUNT: &str = "SELECT client.key, client.plan, client.disabled_at IS NOT NULL, coalesce(usage.uploads, 0), token.sha256,
+         client.stored_images, client.stored_bytes
      FROM (SELECT ?1 AS id) AS asked
      LEFT JOIN client ON client.id = asked.id AND client.removed_at IS NULL
      LEFT JOIN usage ON usage.client = coalesce(client.key, 0) AND usage.day = ?2
@@ -39,11 +40,22 @@ pub(super) fn account(
                 disabled: row.get(2)?,
                 tokens: Vec::new(),
                 used: row.get(3)?,
+                stored: stored(row, 5)?,
             }),
         };
         account.tokens.extend(token.map(TokenDigest));
     }
     Ok(account)
+}
+
+/// What a client has stored, from two columns.
+fn stored(row: &Row<'_>, column: usize) -> rusqlite::Result<StorageUse> {
+    // `verify` finds a count that is damaged.
+    let number = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(StorageUse {
+        images: number(row.get(column)?),
+        bytes: number(row.get(column + 1)?),
+    })
 }
 
 fn key_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
@@ -177,7 +189,7 @@ pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Resul
                   WHERE token.client = client.key AND (token.expires_at IS NULL OR token.expires_at > ?2)),
                  coalesce(sum(usage.uploads) FILTER (WHERE usage.day = ?1), 0),
                  coalesce(sum(usage.uploads), 0),
-                 coalesce(sum(usage.bytes), 0)
+                 coalesce(sum(usage.bytes), 0), client.stored_images, client.stored_bytes
              FROM client LEFT JOIN usage ON usage.client = client.key
              WHERE client.removed_at IS NULL
              GROUP BY client.key ORDER BY client.id",
@@ -192,6 +204,7 @@ pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Resul
                 used: row.get(5)?,
                 uploads: row.get(6)?,
                 bytes: row.get(7)?,
+                stored: stored(row, 8)?,
             })
         })?
         .collect()

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::net::Ipv6Addr;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row};
 use time::UtcDateTime;
 
+use super::upload_keys::{self, remember};
 use crate::expiry::DAY_SECONDS;
+use crate::idempotency::REMEMBERED;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::rows::{day_number, instants_of};
 use crate::ledger::{
@@ -17,15 +20,18 @@ use crate::ledger::{
 use crate::timestamp::Timestamp;
 
 const INSERT: &str =
-    "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at)
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (path) DO NOTHING";
+    "INSERT INTO image (path, client, size, width, height, uploaded_at, expires_at, address)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (path) DO NOTHING";
 
 const COUNT: &str = "INSERT INTO usage (client, day, uploads, bytes) VALUES (?1, ?2, ?3, ?4)
      ON CONFLICT (client, day) DO UPDATE SET uploads = uploads + excluded.uploads, bytes = bytes + excluded.bytes";
 
-/// What a batch adds to one client's day.
+/// What a batch adds to what one client has stored.
 struct Added {
+    /// Images of the day before this batch.
     used_before: u32,
+    /// Bytes of all days before this batch.
+    stored_before: u64,
     uploads: u32,
     bytes: u64,
 }
@@ -42,18 +48,27 @@ pub(super) fn record(
     for image in batch {
         let added = match days.entry(image.client) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let used_before = used(connection, image.client, day)?;
-                entry.insert(Added {
-                    used_before,
-                    uploads: 0,
-                    bytes: 0,
-                })
-            }
+            Entry::Vacant(entry) => entry.insert(Added {
+                used_before: used(connection, image.client, day)?,
+                stored_before: match image.max_storage {
+                    Some(_) => stored(connection, image.client)?,
+                    None => 0,
+                },
+                uploads: 0,
+                bytes: 0,
+            }),
         };
         let used = added.used_before + added.uploads;
-        verdicts.push(if used >= image.daily_limit {
+        let stored = added.stored_before + added.bytes;
+        verdicts.push(if is_repeated(connection, image, now)? {
+            Verdict::Repeated
+        } else if used >= image.daily_limit {
             Verdict::QuotaExceeded { used }
+        } else if image
+            .max_storage
+            .is_some_and(|limit| stored.saturating_add(image.size) > limit)
+        {
+            Verdict::StorageExceeded { used }
         } else {
             let expires_at = image
                 .path
@@ -68,10 +83,15 @@ pub(super) fn record(
                 image.height,
                 now.unix_timestamp(),
                 expires_at,
+                image.address.map(|address| address.octets()),
             ))?;
             if inserted == 0 {
                 Verdict::NameTaken
             } else {
+                if let Some(key) = image.key {
+                    let uploaded_at = now.unix_timestamp();
+                    remember(connection, image.client, key, &image.path, uploaded_at)?;
+                }
                 added.uploads += 1;
                 added.bytes += image.size;
                 Verdict::Recorded { used: used + 1 }
@@ -83,6 +103,26 @@ pub(super) fn record(
         count.execute((client.0, day, added.uploads, added.bytes))?;
     }
     Ok(verdicts)
+}
+
+/// Whether an upload with the image's key is recorded: by another process, since this one has one upload of a key at a time.
+fn is_repeated(
+    connection: &Connection,
+    image: &NewImage,
+    now: UtcDateTime,
+) -> rusqlite::Result<bool> {
+    let Some(key) = image.key else {
+        return Ok(false);
+    };
+    let since = Timestamp::from(now).minus(REMEMBERED);
+    Ok(upload_keys::find(connection, image.client, key.key, since)?.is_some())
+}
+
+/// Bytes that the client has stored.
+fn stored(connection: &Connection, client: ClientKey) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT max(stored_bytes, 0) FROM client WHERE key = ?1")?
+        .query_row([client.0], |row| row.get(0))
 }
 
 fn used(connection: &Connection, client: ClientKey, day: i64) -> rusqlite::Result<u32> {
@@ -129,8 +169,12 @@ pub(super) fn replay(connection: &Connection, images: &[LoggedImage]) -> rusqlit
             image.height,
             uploaded_at,
             image.expiry().map(|expiry| expiry.instant().0),
+            image.address.map(|address| address.octets()),
         ))?;
         if inserted > 0 {
+            if let Some(key) = image.key {
+                remember(connection, image.client, key, &image.path, uploaded_at)?;
+            }
             let day = uploaded_at.div_euclid(DAY_SECONDS);
             count.execute((image.client.0, day, 1, image.size))?;
             replayed += 1;
@@ -154,6 +198,7 @@ pub(super) fn adopt(
             image.height,
             image.uploaded_at.0,
             image.expires_at.map(|at| at.0),
+            None::<[u8; 16]>,
         ))?;
         Ok(adopted + inserted)
     })
@@ -169,6 +214,21 @@ pub(super) fn set_dimensions(
         update.execute((path.as_str(), width, height))?;
     }
     Ok(())
+}
+
+/// Forgets addresses of images that were uploaded before `before`.
+pub(super) fn forget_addresses(
+    connection: &Connection,
+    before: Timestamp,
+    limit: u32,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "UPDATE image SET address = NULL WHERE path IN
+                 (SELECT path FROM image INDEXED BY image_with_address
+                  WHERE address IS NOT NULL AND uploaded_at < ?1 ORDER BY uploaded_at LIMIT ?2)",
+        )?
+        .execute((before.0, limit))
 }
 
 pub(super) fn delete_rows(
@@ -214,8 +274,8 @@ pub(super) fn expired_count(connection: &Connection, now: UtcDateTime) -> rusqli
     )
 }
 
-pub(super) const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key
-     FROM image JOIN client ON client.key = image.client";
+pub(super) const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key,
+     image.address FROM image JOIN client ON client.key = image.client";
 
 pub(super) fn image(
     connection: &Connection,
@@ -297,11 +357,12 @@ pub(super) fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
         uploaded_at: Timestamp(row.get(5)?),
         expires_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
         owner: ClientKey(row.get(7)?),
+        address: row.get::<_, Option<[u8; 16]>>(8)?.map(Ipv6Addr::from),
     })
 }
 
 /// Paths from the ledger are checked before they reach the file system.
-fn path_of(row: &Row<'_>, column: usize) -> rusqlite::Result<ImagePath> {
+pub(super) fn path_of(row: &Row<'_>, column: usize) -> rusqlite::Result<ImagePath> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))

@@ -2,21 +2,17 @@
 
 use corenexis_cdn::commit::wal::record::encoded_again;
 
-/// A segment of any content, whose records have a right CRC. What is read encodes to the bytes that it was read from, and LSNs ascend.
+/// A segment of any content, whose records have a right CRC. LSNs ascend, and what is read is the same when it is written and read again.
 pub fn segment(data: &[u8]) {
     let mut segment = data.to_vec();
     seal(&mut segment);
-    let mut rest = &segment[..];
     let mut before = None;
     for (lsn, again) in encoded_again(&segment) {
         assert!(before.is_none_or(|before| before < lsn));
         before = Some(lsn);
-        // All but the length and the CRC, which padding changes.
-        assert_eq!(rest[..4], again[..4]);
-        assert_eq!(rest[8..16], again[8..16]);
-        assert_eq!(rest[20..again.len()], again[20..]);
-        let length = u32::from_le_bytes([rest[4], rest[5], rest[6], rest[7]]) as usize;
-        rest = &rest[length..];
+        // Not compared with what was read: that may be of version 1, be padded, or have unknown fields.
+        let read_again: Vec<_> = encoded_again(&again).collect();
+        assert_eq!(read_again, [(lsn, again)]);
     }
 }
 

@@ -13,11 +13,13 @@ use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::delete_key::SECRET_BYTES;
 use crate::expiry::Expiry;
+use crate::idempotency::Fingerprint;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
-    Account, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow, Ledger, LedgerError,
-    Listing, LogMarks, LoggedImage, NewImage, Owner, Status, Swept, UsageRow, Verdict,
+    Account, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
+    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Status,
+    StorageDifference, Swept, UsageRow, Verdict,
 };
 use crate::store::{Cleaned, Docroot, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::timestamp::Timestamp;
@@ -257,6 +259,8 @@ fn record(rows: &mut Rows, batch: &[NewImage], now: UtcDateTime) -> Vec<Verdict>
                 width: image.width,
                 height: image.height,
                 uploaded_at: now.into(),
+                address: image.address,
+                key: image.key,
             };
             rows.images.insert(image.path.clone(), row);
             rows.used += 1;
@@ -347,6 +351,7 @@ impl Ledger for World {
             height: row.height,
             uploaded_at: row.uploaded_at,
             expires_at: row.expiry().map(Expiry::instant),
+            address: row.address,
         }))
     }
 
@@ -383,6 +388,23 @@ impl Ledger for World {
     }
 
     fn expired_count(&self, _: UtcDateTime) -> Result<u64, LedgerError> {
+        unreachable!()
+    }
+
+    fn keyed_upload(
+        &self,
+        _: ClientKey,
+        _: Fingerprint,
+        _: Timestamp,
+    ) -> Result<Option<KeyedUpload>, LedgerError> {
+        unreachable!()
+    }
+
+    fn forget(&self, _: Timestamp, _: Timestamp, _: u32) -> Result<(usize, usize), LedgerError> {
+        unreachable!()
+    }
+
+    fn storage_differences(&self, _: bool) -> Result<Vec<StorageDifference>, LedgerError> {
         unreachable!()
     }
 

@@ -65,9 +65,12 @@ fn upload(ledger: &SqliteLedger) {
             .expect("random"),
         client,
         daily_limit: u32::MAX,
+        max_storage: None,
         size: 5,
         width: 1,
         height: 1,
+        address: None,
+        key: None,
     };
     ledger.record(&[image], NOW).expect("recorded");
 }
