@@ -155,7 +155,9 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         files.push(filled(path, format!("{export:#}\n")));
     }
     files.push(filled("www/image/docs/corenexis-upload", uploader(config)));
-    files.extend(pages::STATIC.map(|(path, text)| Rendered {
+    let translations = pages::LANGUAGES.map(|(_, path, text)| (path, text));
+    let unchanged = pages::STATIC.into_iter().chain(translations);
+    files.extend(unchanged.map(|(path, text)| Rendered {
         path,
         contents: Cow::Borrowed(text.as_bytes()),
         mode: 0o644,

@@ -13,6 +13,7 @@ use crate::fastcgi::params::Params;
 use crate::image_path::{ImagePath, format_name};
 use crate::ledger::ImageRow;
 use crate::response::Response;
+use crate::timestamp::Timestamp;
 
 /// The FastCGI parameter of a request for the viewer. Only nginx can set it: the names of request headers begin with `HTTP_`.
 const PART: &str = "VIEWER_PART";
@@ -84,9 +85,23 @@ fn facts(image: &ImageRow, now: UtcDateTime) -> String {
         fact("Dimensions", &format!("{} × {}", image.width, image.height)),
         fact("Format", format_name(image.path.image_type())),
         fact("Size", &size(image.size)),
-        format!("<div id=\"expiry\">{expiry}</div>"),
+        format!("<div id=\"expiry\">{expiry}</div>\n"),
+        uploaded(image.uploaded_at),
     ]
     .concat()
+}
+
+/// `5 April 2026`: the UTC day of the upload; empty if the instant is no date.
+fn uploaded(at: Timestamp) -> String {
+    let Some(day) = at.date() else {
+        return String::new();
+    };
+    format!(
+        "<div id=\"uploaded\"><dt>Uploaded</dt><dd><time datetime=\"{at}\">{} {} {}</time></dd></div>",
+        day.day(),
+        day.month(),
+        day.year()
+    )
 }
 
 /// `1 December 2026 · in 6 days`: the last day, and the time left to the midnight that ends it.
@@ -128,7 +143,6 @@ fn size(bytes: u64) -> String {
 mod tests {
     use super::*;
     use crate::ledger::ClientKey;
-    use crate::timestamp::Timestamp;
 
     fn row(expires_at: Option<Timestamp>) -> ImageRow {
         ImageRow {
@@ -154,7 +168,8 @@ mod tests {
             "<div><dt>Dimensions</dt><dd>1200 × 675</dd></div>\n<div><dt>Format</dt><dd>WebP</dd></div>\n\
              <div><dt>Size</dt><dd>2.1 MiB</dd></div>\n\
              <div id=\"expiry\"><dt>Expires</dt><dd><time datetime=\"2026-04-12\">12 April 2026</time> \
-             <span class=\"left\">in 6 days</span></dd></div>"
+             <span class=\"left\">in 6 days</span></dd></div>\n\
+             <div id=\"uploaded\"><dt>Uploaded</dt><dd><time datetime=\"1970-01-01T00:00:00Z\">1 January 1970</time></dd></div>"
         );
         assert!(
             Part::Facts

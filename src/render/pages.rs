@@ -53,11 +53,28 @@ pub(super) const STATIC: [(&str, &str); 14] = [
 ];
 
 /// The translations of the pages' texts, by the language's ISO 639-1 code. Without one, and without JavaScript, the pages are English.
-pub(super) const LANGUAGES: [(&str, &str); 0] = [];
+/// Each is served as `/view/CODE.json`; `www/view/text.js` chooses one.
+pub(super) const LANGUAGES: [(&str, &str, &str); 3] = [
+    (
+        "de",
+        "www/view/de.json",
+        include_str!("../../www/view/de.json"),
+    ),
+    (
+        "es",
+        "www/view/es.json",
+        include_str!("../../www/view/es.json"),
+    ),
+    (
+        "zh",
+        "www/view/zh.json",
+        include_str!("../../www/view/zh.json"),
+    ),
+];
 
 /// The codes of the languages, for the script.
 fn languages() -> String {
-    LANGUAGES.map(|(code, _)| code).join(" ")
+    LANGUAGES.map(|(code, _, _)| code).join(" ")
 }
 
 /// The SSI directive for the path of the image, which has only letters, digits, `/` and `.`.
@@ -68,6 +85,7 @@ pub(super) fn viewer(config: &Config) -> String {
     Template {
         text: include_str!("../../www/view/page.html"),
         values: &[
+            ("LANGUAGES", Escaped::html(&languages())),
             ("HOST", Escaped::html(host(config))),
             ("PUBLIC_URL", Escaped::html(config.site.public_url())),
             (

@@ -1,4 +1,5 @@
 mod documentation;
+mod translations;
 
 use super::*;
 use crate::expiry::StoreDuration;
@@ -119,11 +120,14 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                     "www/image/upload/uploads.js",
                     "www/view/404.html",
                     "www/view/copy.js",
+                    "www/view/de.json",
+                    "www/view/es.json",
                     "www/view/icon.svg",
                     "www/view/page.html",
                     "www/view/text.js",
                     "www/view/view.css",
                     "www/view/view.js",
+                    "www/view/zh.json",
                 ]
             );
             for file in files {

@@ -375,6 +375,23 @@ export const checks = {
     }
   },
 
+  async "the page speaks the languages that have a file"(browser) {
+    for (const [locale, choose, stored] of [["de-DE", "Bilder auswählen", /^1 von 1 Bild hochgeladen$/], ["es-MX", "Elegir imágenes", /^1 de 1 imagen subida$/], ["zh-CN", "选择图片", /^已上传 1 \/ 1 张图片$/]]) {
+      const visitor = await Visitor.arrive(browser, { locale, viewport: { width: 320, height: 844 } });
+      const { page } = visitor;
+      await visitor.open(UPLOAD);
+      await page.locator("#client-id").fill(plans["3M"].client_id);
+      await page.locator("#client-token").fill(plans["3M"].client_token);
+      await page.locator("#sign-in-button").click();
+      await page.getByRole("button", { name: choose }).waitFor();
+      await page.setInputFiles("#files", sample("badge.png"));
+      await settled(page, 1);
+      ensure(stored.test(await page.locator("#total-text").textContent()), await page.locator("#total-text").textContent());
+      equal([await visitor.overflow(), await visitor.violations()], [0, []], locale);
+      await visitor.leave();
+    }
+  },
+
   async "the keyboard alone uploads, copies and deletes"(browser) {
     const visitor = await signedIn(browser, plans["3M"]);
     const { page } = visitor;

@@ -19,9 +19,10 @@ const facts = (page) =>
 
 /** What the page has to say of lake.jpg, stored for 7 days. */
 function ensureFacts(found, lake) {
-  const { Expires: expires, ...others } = found;
+  const { Expires: expires, Uploaded: uploaded, ...others } = found;
   equal(others, { Dimensions: "1200 × 675", Format: "JPEG", Size: `${Math.floor(lake.length / 1024)} KiB` }, "the facts");
   ensure(/^\d{1,2} [A-Z][a-z]+ 20\d\d in [67] days$/.test(expires), `Expires: ${expires}`);
+  ensure(/^\d{1,2} [A-Z][a-z]+ 20\d\d$/.test(uploaded), `Uploaded: ${uploaded}`);
 }
 
 /** The checks by their names; each takes the browser and the samples. */
@@ -79,20 +80,63 @@ export const checks = {
     await visitor.leave();
   },
 
-  async "full size on a phone shows a pixel of the image as one of the screen"(browser, { week }) {
-    const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true };
-    const visitor = await Visitor.arrive(browser, { ...phone, deviceScaleFactor: 2 });
+  async "full screen on a phone: fitted, enlarged by a double tap and by two fingers, moved by one"(browser, { week }) {
+    const phone = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 3 };
+    const visitor = await Visitor.arrive(browser, phone);
     await visitor.open(view(week));
-    await visitor.page.locator("#stage").tap();
-    await visitor.page.locator("#zoom").waitFor({ state: "visible" });
-    equal(await visitor.page.locator(".scroller img").evaluate((image) => [image.clientWidth, image.clientHeight]), [600, 337], "its size");
+    const { page } = visitor;
+    await page.locator("#stage").tap();
+    await page.locator("#zoom").waitFor({ state: "visible" });
+    const box = () => page.locator(".scroller img").boundingBox();
+    await until("the image", async () => (await box())?.width > 0);
+    const fitted = await box();
+    equal([fitted.width, Math.round(fitted.x)], [390, 0], "the whole image fits");
+    const twice = async (x, y) => {
+      await page.touchscreen.tap(x, y);
+      await page.touchscreen.tap(x, y);
+    };
+    await twice(100, 422);
+    await until("a double tap enlarges", async () => (await box()).width > 1000);
+    ensure((await box()).x > -390, "around the point that was tapped");
+    const touch = await visitor.context.newCDPSession(page);
+    const send = (type, ...points) => touch.send("Input.dispatchTouchEvent", { type, touchPoints: points.map(([x, y], id) => ({ x, y, id })) });
+    const before = await box();
+    await send("touchStart", [300, 422]);
+    await send("touchMove", [200, 422]);
+    await send("touchEnd");
+    await until("a finger moves it", async () => (await box()).x < before.x - 50);
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    await twice(100, 422);
+    await until("a double tap fits it again", async () => Math.round((await box()).width) === 390);
+    await send("touchStart", [180, 422], [210, 422]);
+    await send("touchMove", [150, 422], [240, 422]);
+    await send("touchMove", [120, 422], [270, 422]);
+    await send("touchEnd");
+    await until("two fingers enlarge", async () => (await box()).width > 800);
+    equal(await visitor.overflow(), 0, "pixels too wide");
+    await page.getByRole("button", { name: "Close" }).tap();
+    ensure(!(await page.locator("#zoom").isVisible()), "it is closed");
     await visitor.leave();
-    // Already shown with all its pixels, the image opens alone, where two fingers enlarge it.
-    const sharp = await Visitor.arrive(browser, { ...phone, deviceScaleFactor: 3 });
-    await sharp.open(view(week));
-    await sharp.page.locator("#stage").tap();
-    await sharp.page.waitForURL(`${base}/p/${week}`);
-    await sharp.leave();
+  },
+
+  async "the page speaks the language of the browser, and English where it has no other"(browser, { week }) {
+    for (const [locale, lang, download, uploaded, expires] of [
+      ["de-AT", "de", "Herunterladen", "Hochgeladen", /^\d{1,2}\. [A-Z]\S+ 20\d\d in [67] Tagen$/],
+      ["es", "es", "Descargar", "Subida", /^\d{1,2} de [a-z]+ de 20\d\d dentro de [67] días$/],
+      ["zh-TW", "zh", "下载", "上传时间", /^20\d\d年\d{1,2}月\d{1,2}日 [67]天后$/],
+      ["fr-FR", "en", "Download", "Uploaded", /days$/],
+    ]) {
+      const visitor = await Visitor.arrive(browser, { locale });
+      await visitor.open(view(week));
+      const { page } = visitor;
+      await page.getByRole("link", { name: download, exact: true }).waitFor();
+      equal(await page.getAttribute("html", "lang"), lang, locale);
+      const found = await facts(page);
+      ensure(uploaded in found, `${locale}: ${JSON.stringify(found)}`);
+      ensure(expires.test(await page.locator("#expiry dd").textContent()), `${locale}: ${await page.locator("#expiry dd").textContent()}`);
+      equal(await visitor.violations(), [], locale);
+      await visitor.leave();
+    }
   },
 
   async "an icon keeps its corners"(browser, { icon }) {
