@@ -29,7 +29,7 @@ fn sources() -> (String, String) {
     let scripts: String = STATIC
         .iter()
         .filter(|(path, _)| path.starts_with("www/image/upload/") || path.starts_with("www/view/"))
-        .filter(|(path, _)| path.ends_with(".js"))
+        .filter(|(path, _)| path.rsplit('.').next() == Some("js"))
         .map(|(_, text)| *text)
         .collect();
     let pages = [
