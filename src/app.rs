@@ -13,6 +13,7 @@ use crate::fetch::Fetcher;
 use crate::idempotency::InProgress;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::scan::Scanner;
 use crate::store::{Space, Store};
 
 /// Configuration, ledger, store and clock, with what is shared between requests.
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) committer: Committer,
     pub(crate) fetcher: Fetcher,
     pub(crate) attempts: FailedAttempts,
+    pub(crate) scanner: Option<Scanner>,
     pub(crate) delete_keys: DeleteKeys,
     pub(crate) keyed_uploads: InProgress,
     pub(crate) metrics: Metrics,

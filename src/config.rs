@@ -9,7 +9,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -36,6 +36,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// The largest image, in pixels.
     pub images: image::Limits,
+    /// The program that judges images before they are published.
+    pub scan: Scan,
     /// Downloads of `image_url`.
     pub fetch: Fetch,
     /// Limits for each address.
@@ -152,6 +154,33 @@ impl Default for Ledger {
     }
 }
 
+/// What happens to an image that the program could not judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScanOnError {
+    /// It is refused with status 503.
+    Refuse,
+    /// It is published.
+    Publish,
+}
+
+/// `[images] scan_…`
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The program and its arguments; empty: there is none.
+    pub command: Vec<String>,
+    timeout: Seconds,
+    /// What happens to an image that the program could not judge.
+    pub on_error: ScanOnError,
+}
+
+impl Scan {
+    /// How long one image may take, the wait for others included.
+    pub const fn timeout(&self) -> Duration {
+        self.timeout.0
+    }
+}
+
 /// `[fetch]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -253,6 +282,9 @@ struct Document {
 struct Images {
     max_side: u32,
     max_megapixels: u32,
+    scan_command: Vec<String>,
+    scan_timeout: Seconds,
+    scan_on_error: ScanOnError,
 }
 
 impl Default for Images {
@@ -261,6 +293,9 @@ impl Default for Images {
         Self {
             max_side: limits.max_side,
             max_megapixels: limits.max_megapixels,
+            scan_command: Vec::new(),
+            scan_timeout: Seconds(Duration::from_secs(20)),
+            scan_on_error: ScanOnError::Refuse,
         }
     }
 }
@@ -280,6 +315,11 @@ impl Config {
                 max_side: document.images.max_side,
                 max_megapixels: document.images.max_megapixels,
                 ..image::Limits::default()
+            },
+            scan: Scan {
+                command: document.images.scan_command,
+                timeout: document.images.scan_timeout,
+                on_error: document.images.scan_on_error,
             },
             fetch: document.fetch,
             limits: document.limits,
@@ -350,6 +390,14 @@ impl Config {
             self.images.max_side > 0 && self.images.max_megapixels > 0,
             || "[images] max_side and max_megapixels: expected 1 or more".to_owned(),
         )?;
+        if let Some(program) = self.scan.command.first() {
+            ensure(Path::new(program).is_absolute(), || {
+                format!(
+                    "[images] scan_command begins with {program:?}: expected a list of the program's absolute path and its arguments, such \
+                     as [\"/usr/bin/clamdscan\", \"--no-summary\", \"-\"]"
+                )
+            })?;
+        }
         ensure(self.fetch.max_concurrent > 0, || {
             "[fetch] max_concurrent = 0: expected 1 or more".to_owned()
         })

@@ -15,6 +15,7 @@ mod installation;
 mod ledger;
 mod nginx;
 mod responder;
+mod scan;
 mod settings;
 mod sweep;
 mod website;
@@ -38,6 +39,7 @@ pub(crate) fn check(
 ) -> Vec<Check> {
     let installation = Installation::new(config, config_file);
     let mut checks = settings::checks(&installation);
+    checks.extend(scan::check(&installation));
     progress("nginx");
     checks.extend(nginx::checks(&installation, nginx));
     progress("files");

@@ -60,6 +60,8 @@ pub(crate) enum Refusal {
         /// Width × height, in megapixels.
         max_megapixels: u32,
     },
+    /// Its bytes are blocked.
+    ImageNotAllowed,
     /// The image at `image_url` could not be downloaded, for any reason.
     DownloadFailed,
     /// The body is not the form that its content type says. The text is for the log.
@@ -129,6 +131,7 @@ impl Refusal {
             | Self::FileTooLarge { .. }
             | Self::InvalidFileType
             | Self::DimensionsTooLarge { .. }
+            | Self::ImageNotAllowed
             | Self::DownloadFailed
             | Self::Malformed(_)
             | Self::InvalidKey
@@ -158,6 +161,7 @@ impl Refusal {
             Self::FileTooLarge { .. } => "File too large",
             Self::InvalidFileType => "Invalid file type",
             Self::DimensionsTooLarge { .. } => "Image dimensions too large",
+            Self::ImageNotAllowed => "Image not allowed",
             Self::DownloadFailed => "Failed to download image",
             Self::Malformed(_) => "Malformed request body",
             Self::InvalidQuery { .. } => "Invalid query",

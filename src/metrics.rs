@@ -52,6 +52,11 @@ struct StageLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Scan {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: &'static str,
 }
@@ -77,6 +82,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Metrics {
     registry: Registry,
     uploads: Family<Upload, Counter>,
+    downloads: Family<Upload, Counter>,
+    scans: Family<Scan, Counter>,
     bytes: Family<Plan, Counter>,
     /// Of uploads that were refused, and that were stored.
     durations: [Histogram; 2],
@@ -112,6 +119,8 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::default(),
             uploads: Family::default(),
+            downloads: Family::default(),
+            scans: Family::default(),
             bytes: Family::default(),
             durations: ["false", "true"].map(|stored| {
                 let outcome = Outcome { stored };
@@ -167,6 +176,16 @@ impl Metrics {
             "uploads",
             "Uploads by plan, which is empty before a client is known, and result: stored, or the text of the error",
             self.uploads.clone(),
+        );
+        registry.register(
+            "downloads",
+            "Downloads of image_url by plan and result: image, no image, too large, failed, or busy where the client's share or budget was used up",
+            self.downloads.clone(),
+        );
+        registry.register(
+            "scans",
+            "Images that scan_command judged, by result: passed, refused, failed",
+            self.scans.clone(),
         );
         registry.register_with_unit(
             "stored",
@@ -269,6 +288,18 @@ impl Metrics {
         self.durations[usize::from(result == STORED)].observe(took.as_secs_f64());
     }
 
+    /// Counts a download that ended, or that was not begun.
+    pub(crate) fn count_download(&self, plan: &str, result: &'static str) {
+        let plan = plan.to_owned();
+        let labels = Upload { plan, result };
+        self.downloads.get_or_create(&labels).inc();
+    }
+
+    /// Counts a scan of an image.
+    pub(crate) fn count_scan(&self, result: &'static str) {
+        self.scans.get_or_create(&Scan { result }).inc();
+    }
+
     /// Notes how long a stage of an upload took.
     pub(crate) fn observe_stage(&self, stage: Stage, took: Duration) {
         self.stages[stage as usize].observe(took.as_secs_f64());
@@ -352,6 +383,7 @@ mod tests {
         metrics.count_upload("3m", STORED, Some(9_183), Duration::from_millis(3));
         metrics.count_upload("3m", STORED, Some(1_000), Duration::from_millis(3));
         metrics.count_upload("", "Invalid client ID", None, Duration::from_secs(40));
+        metrics.count_download("3m", "no image");
         metrics.observe_stage(Stage::Commit, Duration::from_millis(2));
         metrics.batch_observer()(3);
         metrics.connection_began();
@@ -385,6 +417,7 @@ mod tests {
         for line in [
             "corenexis_cdn_uploads_total{plan=\"3m\",result=\"stored\"} 2",
             "corenexis_cdn_uploads_total{plan=\"\",result=\"Invalid client ID\"} 1",
+            "corenexis_cdn_downloads_total{plan=\"3m\",result=\"no image\"} 1",
             "corenexis_cdn_stored_bytes_total{plan=\"3m\"} 10183",
             "corenexis_cdn_upload_duration_seconds_count{stored=\"true\"} 2",
             "corenexis_cdn_upload_duration_seconds_bucket{le=\"0.002\",stored=\"true\"} 0",

@@ -7,6 +7,7 @@
 //! repetition an upload with a known Idempotency-Key gets the reply of the first
 //! download   image_url, into the spool in the same way
 //! metadata   positions or all metadata are removed, as the plan says
+//! scanned    the operator's program lets it through, if there is one
 //! commit     quota, row and file, durable before the reply
 //! ```
 //!
@@ -16,6 +17,7 @@
 mod metadata;
 mod receive;
 mod repetition;
+mod scanned;
 mod submission;
 
 use std::io::{BufReader, Read};
@@ -40,6 +42,7 @@ use crate::response::Response;
 use crate::trace::{Stage, Trace};
 use receive::{Content, Received, receive};
 use repetition::Keyed;
+use scanned::refuse_unwanted;
 use submission::{Image, Name, Source, Submission};
 
 /// Bytes of a download that are read at once.
@@ -106,6 +109,7 @@ pub(crate) fn upload(
         layout,
     } = check(received, authorized.plan)?;
     metadata::strip(&mut spool, inspected, &layout, authorized.plan.metadata)?;
+    refuse_unwanted(app, &spool, trace)?;
     let upload = Upload {
         spool,
         inspected,
@@ -236,6 +240,21 @@ fn download(
             let reader = BufReader::with_capacity(DOWNLOAD_BUFFER, download);
             receive(app, reader, max_size, false).map_err(FetchError::from_read)
         });
+    let result = match &downloaded {
+        Ok(Received {
+            content: None | Some(Err(Error::Refusal(_))),
+            size,
+            ..
+        }) => {
+            app.fetcher.charge(client, *size);
+            "no image"
+        }
+        Ok(_) => "image",
+        Err(FetchError::TooLarge) => "too large",
+        Err(FetchError::Busy { .. }) => "busy",
+        Err(FetchError::Failed(_)) => "failed",
+    };
+    app.metrics.count_download(&authorized.plan.name, result);
     downloaded.map_err(|error| match error {
         FetchError::TooLarge => Refusal::FileTooLarge { max_size }.into(),
         FetchError::Busy { cause, retry_after } => {

@@ -28,6 +28,7 @@ use crate::image_path::IMAGE_ROOT;
 use crate::ledger::{self, Ledger, QuickCheck};
 use crate::log::{self, Line};
 use crate::metrics::Metrics;
+use crate::scan::Scanner;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
 use crate::site::{self, Site};
@@ -173,6 +174,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
             .field("cause", "[fetch] allow lifts the address rules")
             .write();
     }
+    let scanner = Scanner::new(&config.scan);
     let attempts = FailedAttempts::new(config.limits.failed_attempts_per_minute, Instant::now());
     let delete_keys = DeleteKeys::new(&ledger.delete_secret()?);
     Ok(App {
@@ -182,6 +184,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
         committer,
         fetcher,
         attempts,
+        scanner,
         delete_keys,
         keyed_uploads: InProgress::default(),
         metrics,

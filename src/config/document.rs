@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{ByteSize, Config, Durability, Invalid};
+use super::{ByteSize, Config, Durability, Invalid, ScanOnError};
 use crate::expiry::StoreDuration;
 use crate::plan::{Plan, UrlKind};
 
@@ -29,6 +29,7 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
         storage,
         ledger,
         images,
+        scan,
         fetch,
         limits,
         abuse,
@@ -64,6 +65,21 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
         (
             "images.max_megapixels",
             number(images.max_megapixels.into()),
+        ),
+        (
+            "images.scan_command",
+            texts(scan.command.clone()).filter(|_| !scan.command.is_empty()),
+        ),
+        (
+            "images.scan_timeout",
+            text(&format!("{}s", scan.timeout().as_secs())),
+        ),
+        (
+            "images.scan_on_error",
+            text(match scan.on_error {
+                ScanOnError::Refuse => "refuse",
+                ScanOnError::Publish => "publish",
+            }),
         ),
         ("fetch.ports", list(ports.collect())),
         (
@@ -173,8 +189,9 @@ fn set(values: &mut [Entry], setting: &str) -> Result<(), Invalid> {
         .find(|(name, _)| name == key)
         .ok_or_else(|| Invalid(format!("there is no key {key:?} in the configuration")))?;
     *value = match value {
-        None | Some(Value::String(_)) => Some(Value::from(text)),
-        Some(_) => {
+        Some(Value::String(_)) => Some(Value::from(text)),
+        None if !text.starts_with('[') => Some(Value::from(text)),
+        _ => {
             let parsed: toml::Table = toml::from_str(&format!("value = {text}"))
                 .map_err(|_| Invalid(format!("{key} = {text}: expected a TOML value")))?;
             parsed.get("value").cloned()
@@ -255,11 +272,12 @@ mod tests {
         for key in keys(&values(&config)) {
             let (table, name) = key.rsplit_once('.').expect("a table and a key");
             assert!(text.contains(&format!("[{table}]\n")), "{key}");
-            assert!(
-                text.lines()
-                    .any(|line| line.starts_with(&format!("{name} = "))),
-                "{key}"
-            );
+            // A key without a default is a comment.
+            let is_key = |line: &str| {
+                let line = line.strip_prefix('#').unwrap_or(line);
+                line.starts_with(&format!("{name} = "))
+            };
+            assert!(text.lines().any(is_key), "{key}");
         }
     }
 
@@ -281,12 +299,14 @@ mod tests {
             "storage.docroot=/srv/a \"b\" \\ c",
             "limits.burst=0",
             "fetch.ports=[80]",
+            "images.scan_command=[\"/bin/scan\", \"-\"]",
         ]
         .map(str::to_owned);
         let text = default_text(&settings, "", "").expect("a configuration");
         let config = Config::from_toml(&text).expect(&text);
         assert_eq!(config.site.public_url(), "http://127.0.0.1:8080");
         assert_eq!(config.storage.docroot.to_str(), Some("/srv/a \"b\" \\ c"));
+        assert_eq!(config.scan.command, ["/bin/scan", "-"]);
         assert_eq!((config.limits.burst, config.fetch.ports), (0, vec![80]));
     }
 

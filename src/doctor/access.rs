@@ -26,6 +26,8 @@ pub(super) struct Account {
 pub(super) enum Permission {
     Read,
     Write,
+    /// Run a program.
+    Execute,
     /// Pass through a directory.
     Search,
     /// Create and delete files in a directory.
@@ -37,7 +39,7 @@ impl Permission {
         match self {
             Self::Read => 0o4,
             Self::Write => 0o2,
-            Self::Search => 0o1,
+            Self::Search | Self::Execute => 0o1,
             Self::Create => 0o3,
         }
     }
@@ -46,6 +48,7 @@ impl Permission {
         match self {
             Self::Read => "read",
             Self::Write => "write to",
+            Self::Execute => "run",
             Self::Search => "enter",
             Self::Create => "create files in",
         }

@@ -144,6 +144,12 @@ fn of_uploads(config: &Config, example: Option<&Plan>) -> Vec<Documented> {
         ),
         Documented::refused(
             Scope::Upload,
+            &Refusal::ImageNotAllowed,
+            "The operator has blocked this image",
+            "Do not upload it again; ask support if you think that this is a mistake",
+        ),
+        Documented::refused(
+            Scope::Upload,
             &Refusal::DownloadFailed,
             "The server could not download <code>image_url</code>",
             "Check that the URL opens without signing in, from anywhere on the internet, or upload the file",

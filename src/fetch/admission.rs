@@ -1,14 +1,14 @@
 //! How many downloads run and wait, for all clients and for each one.
 //!
 //! A download needs a slow server's cooperation to end, so one client with hostile URLs must not occupy every slot: a client has a
-//! quarter of them, and the time that its failed downloads took is limited by a [`Budget`].
+//! quarter of them, and the time and the bytes of its downloads that bring no image are limited by a [`Budget`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::FetchError;
-use super::semaphore::{Permit, Semaphore};
+use crate::semaphore::{Permit, Semaphore};
 
 /// A client may use one in so many of the permits.
 const SHARE: usize = 4;
@@ -19,6 +19,9 @@ const ALLOWANCE: Duration = Duration::from_mins(1);
 
 /// The least that a failed download costs.
 const LEAST_COST: Duration = Duration::from_millis(100);
+
+/// A failed download costs a second for each so many bytes that it transferred, if that is more than the time it took.
+const BYTES_PER_SECOND: u64 = 1 << 20;
 
 /// Time regained in one second: half of one slot may fail for ever.
 const REGAINED: f64 = 0.5;
@@ -103,8 +106,15 @@ impl Admission {
             _permits: [running_of_client, running, admitted_of_client, admitted],
             client,
             since: Instant::now(),
+            bytes: 0,
             succeeded: false,
         })
+    }
+
+    /// Charges a client for a download that arrived whole and is no image: the bytes that it transferred.
+    pub(super) fn charge(&self, client: i64, bytes: u64) {
+        let cost = cost(Duration::ZERO, bytes);
+        self.client(client).budget().spend(cost, Instant::now());
     }
 
     fn client(&self, client: i64) -> Arc<Client> {
@@ -139,10 +149,22 @@ pub(super) struct Slot {
     _permits: [Permit; 4],
     client: Arc<Client>,
     since: Instant,
+    bytes: u64,
     succeeded: bool,
 }
 
+/// What a failed download costs.
+fn cost(taken: Duration, bytes: u64) -> Duration {
+    let transfer = Duration::from_millis(bytes.saturating_mul(1_000) / BYTES_PER_SECOND);
+    taken.max(transfer).max(LEAST_COST)
+}
+
 impl Slot {
+    /// Notes that bytes were transferred.
+    pub(super) fn transferred(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     pub(super) fn succeed(&mut self) {
         self.succeeded = true;
     }
@@ -152,7 +174,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if !self.succeeded {
             let now = Instant::now();
-            let cost = now.saturating_duration_since(self.since).max(LEAST_COST);
+            let cost = cost(now.saturating_duration_since(self.since), self.bytes);
             self.client.budget().spend(cost, now);
         }
     }
@@ -249,6 +271,27 @@ mod tests {
         other.succeed();
         drop(other);
         assert!(slot(&admission, 2).is_some(), "success costs nothing");
+    }
+
+    #[test]
+    fn bytes_that_bring_no_image_use_up_the_budget() {
+        const LARGEST: u64 = 10 << 20;
+        let admission = Admission::new(8, 256);
+        for _ in 0..4 {
+            let mut slot = slot(&admission, 1).expect("a slot");
+            slot.transferred(LARGEST);
+        }
+        // Two that arrived whole and are no images.
+        for _ in 0..2 {
+            let mut slot = slot(&admission, 1).expect("a slot");
+            slot.transferred(LARGEST);
+            slot.succeed();
+            drop(slot);
+            admission.charge(1, LARGEST);
+        }
+        admission.charge(1, LARGEST);
+        assert!(retry_after(&admission, 1).is_some_and(|seconds| (15..=21).contains(&seconds)));
+        assert!(slot(&admission, 2).is_some(), "another client");
     }
 
     #[test]

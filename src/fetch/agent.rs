@@ -22,9 +22,9 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error, Timeout};
 
-use super::semaphore::Semaphore;
 use super::ssrf::{Rules, canonical};
 use super::url::MAX_URL;
+use crate::semaphore::Semaphore;
 
 /// The longest a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(3);

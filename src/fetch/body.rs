@@ -108,6 +108,7 @@ impl Download {
             }
         };
         self.received = self.received.saturating_add(amount as u64);
+        self.slot.transferred(amount as u64);
         if self.received > self.max_bytes {
             return Err(FetchError::TooLarge);
         }

@@ -7,7 +7,6 @@
 mod admission;
 mod agent;
 mod body;
-mod semaphore;
 pub mod ssrf;
 pub mod url;
 
@@ -141,6 +140,11 @@ impl Fetcher {
         Err(FetchError::failed(&format!(
             "more than {MAX_REDIRECTS} redirects"
         )))
+    }
+
+    /// Charges `client` for a download of `bytes` bytes that arrived whole and is no image that is accepted.
+    pub fn charge(&self, client: i64, bytes: u64) {
+        self.admission.charge(client, bytes);
     }
 
     fn with_open_port(&self, target: Target) -> Result<Target, FetchError> {

@@ -26,6 +26,7 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn.service",
             unit(
                 include_str!("../../nginx/service/corenexis-cdn.service"),
+                &[("NO_SCAN", config.scan.command.is_empty())],
                 config,
                 options,
             ),
@@ -34,6 +35,7 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn-sweep.service",
             unit(
                 include_str!("../../cron/corenexis-cdn-sweep.service"),
+                &[],
                 config,
                 options,
             ),
@@ -85,7 +87,7 @@ fn socket(config: &Config, options: &Options) -> String {
     .fill()
 }
 
-fn unit(text: &str, config: &Config, options: &Options) -> String {
+fn unit(text: &str, sections: &[(&str, bool)], config: &Config, options: &Options) -> String {
     let writable = writable(config);
     let words: Vec<_> = writable
         .iter()
@@ -106,7 +108,7 @@ fn unit(text: &str, config: &Config, options: &Options) -> String {
             ("CONFIG_FILE", Escaped::unit_word(&options.config_file)),
             ("WRITABLE", Escaped::written(words.join(" "))),
         ],
-        sections: &[("OUTSIDE_HOME", !hidden)],
+        sections: &[&[("OUTSIDE_HOME", !hidden)], sections].concat(),
     }
     .fill()
 }

@@ -53,8 +53,8 @@ impl Spool {
         self.size
     }
 
-    /// The bytes written so far, from the beginning.
-    pub(crate) fn reader(&self) -> io::Result<impl Read + use<>> {
+    /// The file, opened to be read from the beginning.
+    pub(crate) fn reader(&self) -> io::Result<File> {
         File::open(&self.path)
     }
 

@@ -26,6 +26,7 @@ mod relocation;
 mod repetition;
 mod robustness;
 mod root;
+mod scanning;
 mod server_errors;
 mod ssrf;
 mod ssrf_names;

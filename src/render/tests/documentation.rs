@@ -82,7 +82,7 @@ fn every_error_is_documented_with_its_own_text_and_advice() {
         .lines()
         .filter(|line| line.starts_with("<tr role=\"row\"><td"))
         .collect();
-    assert_eq!(rows.len(), 28);
+    assert_eq!(rows.len(), 29);
     assert!(
         rows.iter()
             .all(|row| !row.contains("<td role=\"cell\"></td>"))

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 /// A fixed number of permits.
 #[derive(Debug, Clone)]
-pub(super) struct Semaphore(Arc<Shared>);
+pub(crate) struct Semaphore(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -21,7 +21,7 @@ struct State {
 
 impl Semaphore {
     /// A semaphore of `permits` permits, all available.
-    pub(super) fn new(permits: usize) -> Self {
+    pub(crate) fn new(permits: usize) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::new(State {
                 available: permits,
@@ -32,12 +32,12 @@ impl Semaphore {
     }
 
     /// Takes a permit if one is available.
-    pub(super) fn try_acquire(&self) -> Option<Permit> {
+    pub(crate) fn try_acquire(&self) -> Option<Permit> {
         self.acquire(Instant::now())
     }
 
     /// Waits for a permit; `None` if none is available by the deadline.
-    pub(super) fn acquire(&self, deadline: Instant) -> Option<Permit> {
+    pub(crate) fn acquire(&self, deadline: Instant) -> Option<Permit> {
         let mut state = self.0.lock();
         while state.available == 0 {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -63,7 +63,7 @@ impl Shared {
 
 /// A permit, released on drop.
 #[derive(Debug)]
-pub(super) struct Permit(Arc<Shared>);
+pub(crate) struct Permit(Arc<Shared>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
