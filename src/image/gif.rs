@@ -8,6 +8,7 @@ use super::{Rejected, Sizes, Walked, invalid};
 
 const IMAGE_SEPARATOR: u8 = b',';
 const EXTENSION_INTRODUCER: u8 = b'!';
+const GRAPHIC_CONTROL: u8 = 0xF9;
 
 /// Walks from the header to the trailer.
 ///
@@ -38,7 +39,17 @@ pub(super) fn walk(
             Ok(EXTENSION_INTRODUCER) => {
                 let start = source.position();
                 let label = source.byte()?;
-                pass_sub_blocks(source)?;
+                if label == GRAPHIC_CONTROL {
+                    // Decoders refuse any other length, and browsers show the images before it.
+                    if source.byte()? != 4 || source.array::<5>()?[4] != 0 {
+                        if has_image {
+                            break;
+                        }
+                        return invalid("GIF: graphic control extension");
+                    }
+                } else {
+                    pass_sub_blocks(source)?;
+                }
                 source.note(Kind::Gif(label), start, 0);
             }
             Ok(_) | Err(Rejected::InvalidType(TRUNCATED)) if has_image => break,
@@ -173,6 +184,21 @@ mod tests {
             &image[..image.len() - 1],
         ] {
             assert_invalid(&[without_trailer, block].concat(), "truncated");
+        }
+    }
+
+    #[test]
+    fn regression_a_graphic_control_extension_of_another_length_is_refused() {
+        let image = gif_image(0, 0, 1, 1);
+        assert_good(&with(&[b"!\xF9\x04\0\0\0\0\0", &image]));
+        for control in [
+            &b"!\xF9\0"[..],
+            b"!\xF9\x03\0\0\0\0",
+            b"!\xF9\x05\0\0\0\0\0\0",
+            b"!\xF9\x04\0\0\0\0\x01\0\0",
+        ] {
+            assert_invalid(&with(&[control, &image]), "graphic control");
+            assert_good(&with(&[&image, control]));
         }
     }
 

@@ -168,9 +168,13 @@ impl Walk<'_> {
                 }
                 b"fcTL" if chunk.length == 26 => {
                     let _sequence_number = source.u32_be()?;
-                    let (width, height) = (source.u32_be()?, source.u32_be()?);
-                    self.sizes.note_frame(width, height);
-                    source.skip(14 + 4)?;
+                    let size = (source.u32_be()?, source.u32_be()?);
+                    let offset = (source.u32_be()?, source.u32_be()?);
+                    if !self.header.holds(size, offset) {
+                        return invalid("PNG: fcTL outside the canvas");
+                    }
+                    self.sizes.note_frame(size.0, size.1);
+                    source.skip(6 + 4)?;
                 }
                 b"eXIf" if self.image_data == ImageData::None && self.is_turned.is_none() => {
                     self.read_exif(source, &chunk)?;
@@ -250,6 +254,14 @@ struct Header {
 }
 
 impl Header {
+    /// Whether a frame of an animation lies on the canvas.
+    fn holds(&self, (width, height): (u32, u32), (left, top): (u32, u32)) -> bool {
+        let fits = |start: u32, length: u32, side: u32| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        fits(left, width, self.width) && fits(top, height, self.height)
+    }
+
     /// Reads the signature and IHDR.
     fn read(source: &mut Source<impl BufRead>) -> Result<Self, Rejected> {
         if source.array()? != SIGNATURE {

@@ -8,6 +8,8 @@ use super::{Rejected, Sizes, Walked, invalid};
 
 /// The animation flag of VP8X (RFC 9649, section 2.7).
 const ANIMATION: u8 = 0x02;
+/// A flag of VP8X that is reserved now, once for images in fragments; decoders refuse it.
+const FRAGMENTS: u8 = 0x01;
 
 /// A chunk whose header has been read.
 struct Chunk {
@@ -97,6 +99,9 @@ fn walk_extended(
         return invalid("WebP: VP8X length");
     }
     let flags = source.byte()?;
+    if flags & FRAGMENTS != 0 {
+        return invalid("WebP: VP8X flags");
+    }
     let _reserved = source.u24_le()?;
     let canvas_width = source.u24_le()? + 1;
     let canvas_height = source.u24_le()? + 1;
@@ -159,6 +164,10 @@ fn read_frame(
     let mut picture = Picture::default();
     while source.position() < chunk.end {
         let part = Chunk::read(source, chunk.end)?;
+        // Decoders look for the image in the first chunks of a frame only.
+        if picture.size.is_none() && !matches!(&part.name, b"ALPH" | b"VP8 " | b"VP8L") {
+            return invalid("WebP: unknown chunk before the image of a frame");
+        }
         picture.read_chunk(source, &part)?;
         part.finish_in_frame(source, chunk.end)?;
     }
@@ -189,6 +198,7 @@ impl Picture {
         chunk: &Chunk,
     ) -> Result<(), Rejected> {
         let size = match &chunk.name {
+            b"ALPH" if self.size.is_some() => return invalid("WebP: ALPH after the image"),
             b"ALPH" => {
                 self.has_alpha_chunk = true;
                 return Ok(());
@@ -321,6 +331,26 @@ mod tests {
         // The padding of a frame is enough for its last chunk.
         let frame = anmf(0, 0, 5, 3, &odd[..odd.len() - 1]);
         assert_good(&of(&[vp8x(2, 5, 3), anim(), frame]));
+    }
+
+    #[test]
+    fn regression_chunks_in_an_order_that_libwebp_refuses_are_refused() {
+        let alpha = || webp_chunk(b"ALPH", &[&[0][..], &[0x80; 15]].concat());
+        let unknown = || webp_chunk(b"what", b"ab");
+        assert_good(&of(&[vp8x(0x10, 5, 3), alpha(), lossy()]));
+        for image in [lossy(), lossless()] {
+            let after = of(&[vp8x(0x10, 5, 3), image.clone(), alpha()]);
+            assert_invalid(&after, "ALPH after");
+            assert_good(&of(&[vp8x(0, 5, 3), unknown(), image.clone(), unknown()]));
+            assert_invalid(&of(&[vp8x(1, 5, 3), image.clone()]), "VP8X flags");
+            let frame = |chunks: &[Vec<u8>]| {
+                let frame = anmf(0, 0, 5, 3, &chunks.concat());
+                of(&[vp8x(2, 5, 3), anim(), frame])
+            };
+            assert_good(&frame(&[image.clone(), unknown()]));
+            assert_invalid(&frame(&[unknown(), image.clone()]), "unknown chunk before");
+            assert_invalid(&frame(&[image, alpha()]), "ALPH after");
+        }
     }
 
     #[test]

@@ -302,6 +302,34 @@ def pngs_with_damaged_data():
         yield f"first-crc-{name}", SIGNATURE + b"".join(parts[:at]) + first + chunk(b"IDAT", data[5:]) + b"".join(parts[at + 1:])
 
 
+def gifs_with_wrong_controls():
+    """Graphic control extensions of another length than four bytes."""
+    for name, image, _ in gifs():
+        start = image.index(b",", 13 + (3 * (2 << (image[10] & 7)) if image[10] & 0x80 else 0))
+        for control in (b"!\xf9\0", b"!\xf9\3\0\0\0\0", b"!\xf9\5\0\0\0\0\0\0"):
+            yield f"{control[2]}-{name}", insert(image, start, control)
+
+
+def webps_in_wrong_order():
+    """A reserved flag that libwebp refuses, ALPH behind the image, an unknown chunk before the image of a frame."""
+    for name, image, size in webps():
+        chunks = b"".join(part for part in webp_chunks(image) if part[:4] != b"VP8X")
+        yield f"flag-{name}", riff(vp8x(0x11, size) + chunks)
+        alpha = webp_chunk(b"ALPH", bytes(1 + size[0] * size[1]))
+        yield f"alpha-{name}", riff(vp8x(0x10, size) + chunks + alpha)
+        for unknown in (webp_chunk(b"what", b"ab"), webp_chunk(b"EXIF", b"abc")):
+            payload = bytes(6) + b"".join(struct.pack("<I", side - 1)[:3] for side in size) + b"d\0\0\0" + unknown + chunks
+            yield f"{unknown[:4].decode()}-{name}", riff(vp8x(0x12, size) + webp_chunk(b"ANIM", bytes(6)) + webp_chunk(b"ANMF", payload))
+
+
+def pngs_with_frames_outside():
+    """The first frame of an animation is larger than the image, or does not lie on it."""
+    for name, image, (width, height) in pngs():
+        for number, frame in enumerate(((width + 1, height, 0, 0), (width, height + 1, 0, 0), (width, height, 1, 0))):
+            control = chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, *frame, 1, 10, 0, 0))
+            yield f"{number}-{name}", insert(image, 8 + 25, chunk(b"acTL", struct.pack(">II", 1, 0)) + control)
+
+
 def animations_over_the_limit():
     """More than 1,000 megapixels in all frames."""
     for side, frames in ((1_000, 1_001), (2_000, 251), (4_000, 63), (5_001, 40), (7_000, 21), (8_000, 16), (8_000, 100)):
@@ -331,7 +359,8 @@ def phones():
 ACCEPTED = (jpeg_stray_bytes, jpeg_without_eoi, jpeg_standard_huffman_tables, jpeg_orientations, png_orientations, png_ends,
             png_data_with_wrong_crc, gif_trailers, gif_screens, gif_pixels, webp_orientations, webp_padding, phones)
 REFUSED = (webp_without_padding, jpegs_that_no_browser_shows, jpegs_with_wrong_tables, jpegs_with_wrong_scans, jpegs_without_blocks,
-           pngs_without_zlib, pngs_with_damaged_data, animations_over_the_limit)
+           gifs_with_wrong_controls, webps_in_wrong_order, pngs_with_frames_outside, pngs_without_zlib, pngs_with_damaged_data,
+           animations_over_the_limit)
 
 
 def accepted():

@@ -241,6 +241,29 @@ fn an_animation_reaches_iend() {
 }
 
 #[test]
+fn regression_a_frame_outside_the_canvas_is_refused() {
+    let image = |size: [u32; 2], offset: [u32; 2]| {
+        let numbers = [[0], [size[0]], [size[1]], [offset[0]], [offset[1]]].concat();
+        let numbers: Vec<u8> = numbers.into_iter().flat_map(u32::to_be_bytes).collect();
+        let frame = png_chunk(b"fcTL", &[&numbers[..], &[0; 6]].concat());
+        png(3, 2, 8, 0, 0, &[png_chunk(b"acTL", &[0; 8]), frame])
+    };
+    assert_good(&image([3, 2], [0, 0]));
+    assert_good(&image([1, 1], [2, 1]));
+    for (size, offset) in [
+        ([4, 2], [0, 0]),
+        ([3, 3], [0, 0]),
+        ([1, 1], [3, 0]),
+        ([1, 1], [0, 2]),
+        ([1, 1], [u32::MAX, 0]),
+        ([0, 1], [0, 0]),
+        ([1, 0], [0, 0]),
+    ] {
+        assert_invalid(&image(size, offset), "outside the canvas");
+    }
+}
+
+#[test]
 fn the_first_undamaged_exif_before_the_image_data_turns_the_image() {
     let exif = |value| png_chunk(b"eXIf", &ifd(true, &[orientation(value)]));
     let sized = |chunks: &[Vec<u8>]| png(3, 2, 8, 0, 0, chunks);
