@@ -32,10 +32,10 @@ step() {
   case $1 in
   install) installer --domain shop.example --yes ;;
   upgrade) printf '\n' >>dist/corenexis-cdn && installer --domain shop.example --yes ;;
-  killed-install) printf '\n' >>dist/corenexis-cdn && killed "$(pick mv cp rm chmod mkdir)" $((RANDOM % 40 + 1)) --domain shop.example --yes ;;
+  killed-install) printf '\n' >>dist/corenexis-cdn && pick mv cp rm chmod mkdir && killed "$picked" $((RANDOM % 40 + 1)) --domain shop.example --yes ;;
   killed-test) killed curl $((RANDOM % 5 + 1)) --domain shop.example --yes ;;
   uninstall) installer --uninstall --yes ;;
-  killed-uninstall) killed "$(pick mv cp rm rmdir)" $((RANDOM % 40 + 1)) --uninstall --yes ;;
+  killed-uninstall) pick mv cp rm rmdir && killed "$picked" $((RANDOM % 40 + 1)) --uninstall --yes ;;
   edit-site) echo "# edit $RANDOM" | tee -a "$site" >>/tmp/site ;;
   edit-placed) [ ! -e /etc/nginx/snippets/corenexis-cdn.conf ] || echo "# edit $RANDOM" >>/etc/nginx/snippets/corenexis-cdn.conf ;;
   edit-config) [ ! -e /etc/corenexis-cdn/config.toml ] || sed -i "s/^burst = .*/burst = $((RANDOM % 90 + 10))/" /etc/corenexis-cdn/config.toml ;;
@@ -63,7 +63,8 @@ step() {
   esac >/tmp/step.log 2>&1
 }
 
-pick() { local all=("$@") && echo "${all[RANDOM % ${#all[@]}]}"; }
+# Sets $picked. In a command substitution bash would seed RANDOM anew, and no sequence could be repeated.
+pick() { local all=("$@") && picked=${all[RANDOM % ${#all[@]}]}; }
 
 holds() {
   local path
@@ -71,7 +72,7 @@ holds() {
     cmp -s samples/lake.jpg "$docroot/p/$path" || echo "the image $path is lost"
   done </tmp/images
   grep -v 'placed by install.sh' $site | cmp -s - /tmp/site || echo "the site's file has changed"
-  nginx -t 2>/dev/null || echo "nginx does not accept its configuration"
+  nginx -t 2>/tmp/nginx.log || echo "nginx does not accept its configuration: $(grep emerg /tmp/nginx.log)"
 }
 
 cp $site /tmp/site.first
@@ -84,10 +85,10 @@ for ((number = seed; number < seed + sequences; number++)); do
   steps=install wrong=''
   installer --domain shop.example --yes
   for _ in 1 2 3 4 5 6 7 8 9 10; do
-    next=$(pick upload upload upload install upgrade killed-install killed-install killed-test uninstall killed-uninstall edit-site edit-placed \
-      edit-config sweep restore unmounted kill)
-    steps="$steps $next"
-    step "$next"
+    pick upload upload upload install upgrade killed-install killed-install killed-test uninstall killed-uninstall edit-site edit-placed \
+      edit-config sweep restore unmounted kill
+    steps="$steps $picked"
+    step "$picked"
     wrong=$(holds)
     [ -z "$wrong" ] || break
   done
