@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod listing;
 mod version;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use time::macros::format_description;
 
 use crate::config::Listen;
 pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat};
+pub(crate) use listing::{ListArguments, UsageArguments, UsageBy};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -159,17 +161,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     /// Print uploads by day and client
-    Usage {
-        /// Only this client
-        #[arg(long, value_name = "ID")]
-        client: Option<String>,
-        /// Only since this UTC day
-        #[arg(long, value_name = "YYYY-MM-DD", value_parser = day_of)]
-        since: Option<Date>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    ///
+    /// Uploads that were stored count, whether their images still are or not.
+    Usage(UsageArguments),
     /// Say what works on this host, what does not, and what to do next
     ///
     /// Looks at nginx and its configuration, the responder's socket, docroot, ledger, sweep, clock, free space and the public URL, and
@@ -354,21 +348,14 @@ pub(crate) enum ImageCommand {
         #[arg(required = true)]
         images: Vec<String>,
     },
-    /// List images in the order of their paths
-    List {
-        /// Only this client's
-        #[arg(long, value_name = "ID")]
-        client: Option<String>,
-        /// Only those after this path
-        #[arg(long, value_name = "PATH")]
-        after: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 1_000)]
-        limit: u32,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// List images, newest first
+    ///
+    /// Says on standard error whether there are more, and how to list them.
+    #[command(after_help = "Examples:
+  corenexis-cdn image list --client shop --since 2026-04-01 --until 2026-04-07
+  corenexis-cdn image list --type gif --size 1MiB.. --width 1000..
+  corenexis-cdn image list --after d/ap5/AbCdEf.png")]
+    List(Box<ListArguments>),
 }
 
 /// `doctor …`

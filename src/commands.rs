@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod export;
 mod image;
+mod image_list;
 mod man;
 mod nginx_sites;
 mod relocate;
@@ -150,11 +151,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Client(command) => client::client(&as_owner(&path)?, command),
         Command::Image(command) => image::image(&as_owner(&path)?, command),
-        Command::Usage {
-            client,
-            since,
-            json,
-        } => usage::usage(&as_owner(&path)?, client.as_deref(), since, json),
+        Command::Usage(arguments) => usage::usage(&as_owner(&path)?, &arguments),
         Command::Move(command) => relocate::relocate(&path, &command),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
@@ -279,7 +276,11 @@ fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
             .iter()
             .zip(&widths)
             .map(|(cell, &width)| {
-                let number = !cell.is_empty() && cell.bytes().all(|byte| byte.is_ascii_digit());
+                let number = cell.strip_suffix("iB").or(cell.strip_suffix(" bytes"));
+                let number = number
+                    .unwrap_or(cell)
+                    .starts_with(|first: char| first.is_ascii_digit())
+                    && (number.is_some() || cell.bytes().all(|byte| byte.is_ascii_digit()));
                 if number {
                     format!("{cell:>width$}")
                 } else {

@@ -365,7 +365,8 @@ fn duration_of(class: &str) -> Option<StoreDuration> {
         .find(|&duration| class_of(duration) == class)
 }
 
-fn type_of(extension: &str) -> Option<ImageType> {
+/// The type of an extension, `jpg`, `png`, `gif` or `webp`.
+pub(crate) fn type_of(extension: &str) -> Option<ImageType> {
     ImageType::ALL
         .into_iter()
         .find(|&image_type| extension_of(image_type) == extension)

@@ -39,6 +39,7 @@ mod api;
 mod app;
 mod auth;
 mod authentication;
+mod byte_size;
 mod cli;
 pub mod commands;
 pub mod commit;

@@ -7,6 +7,7 @@
 use time::UtcDateTime;
 
 use crate::app::App;
+use crate::byte_size::rounded;
 use crate::error::Refusal;
 use crate::expiry::Expiry;
 use crate::fastcgi::params::Params;
@@ -84,7 +85,7 @@ fn facts(image: &ImageRow, now: UtcDateTime) -> String {
     [
         fact("Dimensions", &format!("{} × {}", image.width, image.height)),
         fact("Format", format_name(image.path.image_type())),
-        fact("Size", &size(image.size)),
+        fact("Size", &rounded(image.size)),
         format!("<div id=\"expiry\">{expiry}</div>\n"),
         uploaded(image.uploaded_at),
     ]
@@ -126,17 +127,6 @@ fn distance(seconds: i64) -> String {
     };
     let plural = if number == 1 { "" } else { "s" };
     format!("in {number} {unit}{plural}")
-}
-
-/// `2.1 MiB`, `512 KiB` or `80 bytes`, rounded down.
-fn size(bytes: u64) -> String {
-    const KIB: u64 = 1 << 10;
-    const MIB: u64 = 1 << 20;
-    match bytes {
-        ..KIB => format!("{bytes} bytes"),
-        KIB..MIB => format!("{} KiB", bytes / KIB),
-        _ => format!("{}.{} MiB", bytes / MIB, bytes % MIB * 10 / MIB),
-    }
 }
 
 #[cfg(test)]
@@ -194,15 +184,6 @@ mod tests {
             (7_776_000, "in 90 days"),
         ] {
             assert_eq!(distance(seconds), expected, "{seconds}");
-        }
-        for (bytes, expected) in [
-            (1023, "1023 bytes"),
-            (1024, "1 KiB"),
-            (1_048_575, "1023 KiB"),
-            (1_048_576, "1.0 MiB"),
-            (10_485_759, "9.9 MiB"),
-        ] {
-            assert_eq!(size(bytes), expected);
         }
     }
 

@@ -1,14 +1,14 @@
-//! `image …`: shows, lists and deletes images.
+//! `image …`: shows and deletes images.
 
 use serde_json::{Value, json};
 
-use super::client::must_exist;
-use super::{Failure, print, print_fields, print_json, recover, table};
+use super::image_list::list;
+use super::{Failure, print_fields, print_json, recover};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::expiry::{Expiry, NEVER_EXPIRES};
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageFilter, ImageRow, Ledger, Owner};
+use crate::ledger::{ImageRow, Ledger};
 use crate::site::{self, Site};
 use crate::store::Store;
 
@@ -33,32 +33,11 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
                 .collect::<Result<Vec<_>, _>>()?;
             delete(&*ledger, &*store, &paths)
         }
-        ImageCommand::List {
-            client,
-            after,
-            limit,
-            json,
-        } => {
-            let after = after
-                .as_deref()
-                .map(|image| path_of(config, image))
-                .transpose()?;
-            let filter = ImageFilter {
-                owner: client.clone().map(Owner::Id),
-                days: None,
-                after,
-                limit,
-            };
-            let rows = ledger.images(&filter)?;
-            if let Some(id) = client.filter(|_| rows.is_empty()) {
-                must_exist(&*ledger, &id)?;
-            }
-            list(config, &rows, json)
-        }
+        ImageCommand::List(arguments) => list(config, &*ledger, *arguments),
     }
 }
 
-fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
+pub(super) fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
     ImagePath::from_reference(reference, config.site.public_url()).map_err(|error| Failure {
         code: 2,
         message: format!("{reference:?} is {error}"),
@@ -90,7 +69,7 @@ fn delete(ledger: &dyn Ledger, store: &dyn Store, paths: &[ImagePath]) -> Result
     }
 }
 
-fn describe(config: &Config, row: &ImageRow) -> Value {
+pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
     let public_url = config.site.public_url();
     json!({
         "path": row.path.as_str(),
@@ -107,7 +86,7 @@ fn describe(config: &Config, row: &ImageRow) -> Value {
 }
 
 /// The expiry as the API writes it: the last day. A file whose modification time was lost may expire at another time than midnight.
-fn expires_at(row: &ImageRow) -> String {
+pub(super) fn expires_at(row: &ImageRow) -> String {
     match row.expires_at {
         None => NEVER_EXPIRES.to_owned(),
         Some(at) => Expiry::from_instant(at).map_or_else(|| at.to_string(), |day| day.to_string()),
@@ -121,27 +100,4 @@ fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {
     } else {
         print_fields(description)
     }
-}
-
-fn list(config: &Config, rows: &[ImageRow], json: bool) -> Result<(), Failure> {
-    if json {
-        return print_json(&rows.iter().map(|row| describe(config, row)).collect());
-    }
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            vec![
-                row.path.to_string(),
-                row.client.clone(),
-                row.size.to_string(),
-                format!("{}x{}", row.width, row.height),
-                row.uploaded_at.to_string(),
-                expires_at(row),
-            ]
-        })
-        .collect();
-    print(&table(
-        &["PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES"],
-        &rows,
-    ))
 }

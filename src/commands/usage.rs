@@ -1,49 +1,239 @@
-//! `usage`: what clients have uploaded, by UTC day.
+//! `usage`: what clients have uploaded, by UTC day, and what they have stored now.
 
-use serde_json::json;
-use time::Date;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use time::{Date, UtcDateTime};
 
 use super::client::must_exist;
 use super::{Failure, print, print_json, table};
+use crate::byte_size::rounded;
+use crate::cli::{UsageArguments, UsageBy};
 use crate::config::Config;
-use crate::ledger::{self, Owner};
+use crate::ledger::{self, ClientRow, Ledger, Owner, UsageRow};
 
-pub(super) fn usage(
-    config: &Config,
-    client: Option<&str>,
-    since: Option<Date>,
-    json: bool,
-) -> Result<(), Failure> {
+pub(super) fn usage(config: &Config, arguments: &UsageArguments) -> Result<(), Failure> {
     let ledger = ledger::open_existing(config)?;
-    let rows = ledger.usage(client.map(|id| Owner::Id(id.to_owned())).as_ref(), since)?;
-    if let Some(id) = client.filter(|_| rows.is_empty()) {
+    let owner = arguments.client.clone().map(Owner::Id);
+    let rows = ledger.usage(owner.as_ref(), arguments.since)?;
+    if let Some(id) = arguments.client.as_ref().filter(|_| rows.is_empty()) {
         must_exist(&*ledger, id)?;
     }
-    if json {
-        return print_json(
-            &rows
-                .iter()
-                .map(|row| {
-                    json!({
-                        "day": row.day.to_string(),
-                        "client": row.client,
-                        "uploads": row.uploads,
-                        "bytes": row.bytes,
-                    })
-                })
-                .collect(),
-        );
+    let lines = added_up(&rows, arguments.by);
+    let storage = match arguments.by {
+        Some(UsageBy::Client) => Some(Storage::read(config, &*ledger)?),
+        _ => None,
+    };
+    if arguments.json {
+        let objects = lines.iter().map(|line| line.to_json(storage.as_ref()));
+        print_json(&objects.collect())
+    } else if arguments.csv {
+        print(&csv(&lines, arguments.by, storage.as_ref()))
+    } else {
+        print(&text(&lines, arguments.by, storage.as_ref()))
     }
-    let rows: Vec<_> = rows
+}
+
+/// One line: uploads of a day, of a client, or of both.
+#[derive(Debug, PartialEq, Eq)]
+struct Line {
+    day: Option<Date>,
+    client: Option<String>,
+    uploads: u64,
+    bytes: u64,
+}
+
+/// What the uploads of a line are added up by.
+type Names<'a> = (Option<Date>, Option<&'a str>);
+
+fn added_up(rows: &[UsageRow], by: Option<UsageBy>) -> Vec<Line> {
+    let mut sums: BTreeMap<Names<'_>, (u64, u64)> = BTreeMap::new();
+    for row in rows {
+        let day = (by != Some(UsageBy::Client)).then_some(row.day);
+        let client = (by != Some(UsageBy::Day)).then_some(row.client.as_str());
+        let (uploads, bytes) = sums.entry((day, client)).or_default();
+        *uploads += u64::from(row.uploads);
+        *bytes += row.bytes;
+    }
+    let line = |((day, client), (uploads, bytes)): (Names<'_>, _)| Line {
+        day,
+        client: client.map(str::to_owned),
+        uploads,
+        bytes,
+    };
+    sums.into_iter().map(line).collect()
+}
+
+/// What each client has stored now, and may have stored.
+struct Storage(BTreeMap<String, (u64, Option<u64>)>);
+
+impl Storage {
+    fn read(config: &Config, ledger: &dyn Ledger) -> Result<Self, Failure> {
+        let of = |row: ClientRow| {
+            let limit = config
+                .plans
+                .get(&row.plan)
+                .and_then(|plan| plan.max_storage);
+            (row.id, (row.stored.bytes, limit))
+        };
+        let clients = ledger.clients(UtcDateTime::now())?;
+        Ok(Self(clients.into_iter().map(of).collect()))
+    }
+
+    /// Bytes stored, and their limit; `None` for a client that was removed.
+    fn of(&self, line: &Line) -> Option<(u64, Option<u64>)> {
+        self.0.get(line.client.as_deref()?).copied()
+    }
+}
+
+impl Line {
+    fn to_json(&self, storage: Option<&Storage>) -> Value {
+        let mut object = Map::new();
+        if let Some(day) = self.day {
+            object.insert("day".to_owned(), json!(day.to_string()));
+        }
+        if let Some(client) = &self.client {
+            object.insert("client".to_owned(), json!(client));
+        }
+        object.insert("uploads".to_owned(), json!(self.uploads));
+        object.insert("bytes".to_owned(), json!(self.bytes));
+        if let Some(storage) = storage {
+            let (stored, limit) = storage.of(self).unzip();
+            object.insert("stored_bytes".to_owned(), json!(stored));
+            object.insert("max_storage".to_owned(), json!(limit.flatten()));
+        }
+        Value::Object(object)
+    }
+
+    /// Day and client, those that the line has.
+    fn names(&self) -> Vec<String> {
+        let day = self.day.map(|day| day.to_string());
+        [day, self.client.clone()].into_iter().flatten().collect()
+    }
+}
+
+fn names(by: Option<UsageBy>) -> &'static [&'static str] {
+    match by {
+        None => &["day", "client"],
+        Some(UsageBy::Day) => &["day"],
+        Some(UsageBy::Client) => &["client"],
+    }
+}
+
+/// Comma-separated values (RFC 4180). No id has a character that needs quotation marks.
+fn csv(lines: &[Line], by: Option<UsageBy>, storage: Option<&Storage>) -> String {
+    let mut headings = [names(by), &["uploads", "bytes"]].concat();
+    if storage.is_some() {
+        headings.extend(["stored_bytes", "max_storage"]);
+    }
+    let row = |line: &Line| {
+        let mut cells = line.names();
+        cells.extend([line.uploads.to_string(), line.bytes.to_string()]);
+        if let Some(storage) = storage {
+            let (stored, limit) = storage.of(line).unzip();
+            let cell = |number: Option<u64>| number.map_or_else(String::new, |it| it.to_string());
+            cells.extend([cell(stored), cell(limit.flatten())]);
+        }
+        cells.join(",")
+    };
+    let rows = lines.iter().map(row);
+    let text: Vec<_> = std::iter::once(headings.join(",")).chain(rows).collect();
+    text.join("\r\n") + "\r\n"
+}
+
+/// A table with sizes as people read them, and a last line with the totals.
+fn text(lines: &[Line], by: Option<UsageBy>, storage: Option<&Storage>) -> String {
+    let mut headings: Vec<_> = names(by)
         .iter()
-        .map(|row| {
-            vec![
-                row.day.to_string(),
-                row.client.clone(),
-                row.uploads.to_string(),
-                row.bytes.to_string(),
-            ]
+        .map(|name| name.to_ascii_uppercase())
+        .collect();
+    headings.extend(["UPLOADS", "SIZE"].map(str::to_owned));
+    if storage.is_some() {
+        headings.extend(["STORED", "OF"].map(str::to_owned));
+    }
+    let mut rows: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let mut cells = line.names();
+            cells.extend([line.uploads.to_string(), rounded(line.bytes)]);
+            if let Some(storage) = storage {
+                let (stored, limit) = storage.of(line).unzip();
+                let cell = |bytes: Option<u64>| bytes.map_or_else(|| "-".to_owned(), rounded);
+                cells.extend([cell(stored), cell(limit.flatten())]);
+            }
+            cells
         })
         .collect();
-    print(&table(&["DAY", "CLIENT", "UPLOADS", "BYTES"], &rows))
+    let mut total = vec![String::new(); headings.len()];
+    "TOTAL".clone_into(&mut total[0]);
+    let sum = |number: fn(&Line) -> u64| lines.iter().map(number).sum::<u64>();
+    let numbers = names(by).len();
+    total[numbers] = sum(|line| line.uploads).to_string();
+    total[numbers + 1] = rounded(sum(|line| line.bytes));
+    if let Some(storage) = storage {
+        let stored = lines.iter().filter_map(|line| storage.of(line));
+        total[numbers + 2] = rounded(stored.map(|(bytes, _)| bytes).sum());
+    }
+    rows.push(total);
+    let headings: Vec<_> = headings.iter().map(String::as_str).collect();
+    table(&headings, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::date;
+
+    fn rows() -> Vec<UsageRow> {
+        let row = |day, client: &str, uploads, bytes| UsageRow {
+            client: client.to_owned(),
+            day,
+            uploads,
+            bytes,
+        };
+        vec![
+            row(date!(2026 - 04 - 05), "a", 2, 3 << 20),
+            row(date!(2026 - 04 - 05), "b", 1, 100),
+            row(date!(2026 - 04 - 06), "a", 10, 1 << 30),
+        ]
+    }
+
+    #[test]
+    fn a_table_has_sizes_and_totals() {
+        let lines = added_up(&rows(), None);
+        assert_eq!(
+            text(&lines, None, None),
+            "DAY         CLIENT  UPLOADS  SIZE\n\
+             2026-04-05  a             2    3.0 MiB\n\
+             2026-04-05  b             1  100 bytes\n\
+             2026-04-06  a            10    1.0 GiB\n\
+             TOTAL                    13    1.0 GiB\n"
+        );
+    }
+
+    #[test]
+    fn uploads_are_added_up_by_client_and_by_day() {
+        let storage = Storage(BTreeMap::from([(
+            "a".to_owned(),
+            (5 << 20, Some(10 << 20)),
+        )]));
+        let lines = added_up(&rows(), Some(UsageBy::Client));
+        assert_eq!(
+            csv(&lines, Some(UsageBy::Client), Some(&storage)),
+            "client,uploads,bytes,stored_bytes,max_storage\r\na,12,1076887552,5242880,10485760\r\nb,1,100,,\r\n"
+        );
+        assert_eq!(
+            text(&lines, Some(UsageBy::Client), Some(&storage)),
+            "CLIENT  UPLOADS  SIZE       STORED   OF\n\
+             a            12    1.0 GiB  5.0 MiB  10.0 MiB\n\
+             b             1  100 bytes  -        -\n\
+             TOTAL        13    1.0 GiB  5.0 MiB\n"
+        );
+        let by_day = added_up(&rows(), Some(UsageBy::Day));
+        assert_eq!(by_day.len(), 2);
+        assert_eq!(
+            by_day[0].to_json(None),
+            json!({ "day": "2026-04-05", "uploads": 3, "bytes": (3 << 20) + 100 })
+        );
+    }
 }

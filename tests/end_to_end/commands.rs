@@ -276,7 +276,19 @@ fn usage_is_counted_by_day_and_client() {
     let none = parsed(&site.run(&["usage", "--json", "--since", &tomorrow]));
     assert_eq!(none, json!([]));
     let table = site.run(&["usage"]);
-    assert_eq!(table.lines().count(), 3, "{table}");
+    assert_eq!(table.lines().count(), 4, "{table}");
+    let by_client = parsed(&site.run(&["usage", "--by", "client", "--json"]));
+    assert_eq!(
+        by_client[1],
+        json!({
+            "client": "client-free", "uploads": 2, "bytes": 2 * PNG.len(),
+            "stored_bytes": 2 * PNG.len(), "max_storage": null
+        })
+    );
+    let csv = site.run(&["usage", "--csv", "--client", "client-free"]);
+    let line = format!("{day},client-free,2,{}\r\n", 2 * PNG.len());
+    assert_eq!(csv, format!("day,client,uploads,bytes\r\n{line}"));
+    failed(&site.output(&["usage", "--csv", "--json"]), 2);
     failed(&site.output(&["usage", "--since", "yesterday"]), 2);
 }
 
@@ -287,6 +299,13 @@ fn images_are_shown_listed_and_deleted_by_path_and_url() {
     let image = png(30, 20);
     let mut paths: Vec<_> = (0..3).map(|_| site.store("free", "7D", &image)).collect();
     paths.sort();
+    // Newest first is the order of the paths.
+    for (path, age) in paths.iter().zip(0..) {
+        let update = format!(
+            "UPDATE image SET uploaded_at = uploaded_at - {age} * 100 WHERE path = '{path}'"
+        );
+        site.ledger().execute_batch(&update).expect("changed");
+    }
     let viewer = format!("{base}/view/?img={}", paths[0]);
     let direct = format!("{base}/p/{}", paths[0]);
     for reference in [&paths[0], &viewer, &direct] {
@@ -315,8 +334,37 @@ fn images_are_shown_listed_and_deleted_by_path_and_url() {
     assert_eq!(listed(&["--after", &paths[0]]), paths[1..]);
     assert_eq!(listed(&["--client", "client-free"]), paths);
     assert_eq!(listed(&["--client", "client-3m"]), [""; 0]);
+    assert_eq!(listed(&["--before", &direct]), [""; 0]);
+    assert_eq!(
+        listed(&["--before", &paths[2], "--limit", "1"]),
+        paths[1..2]
+    );
+    let all = [
+        "--type", "png", "--size", "1..1MiB", "--width", "30..", "--height", "..20",
+    ];
+    assert_eq!(listed(&all), paths);
+    assert_eq!(listed(&["--type", "jpg"]), [""; 0]);
+    assert_eq!(
+        listed(&["--since", "2020-01-01", "--until", "2020-01-02"]),
+        [""; 0]
+    );
+    let page = site.output(&["image", "list", "--limit", "2"]);
+    let more = String::from_utf8_lossy(&page.stderr).into_owned();
+    let position = more
+        .trim()
+        .strip_prefix("There are older ones: add --after ");
+    let position = position.unwrap_or_else(|| panic!("{more}"));
+    assert_eq!(String::from_utf8_lossy(&page.stdout).lines().count(), 3);
+    site.run(&["image", "delete", &paths[1]]);
+    assert_eq!(
+        listed(&["--after", position]),
+        paths[2..],
+        "its image is deleted"
+    );
+    failed(&site.output(&["image", "list", "--after", &paths[1]]), 1);
+    failed(&site.output(&["image", "list", "--size", "5"]), 2);
 
-    site.run(&["image", "delete", &viewer, &paths[1]]);
+    site.run(&["image", "delete", &viewer]);
     assert_eq!(listed(&[]), paths[2..]);
     for path in &paths[..2] {
         assert_eq!(site.get(&format!("/p/{path}")).status, 404, "{path}");

@@ -45,6 +45,10 @@ def before_call(context, case, kwargs):
     body = case.body
     if not isinstance(body, dict) or "store_duration" not in body:
         return
+    # An upload has its credentials in the form.
+    for headers in (case.headers, kwargs.get("headers")):
+        for name in ("X-Client-Id", "X-Client-Token"):
+            (headers or {}).pop(name, None)
     if not case.meta.generation.mode.is_positive:
         return
     right_ones += 1
