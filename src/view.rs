@@ -37,6 +37,7 @@ pub(crate) fn reply(app: &App, params: &Params) -> Option<Response> {
         });
     }
     let image = path.and_then(|path| app.ledger.image(&path).ok().flatten());
+    let image = image.filter(|image| image.quarantine.is_none());
     let html = image
         .zip(Part::named(part))
         .map(|(image, part)| part.html(&image, (app.clock)()));
@@ -139,12 +140,14 @@ mod tests {
             path: "d/ap5/AbCdEf.webp".parse().expect("a path"),
             client: "shop".to_owned(),
             owner: ClientKey(1),
+            client_removed_at: None,
             size: 2_202_010,
             width: 1200,
             height: 675,
             uploaded_at: Timestamp(0),
             expires_at,
             address: None,
+            quarantine: None,
         }
     }
 

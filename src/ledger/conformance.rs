@@ -4,6 +4,7 @@ mod listing;
 mod ownership;
 mod storage;
 mod upload_keys;
+mod takedown;
 
 use std::sync::Arc;
 
@@ -45,6 +46,10 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     upload_keys::a_repeated_key_is_recorded_once(&open());
     upload_keys::recovery_restores_key_and_address(&open());
     upload_keys::keys_and_addresses_are_forgotten_in_time(&open());
+    takedown::rows_say_that_images_are_in_quarantine(&open());
+    takedown::an_image_in_quarantine_does_not_expire(&open());
+    takedown::images_are_blocked_by_digest(&open());
+    takedown::purges_wait_until_they_are_finished(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 

@@ -81,6 +81,8 @@ pub(crate) struct Listing {
     pub height: RangeInclusive<u32>,
     /// Their type; any if `None`.
     pub image_type: Option<ImageType>,
+    /// Only images in quarantine, or only others; both if `None`.
+    pub in_quarantine: Option<bool>,
     /// Which of them.
     pub page: Page,
     /// At most so many.
@@ -97,6 +99,7 @@ impl Listing {
             width: 0..=u32::MAX,
             height: 0..=u32::MAX,
             image_type: None,
+            in_quarantine: None,
             page: Page::First,
             limit,
         }

@@ -6,6 +6,7 @@
 mod listing;
 mod rows;
 mod sqlite;
+mod takedown;
 
 use std::fmt;
 use std::fs::File;
@@ -28,6 +29,7 @@ pub(crate) use rows::*;
 use sqlite::SqliteLedger;
 pub(crate) use sqlite::backup::{Contents, Restored};
 pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
+pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -74,7 +76,7 @@ impl From<LedgerError> for Fault {
 }
 
 /// Clients, quotas and images. Every verb is atomic: it is durable when it returns `Ok`, or it did not happen.
-pub(crate) trait Ledger: fmt::Debug + Send + Sync {
+pub(crate) trait Ledger: Takedown + fmt::Debug + Send + Sync {
     /// Replaces the identity that the ledger shares with its store with what `update` makes of it; `None` if it has none yet. No other
     /// process changes it meanwhile, so that `update` can write the store's.
     fn update_identity(
@@ -142,7 +144,7 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
     /// Sets width and height of images, in pixels. An image without a row is skipped.
     fn set_dimensions(&self, images: &[(&ImagePath, (u32, u32))]) -> Result<(), LedgerError>;
 
-    /// At most `limit` images that have expired at `now`, in the order of expiry and path, behind `after`.
+    /// At most `limit` images that have expired at `now`, in the order of expiry and path, behind `after`. Those in quarantine are kept.
     fn expired(
         &self,
         now: UtcDateTime,
@@ -199,6 +201,9 @@ pub(crate) trait Ledger: fmt::Debug + Send + Sync {
 
     /// Removes a client and its tokens; its images stay until they expire. `false` if there is no such client.
     fn remove_client(&self, id: &str, now: UtcDateTime) -> Result<bool, LedgerError>;
+
+    /// The clients that have or had this id, with the time of their removal: the present one first, then the last removed first.
+    fn clients_named(&self, id: &str) -> Result<Vec<(ClientKey, Option<Timestamp>)>, LedgerError>;
 
     /// The clients in the order of their ids, with their uploads of the day of `now`.
     fn clients(&self, now: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError>;

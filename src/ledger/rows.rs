@@ -8,6 +8,7 @@ use crate::auth::TokenDigest;
 use crate::expiry::Expiry;
 use crate::idempotency::{Fingerprint, UploadKey};
 use crate::image_path::ImagePath;
+use crate::ledger::Quarantined;
 use crate::timestamp::Timestamp;
 
 /// A client inside the ledger. An id can be given again after its client was removed; a key never is.
@@ -158,6 +159,8 @@ pub(crate) struct ImageRow {
     pub client: String,
     /// The key of that client, which tells it from a later client of the same id.
     pub owner: ClientKey,
+    /// When that client was removed; `None` if it was not.
+    pub client_removed_at: Option<Timestamp>,
     /// Bytes.
     pub size: u64,
     /// Pixels.
@@ -170,6 +173,8 @@ pub(crate) struct ImageRow {
     pub expires_at: Option<Timestamp>,
     /// The address that it came from, if it is kept.
     pub address: Option<Ipv6Addr>,
+    /// Its quarantine; `None` if it is served.
+    pub quarantine: Option<Quarantined>,
 }
 
 /// An image in the store that has no row.

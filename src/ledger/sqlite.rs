@@ -15,6 +15,7 @@ mod schema;
 mod secret;
 mod storage;
 mod sweep_lock;
+mod takedown;
 mod upload_keys;
 mod writer;
 
@@ -340,6 +341,10 @@ impl Ledger for SqliteLedger {
         self.write(|connection| clients::remove(connection, id, now))
     }
 
+    fn clients_named(&self, id: &str) -> Result<Vec<(ClientKey, Option<Timestamp>)>, LedgerError> {
+        self.read(|connection| clients::named(connection, id))
+    }
+
     fn clients(&self, now: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError> {
         self.read(|connection| clients::list(connection, now))
     }
@@ -371,7 +376,9 @@ impl Ledger for SqliteLedger {
 
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly};
+        use rusqlite::ErrorCode::{
+            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, ReadOnly,
+        };
         // The shared-memory file is created when the ledger is opened.
         let no_shared_memory = error
             .sqlite_error()
@@ -383,6 +390,7 @@ impl From<rusqlite::Error> for LedgerError {
             Some(ReadOnly) => Self::Failed(format!(
                 "the ledger cannot be written: {error}; run this as the account that owns it"
             )),
+            Some(DatabaseCorrupt) => Self::Failed(format!("the ledger is damaged: {error}")),
             _ => Self::Failed(format!("the ledger failed: {error}")),
         }
     }

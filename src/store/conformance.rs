@@ -1,5 +1,7 @@
 //! The conformance suite of [`Store`]. An implementation calls [`check`] with a function that opens an empty store.
 
+mod quarantine;
+
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -26,6 +28,8 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     abandoned_uploads_are_deleted(&open());
     empty_directories_are_deleted(&open());
     directories_may_vanish_at_any_time(&open());
+    quarantine::an_image_in_quarantine_is_not_served_and_keeps_its_bytes(&open());
+    quarantine::a_served_copy_of_an_image_in_quarantine_goes(&open());
     let space = open().space().expect("writable");
     assert!(space.free_bytes != Some(0) && space.free_files != Some(0));
 }

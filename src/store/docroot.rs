@@ -4,6 +4,7 @@
 //! and it survives the loss of the ledger.
 
 mod identity_file;
+mod quarantine;
 mod sync;
 
 use std::collections::HashMap;
@@ -278,30 +279,11 @@ impl Store for Docroot {
     }
 
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
-        let metadata = match fs::symlink_metadata(path.below(&self.root)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        if !metadata.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "it is not a regular file",
-            ));
-        }
-        Ok(Some(Stored {
-            size: metadata.len(),
-            expires_at: Timestamp(metadata.mtime().saturating_add(1)),
-            // The rename set the change time; the modification time is the expiry.
-            published_at: Timestamp(metadata.ctime()),
-        }))
+        stat_image(&path.below(&self.root))
     }
 
     fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-            .open(path.below(&self.root))?;
-        Ok(Box::new(file))
+        open_image(&path.below(&self.root))
     }
 
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
@@ -345,6 +327,33 @@ impl Store for Docroot {
             },
         })
     }
+}
+
+fn stat_image(file: &Path) -> io::Result<Option<Stored>> {
+    let metadata = match fs::symlink_metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "it is not a regular file",
+        ));
+    }
+    Ok(Some(Stored {
+        size: metadata.len(),
+        expires_at: Timestamp(metadata.mtime().saturating_add(1)),
+        // The rename set the change time; the modification time is the expiry.
+        published_at: Timestamp(metadata.ctime()),
+    }))
+}
+
+fn open_image(file: &Path) -> io::Result<Box<dyn Read>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(file)?;
+    Ok(Box::new(file))
 }
 
 fn open_directory(directory: &Path) -> Result<OwnedFd, Errno> {

@@ -4,6 +4,7 @@
 //! prepared, then published under its path, so that an image is never visible in part.
 
 mod docroot;
+mod quarantine;
 mod spool;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
 use crate::timestamp::Timestamp;
 pub(crate) use docroot::{Docroot, SPOOL};
+pub(crate) use quarantine::Quarantine;
 pub(crate) use spool::Spool;
 
 /// Why an upload was not published.
@@ -79,8 +81,8 @@ pub(crate) struct Cleaned {
     pub directories: u64,
 }
 
-/// Images by their paths. Every verb may be called from any thread.
-pub(crate) trait Store: fmt::Debug + Send + Sync {
+/// Images by their paths, those that are served and those in [`Quarantine`]. Every verb may be called from any thread.
+pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
     /// The identity that the store shares with its ledger; `None` if it has none yet.
     fn identity(&self) -> io::Result<Option<Identity>>;
 

@@ -115,8 +115,9 @@ impl Checkpoints {
             let bytes = filled.segment.read().map_err(Fault::SaveImage)?;
             for record in record::records(&bytes) {
                 let is_acknowledged = record.lsn <= filled.last_lsn;
-                if is_acknowledged && recovery::has_row(&record, &*self.site.ledger)? {
-                    recovery::rewrite(&record, &*self.site.ledger, &*self.site.store)?;
+                let (ledger, store) = (&*self.site.ledger, &*self.site.store);
+                if is_acknowledged && recovery::is_served(&record, ledger, store)? {
+                    recovery::rewrite(&record, ledger, store)?;
                 }
             }
         }

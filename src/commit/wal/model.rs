@@ -1,4 +1,4 @@
-//! The log against a model: random sequences of uploads, refusals, deletions, checkpoints and power cuts.
+//! The log against a model: random sequences of uploads, refusals, deletions, quarantines, checkpoints and power cuts.
 //!
 //! Ledger and store are simulated with what a power cut leaves of each: the ledger keeps a prefix of its unsynced transactions, the store
 //! any part of its unsynced files, and the log, whose files are real, any sectors of a batch that was not synced yet. The cut comes at a
@@ -21,8 +21,8 @@ use super::{Site, record, recovery};
 use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::image_path::ImagePath;
-use crate::ledger::{ClientKey, Ledger, LoggedImage, NewImage};
-use crate::store::{Publication, Store};
+use crate::ledger::{ClientKey, Ledger, LoggedImage, NewImage, Quarantined, Takedown};
+use crate::store::{Publication, Quarantine, Store};
 use simulation::{Cut, Random, World};
 
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
@@ -39,6 +39,8 @@ enum Known {
     Acknowledged,
     /// It was deleted, or refused: the reply says so.
     Gone,
+    /// Its file was moved into quarantine, whether its row says so yet or not.
+    Quarantined,
 }
 
 /// The images of a sequence, and the bytes of each.
@@ -74,6 +76,8 @@ fn no_power_cut_loses_an_acknowledged_image_or_brings_a_deleted_one_back() {
         "reuse",
         "delete file",
         "delete row",
+        "quarantine file",
+        "quarantine row",
         "refund",
         "recovery: replay",
         "recovery: publish durably",
@@ -143,6 +147,15 @@ fn check(seed: u64, world: &World, images: &mut Images, random: &mut Random) {
                 assert!(!rows.contains_key(path), "{case}: a row");
                 assert_eq!(file, None, "{case}");
             }
+            Known::Quarantined => {
+                assert!(rows.contains_key(path), "{case}: no row");
+                assert_eq!(file, None, "{case}: it is served");
+                assert_eq!(
+                    world.quarantined_bytes(path).as_ref(),
+                    Some(bytes),
+                    "{case}"
+                );
+            }
             Known::Pending => assert!(
                 file.is_none() || (rows.contains_key(path) && file.as_ref() == Some(bytes)),
                 "{case}"
@@ -155,7 +168,7 @@ fn check(seed: u64, world: &World, images: &mut Images, random: &mut Random) {
     let files = world.files();
     let lost: Vec<_> = rows
         .into_keys()
-        .filter(|path| !files.contains(path))
+        .filter(|path| !files.contains(path) && world.quarantined_bytes(path).is_none())
         .collect();
     world.refund(&lost).expect("refunded");
     for path in lost {
@@ -190,10 +203,11 @@ impl<'a> Process<'a> {
     }
 
     fn act(&mut self) {
-        match self.random.below(10) {
+        match self.random.below(12) {
             0..5 => self.upload(),
             5 | 6 => self.delete(),
-            7 | 8 => self.checkpoint(),
+            7 | 8 => self.quarantine(),
+            9 | 10 => self.checkpoint(),
             _ => self.upload_directly(),
         }
     }
@@ -302,7 +316,8 @@ impl<'a> Process<'a> {
         self.images.0.get_mut(path).expect("known").0 = known;
     }
 
-    fn delete(&mut self) {
+    /// One of the images that are served.
+    fn any_image(&mut self) -> Option<ImagePath> {
         let there: Vec<_> = self
             .images
             .0
@@ -310,10 +325,34 @@ impl<'a> Process<'a> {
             .filter(|(_, (known, _))| *known == Known::Acknowledged)
             .map(|(path, _)| path.clone())
             .collect();
-        if there.is_empty() {
+        let chosen = self.random.below(there.len().max(1));
+        there.into_iter().nth(chosen)
+    }
+
+    /// Once its file was moved, the image is never served again, whatever is cut off.
+    fn quarantine(&mut self) {
+        let Some(path) = self.any_image() else {
             return;
-        }
-        let path = there[self.random.below(there.len())].clone();
+        };
+        let paths = std::slice::from_ref(&path);
+        let moved = self.world.quarantine(paths).remove(0);
+        assert!(moved.expect("moved"), "{path} is not served");
+        self.images.0.get_mut(&path).expect("known").0 = Known::Quarantined;
+        let quarantine = Quarantined {
+            at: NOW.into(),
+            until: None,
+            reason: None,
+            with_client: false,
+        };
+        self.world
+            .set_quarantine(paths, &quarantine, true)
+            .expect("marked");
+    }
+
+    fn delete(&mut self) {
+        let Some(path) = self.any_image() else {
+            return;
+        };
         self.images.0.get_mut(&path).expect("known").0 = Known::Pending;
         let paths = std::slice::from_ref(&path);
         self.world.delete(paths).remove(0).expect("deleted");

@@ -4,6 +4,7 @@
 //! record above the ledger's mark      its row was lost: it is inserted, and its quota counted
 //! record up to the mark, with a row   its file is compared with the record, and written anew if it differs
 //! record up to the mark, no row       the image was deleted, or its upload refused: nothing is done
+//! image in quarantine                 its bytes are durable, and it must not be served: nothing is done
 //! ```
 //!
 //! Deletions are durable together with the mark of every earlier row, so a deleted image is never taken for one whose row was lost.
@@ -57,7 +58,7 @@ pub(super) fn recover(
         }
         let mut paths = Vec::with_capacity(records.len());
         for record in &records {
-            if !has_row(record, ledger)? {
+            if !is_served(record, ledger, store)? {
                 continue;
             }
             if !is_intact(record, store).map_err(Fault::SaveImage)? {
@@ -116,21 +117,30 @@ pub(super) fn rewrite(
         }
         other => other?,
     }
-    // The image may have been deleted since its row was looked up.
-    if !has_row(record, ledger)? {
+    // The image may have been deleted or quarantined since its row was looked up.
+    if !is_served(record, ledger, store)? {
         delete(record, store)?;
     }
     Ok(())
 }
 
-/// Whether the image of a record has its row: not that of a later image which got its path.
-pub(super) fn has_row(record: &Record<'_>, ledger: &dyn Ledger) -> Result<bool, Fault> {
-    let row = ledger.image(&record.row.path)?;
-    Ok(row.is_some_and(|row| {
+/// Whether the image of a record has its row, not that of a later image which got its path, and is not in quarantine. A quarantine that
+/// was cut off has moved the file and not yet marked the row.
+pub(super) fn is_served(
+    record: &Record<'_>,
+    ledger: &dyn Ledger,
+    store: &dyn Store,
+) -> Result<bool, Fault> {
+    let path = &record.row.path;
+    let row = ledger.image(path)?;
+    let is_served = row.is_some_and(|row| {
         row.owner == record.row.client
             && row.size == record.row.size
             && row.uploaded_at == record.row.uploaded_at
-    }))
+            && row.quarantine.is_none()
+    });
+    let in_quarantine = || store.stat_quarantined(path).map_err(Fault::SaveImage);
+    Ok(is_served && in_quarantine()?.is_none())
 }
 
 fn is_intact(record: &Record<'_>, store: &dyn Store) -> io::Result<bool> {

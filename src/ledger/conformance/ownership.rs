@@ -10,9 +10,17 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     ledger
         .record(std::slice::from_ref(&old), NOW)
         .expect("recorded");
+    let old_path = old.path.clone();
     assert_eq!(ledger.remove_client("shop", NOW), Ok(true));
     let second = add(ledger, "shop");
     assert_ne!(first, second);
+    let third = add(ledger, "shopping");
+    assert_eq!(
+        ledger.clients_named("shop"),
+        Ok(vec![(second, None), (first, Some(NOW.into()))])
+    );
+    assert_eq!(ledger.clients_named("shopping"), Ok(vec![(third, None)]));
+    assert_eq!(ledger.clients_named("sho"), Ok(Vec::new()));
     let new = day_image(second);
     ledger
         .record(&[new.clone(), day_image(second)], NOW)
@@ -31,7 +39,12 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     assert_eq!(owned(second, 9).len(), 2);
     assert_eq!(owned(second, 1).len(), 1);
     let row = ledger.image(&new.path).expect("readable").expect("there");
-    assert_eq!(row.owner, second);
+    assert_eq!((row.owner, row.client_removed_at), (second, None));
+    let row = ledger.image(&old_path).expect("readable").expect("there");
+    assert_eq!(
+        (row.owner, row.client_removed_at),
+        (first, Some(NOW.into()))
+    );
 
     let uploads = |key, since| -> Vec<(u32, u64)> {
         let rows = ledger

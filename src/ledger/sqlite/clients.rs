@@ -181,6 +181,21 @@ pub(super) fn remove(
     Ok(true)
 }
 
+pub(super) fn named(
+    connection: &Connection,
+    id: &str,
+) -> rusqlite::Result<Vec<(ClientKey, Option<Timestamp>)>> {
+    connection
+        .prepare_cached(
+            "SELECT key, removed_at FROM client WHERE id = ?1 ORDER BY removed_at DESC NULLS FIRST, key DESC",
+        )?
+        .query_map([id], |row| {
+            let removed_at: Option<i64> = row.get(1)?;
+            Ok((ClientKey(row.get(0)?), removed_at.map(Timestamp)))
+        })?
+        .collect()
+}
+
 pub(super) fn list(connection: &Connection, now: UtcDateTime) -> rusqlite::Result<Vec<ClientRow>> {
     connection
         .prepare_cached(

@@ -15,7 +15,7 @@ use crate::image_path::{Directory, ImagePath};
 use crate::ledger::rows::{day_number, instants_of};
 use crate::ledger::{
     ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage, Owner,
-    Verdict,
+    Quarantined, Verdict,
 };
 use crate::timestamp::Timestamp;
 
@@ -260,7 +260,7 @@ pub(super) fn expired(
     connection
         .prepare_cached(
             "SELECT expires_at, path FROM image
-             WHERE expires_at <= ?1 AND (expires_at, path) > (?2, ?3) ORDER BY expires_at, path LIMIT ?4",
+             WHERE expires_at <= ?1 AND quarantined_at IS NULL AND (expires_at, path) > (?2, ?3) ORDER BY expires_at, path LIMIT ?4",
         )?
         .query_map((now.unix_timestamp(), at, path, limit), |row| Ok(Expired { at: Timestamp(row.get(0)?), path: path_of(row, 1)? }))?
         .collect()
@@ -268,14 +268,17 @@ pub(super) fn expired(
 
 pub(super) fn expired_count(connection: &Connection, now: UtcDateTime) -> rusqlite::Result<u64> {
     connection.query_row(
-        "SELECT count(*) FROM image WHERE expires_at <= ?1",
+        "SELECT count(*) FROM image WHERE expires_at <= ?1 AND quarantined_at IS NULL",
         [now.unix_timestamp()],
         |row| row.get(0),
     )
 }
 
+/// What [`image_row`] reads.
 pub(super) const COLUMNS: &str = "image.path, client.id, image.size, image.width, image.height, image.uploaded_at, image.expires_at, client.key,
-     image.address FROM image JOIN client ON client.key = image.client";
+         image.quarantined_at, image.quarantined_until, image.quarantine_reason,
+         client.removed_at, image.quarantined_with_client, image.address
+     FROM image JOIN client ON client.key = image.client";
 
 pub(super) fn image(
     connection: &Connection,
@@ -357,8 +360,22 @@ pub(super) fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {
         uploaded_at: Timestamp(row.get(5)?),
         expires_at: row.get::<_, Option<i64>>(6)?.map(Timestamp),
         owner: ClientKey(row.get(7)?),
-        address: row.get::<_, Option<[u8; 16]>>(8)?.map(Ipv6Addr::from),
+        address: row.get::<_, Option<[u8; 16]>>(13)?.map(Ipv6Addr::from),
+        quarantine: quarantine(row)?,
+        client_removed_at: row.get::<_, Option<i64>>(11)?.map(Timestamp),
     })
+}
+
+fn quarantine(row: &Row<'_>) -> rusqlite::Result<Option<Quarantined>> {
+    let Some(at) = row.get(8)? else {
+        return Ok(None);
+    };
+    Ok(Some(Quarantined {
+        at: Timestamp(at),
+        until: row.get::<_, Option<i64>>(9)?.map(Timestamp),
+        reason: row.get(10)?,
+        with_client: row.get(12)?,
+    }))
 }
 
 /// Paths from the ledger are checked before they reach the file system.

@@ -102,6 +102,7 @@ impl Client {
                  AND image.uploaded_at BETWEEN :since AND :until AND image.size BETWEEN :smallest AND :largest
                  AND image.width BETWEEN :narrowest AND :widest AND image.height BETWEEN :lowest AND :highest
                  AND (:pattern IS NULL OR image.path GLOB :pattern)
+                 AND (:in_quarantine IS NULL OR :in_quarantine = (image.quarantined_at IS NOT NULL))
              ORDER BY image.uploaded_at {order}, image.path {order} LIMIT :count"
         ))?;
         let page = query.query_map(
@@ -118,6 +119,7 @@ impl Client {
                 ":lowest": listing.height.start(),
                 ":highest": listing.height.end(),
                 ":pattern": pattern,
+                ":in_quarantine": listing.in_quarantine,
                 ":count": count,
             },
             image_row,

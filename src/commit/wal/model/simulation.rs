@@ -15,13 +15,16 @@ use crate::delete_key::SECRET_BYTES;
 use crate::expiry::Expiry;
 use crate::idempotency::Fingerprint;
 use crate::identity::Identity;
+use crate::image_digest::ImageDigest;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
-    Account, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
-    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Status,
-    StorageDifference, Swept, UsageRow, Verdict,
+    Account, Blocked, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
+    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Purge, Quarantined,
+    Status, StorageDifference, Swept, Takedown, UsageRow, Verdict,
 };
-use crate::store::{Cleaned, Docroot, Publication, PublishError, Space, Spool, Store, Stored};
+use crate::store::{
+    Cleaned, Docroot, Publication, PublishError, Quarantine, Space, Spool, Store, Stored,
+};
 use crate::timestamp::Timestamp;
 
 /// Unwinds a thread whose power is cut; holds the call that was about to happen.
@@ -53,6 +56,7 @@ impl Random {
 #[derive(Debug, Clone, Default)]
 struct Rows {
     images: BTreeMap<ImagePath, LoggedImage>,
+    quarantine: BTreeMap<ImagePath, Quarantined>,
     /// Uploads that count against the quota.
     used: usize,
     /// Rows that were deleted without a refund.
@@ -73,6 +77,8 @@ struct State {
     /// The states after the last durable transaction and after each later one.
     rows: Vec<Rows>,
     files: BTreeMap<ImagePath, SimulatedFile>,
+    /// Bytes by path; moved there durably, with the bytes synced before.
+    quarantine: BTreeMap<ImagePath, Vec<u8>>,
     /// Calls until the power is cut.
     left: usize,
 }
@@ -100,6 +106,7 @@ impl World {
             state: Arc::new(Mutex::new(State {
                 rows: vec![Rows::default()],
                 files: BTreeMap::new(),
+                quarantine: BTreeMap::new(),
                 left: usize::MAX,
             })),
             directory: Arc::new(directory),
@@ -177,6 +184,10 @@ impl World {
 
     pub(super) fn bytes(&self, path: &ImagePath) -> Option<Vec<u8>> {
         self.state().files.get(path).map(|file| file.bytes.clone())
+    }
+
+    pub(super) fn quarantined_bytes(&self, path: &ImagePath) -> Option<Vec<u8>> {
+        self.state().quarantine.get(path).cloned()
     }
 
     /// Uploads counted against the quota, and those that should be.
@@ -342,16 +353,19 @@ impl Ledger for World {
 
     fn image(&self, path: &ImagePath) -> Result<Option<ImageRow>, LedgerError> {
         let state = self.state();
-        Ok(state.last().images.get(path).map(|row| ImageRow {
+        let rows = state.last();
+        Ok(rows.images.get(path).map(|row| ImageRow {
             path: row.path.clone(),
             client: "a".to_owned(),
             owner: row.client,
+            client_removed_at: None,
             size: row.size,
             width: row.width,
             height: row.height,
             uploaded_at: row.uploaded_at,
             expires_at: row.expiry().map(Expiry::instant),
             address: row.address,
+            quarantine: rows.quarantine.get(path).cloned(),
         }))
     }
 
@@ -458,6 +472,10 @@ impl Ledger for World {
         unreachable!()
     }
 
+    fn clients_named(&self, _: &str) -> Result<Vec<(ClientKey, Option<Timestamp>)>, LedgerError> {
+        unreachable!()
+    }
+
     fn clients(&self, _: UtcDateTime) -> Result<Vec<ClientRow>, LedgerError> {
         unreachable!()
     }
@@ -550,6 +568,122 @@ impl Store for World {
     }
 
     fn clean(&self, _: Timestamp, _: &[Directory], _: bool) -> io::Result<Cleaned> {
+        unreachable!()
+    }
+}
+
+impl Quarantine for World {
+    fn quarantine(&self, paths: &[ImagePath]) -> Vec<io::Result<bool>> {
+        self.before("quarantine file");
+        let mut state = self.state();
+        let state = &mut *state;
+        let mut move_out = |path: &ImagePath| {
+            let Some(file) = state.files.remove(path) else {
+                return false;
+            };
+            state.quarantine.entry(path.clone()).or_insert(file.bytes);
+            true
+        };
+        paths.iter().map(|path| Ok(move_out(path))).collect()
+    }
+
+    fn stat_quarantined(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
+        let state = self.state();
+        Ok(state.quarantine.get(path).map(|bytes| Stored {
+            size: bytes.len() as u64,
+            expires_at: Timestamp(0),
+            published_at: Timestamp(0),
+        }))
+    }
+
+    fn release(&self, _: &ImagePath) -> io::Result<bool> {
+        unreachable!()
+    }
+
+    fn quarantined(&self) -> io::Result<Vec<ImagePath>> {
+        unreachable!()
+    }
+
+    fn read_quarantined(&self, _: &ImagePath) -> io::Result<Box<dyn Read>> {
+        unreachable!()
+    }
+
+    fn delete_quarantined(&self, _: &ImagePath) -> io::Result<()> {
+        unreachable!()
+    }
+}
+
+impl Takedown for World {
+    fn set_quarantine(
+        &self,
+        paths: &[ImagePath],
+        quarantine: &Quarantined,
+        _: bool,
+    ) -> Result<usize, LedgerError> {
+        self.before("quarantine row");
+        Ok(self.commit(true, |rows| {
+            for path in paths {
+                rows.quarantine.insert(path.clone(), quarantine.clone());
+            }
+            paths.len()
+        }))
+    }
+
+    fn end_quarantine(&self, _: &[ImagePath]) -> Result<usize, LedgerError> {
+        unreachable!()
+    }
+
+    fn quarantined(&self, _: Option<&ImagePath>, _: u32) -> Result<Vec<ImageRow>, LedgerError> {
+        unreachable!()
+    }
+
+    fn block(
+        &self,
+        _: &[ImageDigest],
+        _: Option<&str>,
+        _: UtcDateTime,
+    ) -> Result<usize, LedgerError> {
+        unreachable!()
+    }
+
+    fn unblock(&self, _: &[ImageDigest]) -> Result<usize, LedgerError> {
+        unreachable!()
+    }
+
+    fn has_blocked(&self) -> Result<bool, LedgerError> {
+        unreachable!()
+    }
+
+    fn is_blocked(&self, _: &[ImageDigest]) -> Result<bool, LedgerError> {
+        unreachable!()
+    }
+
+    fn blocked(&self) -> Result<Vec<Blocked>, LedgerError> {
+        unreachable!()
+    }
+
+    fn queue_purges(&self, _: &[ImagePath], _: UtcDateTime) -> Result<(), LedgerError> {
+        unreachable!()
+    }
+
+    fn claim_purges(
+        &self,
+        _: UtcDateTime,
+        _: UtcDateTime,
+        _: u32,
+    ) -> Result<Vec<Purge>, LedgerError> {
+        unreachable!()
+    }
+
+    fn defer_purges(&self, _: &[(ImagePath, UtcDateTime)]) -> Result<(), LedgerError> {
+        unreachable!()
+    }
+
+    fn finish_purges(&self, _: &[Purge]) -> Result<(), LedgerError> {
+        unreachable!()
+    }
+
+    fn waiting_purges(&self) -> Result<(u64, Option<Timestamp>), LedgerError> {
         unreachable!()
     }
 }

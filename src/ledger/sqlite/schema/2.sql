@@ -4,6 +4,8 @@
 ALTER TABLE image ADD COLUMN quarantined_at INTEGER;
 ALTER TABLE image ADD COLUMN quarantined_until INTEGER;
 ALTER TABLE image ADD COLUMN quarantine_reason TEXT;
+-- Whether it was quarantined because its client was suspended.
+ALTER TABLE image ADD COLUMN quarantined_with_client INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX image_in_quarantine ON image (path) WHERE quarantined_at IS NOT NULL;
 
