@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::UtcDateTime;
 
 use crate::auth::attempts::FailedAttempts;
+use crate::block_list::BlockList;
 use crate::commit::Committer;
 use crate::config::Config;
 use crate::delete_key::DeleteKeys;
@@ -23,6 +24,7 @@ pub(crate) struct App {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) committer: Committer,
     pub(crate) fetcher: Fetcher,
+    pub(crate) block_list: BlockList,
     pub(crate) attempts: FailedAttempts,
     pub(crate) scanner: Option<Scanner>,
     pub(crate) delete_keys: DeleteKeys,

@@ -5,6 +5,7 @@
 
 pub(crate) mod document;
 mod plans;
+mod purge_command;
 mod values;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::image_path::NAME_LENGTHS;
 use crate::plan::Plan;
 
 use plans::{PlanTable, plans_from};
+pub use purge_command::PurgeCommand;
 pub(crate) use values::duration_of;
 pub use values::{ByteSize, Listen};
 use values::{PublicUrl, Seconds};
@@ -62,6 +64,8 @@ pub struct Site {
     /// The other sites that may show images, as host names; a leading `*.` stands for all subdomains. Empty: every site may.
     #[serde(default)]
     pub referers: Vec<String>,
+    /// What has a CDN in front forget images that were deleted or quarantined; `None`: there is none, or it heeds the expiry alone.
+    pub purge_command: Option<PurgeCommand>,
 }
 
 impl Site {

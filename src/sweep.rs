@@ -1,7 +1,10 @@
-//! The sweep: deletes expired images, abandoned spool files, rows without files and files without rows.
+//! The sweep: deletes expired images, images whose quarantine has ended, abandoned spool files, rows without files and files without
+//! rows.
 //!
 //! It runs beside uploads and may be killed at any instant; the next sweep continues. Files are deleted before rows, so that no file is
 //! left without a row.
+
+mod quarantine;
 
 use std::collections::HashSet;
 use std::io;
@@ -12,6 +15,7 @@ use crate::idempotency::REMEMBERED;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{Expired, ImageFilter, Ledger, LedgerError, Swept};
 use crate::store::Store;
+use crate::takedown::Images;
 use crate::timestamp::Timestamp;
 
 /// Expired images deleted between two syncs of a directory. Names are random and inode numbers are not, so each unlink dirties another
@@ -37,6 +41,10 @@ pub(crate) struct Report {
     pub expired: u64,
     /// Bytes of the expired images.
     pub bytes: u64,
+    /// Images whose quarantine has ended.
+    pub quarantine_ended: u64,
+    /// Images whose file or row was in quarantine, and now both are.
+    pub quarantined: u64,
     /// Spool files older than an hour.
     pub abandoned: u64,
     /// Rows of recent days without files; their quota is refunded.
@@ -85,6 +93,7 @@ pub(crate) enum SweepError {
 }
 
 /// One sweep.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(crate) struct Sweep<'a> {
     /// The rows.
     pub ledger: &'a dyn Ledger,
@@ -100,6 +109,8 @@ pub(crate) struct Sweep<'a> {
     pub addresses_before: Timestamp,
     /// Compare rows and files of recent days: not before the write-ahead log is recovered, which may hold files that are missing.
     pub reconciles: bool,
+    /// Whether a CDN in front has to forget deleted images that it may still hold: all but expired ones.
+    pub purges: bool,
     /// Called after each batch with what was done so far.
     pub progress: &'a dyn Fn(&Report),
 }
@@ -122,6 +133,7 @@ impl Sweep<'_> {
     }
 
     fn sweep(&self, report: &mut Report) -> Result<(), SweepError> {
+        self.settle_quarantine(report)?;
         self.delete_expired(report)?;
         if self.reconciles {
             self.reconcile(report)?;
@@ -149,6 +161,15 @@ impl Sweep<'_> {
             if addresses.max(keys) < ROWS {
                 return Ok(());
             }
+        }
+    }
+
+    fn takedown(&self) -> Images<'_> {
+        Images {
+            ledger: self.ledger,
+            store: self.store,
+            purges: self.purges,
+            now: self.now,
         }
     }
 
@@ -227,7 +248,8 @@ impl Sweep<'_> {
                 let is_settled = row.uploaded_at < oldest;
                 settled += usize::from(is_settled);
                 // Looked up again, because the file may be newer than the list.
-                if !files.remove(&row.path) && is_settled && self.is_missing(&row.path)? {
+                let is_listed = files.remove(&row.path) || row.quarantine.is_some();
+                if !is_listed && is_settled && self.is_missing(&row.path)? {
                     missing.push(row.path.clone());
                 }
             }
@@ -243,6 +265,7 @@ impl Sweep<'_> {
         report.refunded += missing.len() as u64;
         for rows in missing.chunks(ROWS) {
             if !self.dry_run {
+                self.takedown().queue_purges(rows)?;
                 self.ledger.refund(rows)?;
             }
         }
@@ -251,7 +274,9 @@ impl Sweep<'_> {
 
     fn is_missing(&self, path: &ImagePath) -> Result<bool, SweepError> {
         match self.store.stat(path) {
-            Ok(stored) => Ok(stored.is_none()),
+            // A quarantine that runs meanwhile moves the file before it marks the row.
+            Ok(None) => Ok(self.store.stat_quarantined(path)?.is_none()),
+            Ok(Some(_)) => Ok(false),
             // Something else has the path; `verify` reports it.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
             Err(error) => Err(error.into()),
@@ -287,6 +312,7 @@ impl Sweep<'_> {
             let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
             report.orphaned -= failed;
             report.failed += failed;
+            self.takedown().queue_purges(&orphans)?;
         }
         Ok(())
     }

@@ -7,13 +7,15 @@
 //! repetition an upload with a known Idempotency-Key gets the reply of the first
 //! download   image_url, into the spool in the same way
 //! metadata   positions or all metadata are removed, as the plan says
+//! blocked    the digest of the bytes as they came, or as they are stored, is not on the block list
 //! scanned    the operator's program lets it through, if there is one
 //! commit     quota, row and file, durable before the reply
 //! ```
 //!
 //! Errors come in the documented order: missing fields, client id, token, disabled client, duration, quota, storage, source, size, type,
-//! dimensions. A malformed body is answered where it is found.
+//! dimensions, blocked. A malformed body is answered where it is found.
 
+mod blocked;
 mod metadata;
 mod receive;
 mod repetition;
@@ -40,6 +42,7 @@ use crate::plan::Plan;
 use crate::quota::Quota;
 use crate::response::Response;
 use crate::trace::{Stage, Trace};
+use blocked::refuse_blocked;
 use receive::{Content, Received, receive};
 use repetition::Keyed;
 use scanned::refuse_unwanted;
@@ -107,8 +110,12 @@ pub(crate) fn upload(
         mut spool,
         inspected,
         layout,
+        digest,
     } = check(received, authorized.plan)?;
+    let size = spool.size();
     metadata::strip(&mut spool, inspected, &layout, authorized.plan.metadata)?;
+    let may_differ = !layout.blocks.is_empty() || spool.size() != size;
+    refuse_blocked(app, digest, may_differ.then_some(&spool), trace)?;
     refuse_unwanted(app, &spool, trace)?;
     let upload = Upload {
         spool,

@@ -5,6 +5,7 @@
 //! that is left of an earlier ledger.
 
 mod finding;
+mod quarantine;
 
 use std::io::{self, BufReader, Read};
 
@@ -68,6 +69,7 @@ impl Verification<'_> {
     /// Compares everything.
     pub(crate) fn run(&mut self) -> Result<Report, VerifyError> {
         let mut report = Report::default();
+        self.compare_quarantine(&mut report)?;
         let mut rows = Rows::new(self.ledger);
         for directory in Directory::all() {
             self.compare_directory(directory, &mut rows, &mut report)?;
@@ -135,8 +137,14 @@ impl Verification<'_> {
     /// Compares a row with its file, if that is there.
     fn compare(&mut self, row: &ImageRow, report: &mut Report) -> Result<Presence, VerifyError> {
         report.images += 1;
+        if row.quarantine.is_some() {
+            self.compare_quarantined(row, report)?;
+            return Ok(Presence::There);
+        }
         let stored = match self.store.stat(&row.path) {
             Ok(Some(stored)) => stored,
+            // A quarantine was cut off between file and row; the comparison of quarantine reports it.
+            Ok(None) if self.is_in_quarantine(&row.path)? => return Ok(Presence::There),
             Ok(None) => return Ok(self.absence(row, report)),
             Err(error) => {
                 self.tell(
@@ -308,7 +316,7 @@ impl Verification<'_> {
                 )?;
                 continue;
             }
-            match self.examine(path, stored) {
+            match self.examine(path, stored, || self.store.read(path)) {
                 Ok(image) => found.push(image),
                 Err(error) => self.tell(
                     Subject::Image(path.clone()),
@@ -333,7 +341,12 @@ impl Verification<'_> {
     }
 
     /// Makes the row of a file from what the file says.
-    fn examine(&self, path: &ImagePath, stored: Stored) -> io::Result<FoundImage> {
+    fn examine(
+        &self,
+        path: &ImagePath,
+        stored: Stored,
+        read: impl Fn() -> io::Result<Box<dyn Read>>,
+    ) -> io::Result<FoundImage> {
         let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
         let expires_at = if path.duration() == StoreDuration::Lifetime {
             None
@@ -343,13 +356,13 @@ impl Verification<'_> {
             })?;
             Some(expiry.instant())
         };
-        let bytes = self.store.read(path)?;
+        let bytes = read()?;
         // An image that was accepted once stays one, whatever the limits are now.
         let inspected = image::inspect(
             &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
             image::Limits::NONE,
         )
-        .and_then(|inspection| inspection.resolve(|| self.store.read(path)))
+        .and_then(|inspection| inspection.resolve(&read))
         .map_err(|rejected| wrong(rejected.to_string()))?;
         if inspected.image_type != path.image_type() {
             return Err(wrong("its bytes are of another type".to_owned()));
@@ -377,6 +390,7 @@ impl Verification<'_> {
             Difference::Size { .. } => &mut report.sizes,
             Difference::Dimensions { .. } => &mut report.dimensions,
             Difference::Time { .. } => &mut report.times,
+            Difference::Quarantine { .. } => &mut report.quarantine,
             Difference::Unreadable => &mut report.unreadable,
             Difference::Storage { .. } => &mut report.storage,
         };

@@ -17,6 +17,7 @@ use crate::image_path::ImagePath;
 use crate::ledger::{Account, ImageRow, Listing, Owner, Page, Position, instants_of};
 use crate::response::Response;
 use crate::routes::{MAX_PAGE, PAGE};
+use crate::takedown::Images;
 use crate::trace::Trace;
 
 /// The header with the delete key of an image.
@@ -88,6 +89,7 @@ pub(super) fn images(app: &App, params: &Params, trace: &mut Trace) -> Result<Re
                 let (first, last) = instants_of(day);
                 first..=last
             }),
+            in_quarantine: Some(false),
             page: page.clone(),
             // One more than the page tells whether there is another page.
             ..Listing::newest(query.limit + 1)
@@ -183,36 +185,45 @@ pub(super) fn show(
     ))
 }
 
-/// `DELETE /images/<path>`, by the client of the image or by anyone who has its delete key. The file is deleted before the row, because
-/// the sweep finds a row without a file. Quota is not refunded.
+/// `DELETE /images/<path>`, by the client of the image or by anyone who has its delete key. Quota is not refunded.
 pub(super) fn delete(
     app: &App,
     path: &ImagePath,
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Response, Error> {
+    let now = (app.clock)();
     let row = if let Some(key) = params.get(DELETE_KEY) {
         image_of_key(app, path, key)?
     } else {
-        let Client { account, .. } = client(app, params, (app.clock)(), trace)?;
+        let Client { account, .. } = client(app, params, now, trace)?;
         own_image(app, &account, path)?
     };
     trace.path = Some(path.to_string());
+    let images = Images {
+        ledger: &*app.ledger,
+        store: &*app.store,
+        purges: app.config.site.purge_command.is_some(),
+        now,
+    };
     let paths = std::slice::from_ref(&row.path);
-    for outcome in app.store.delete(paths) {
-        outcome.map_err(|error| {
-            Fault::Internal(format!("{} could not be deleted: {error}", row.path))
-        })?;
+    let deletion = images.delete_served(paths).map_err(Fault::from)?;
+    if let Some((path, error)) = deletion.failed.first() {
+        let cause = format!("{path} could not be deleted: {error}");
+        return Err(Fault::Internal(cause).into());
     }
-    app.ledger.delete_rows(paths).map_err(Fault::from)?;
+    // It was quarantined meanwhile.
+    if !deletion.kept.is_empty() {
+        return Err(Refusal::NotFound.into());
+    }
     let deleted = json!({ "status": "success", "deleted": row.path.as_str() });
     Ok(Response::json(200, deleted))
 }
 
-/// The image; `NotFound` for one of another client.
+/// The image; `NotFound` for one of another client, or in quarantine.
 fn own_image(app: &App, account: &Account, path: &ImagePath) -> Result<ImageRow, Error> {
     let row = app.ledger.image(path).map_err(Fault::from)?;
-    row.filter(|row| row.owner == account.key)
+    row.filter(|row| row.owner == account.key && row.quarantine.is_none())
         .ok_or_else(|| Refusal::NotFound.into())
 }
 
@@ -222,7 +233,8 @@ fn image_of_key(app: &App, path: &ImagePath, key: &[u8]) -> Result<ImageRow, Err
         return Err(Refusal::InvalidDeleteKey.into());
     }
     let row = app.ledger.image(path).map_err(Fault::from)?;
-    row.ok_or_else(|| Refusal::NotFound.into())
+    row.filter(|row| row.quarantine.is_none())
+        .ok_or_else(|| Refusal::NotFound.into())
 }
 
 #[cfg(test)]

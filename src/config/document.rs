@@ -37,6 +37,8 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     } = config;
     let log = server.log.as_deref().and_then(path);
     let ports = fetch.ports.iter().map(|&port| Value::Integer(port.into()));
+    let purge_command = site.purge_command.as_ref();
+    let purge_command = purge_command.and_then(|command| texts(command.as_slice().to_vec()));
     let durability = match storage.durability {
         Durability::Full => "full",
         Durability::Relaxed => "relaxed",
@@ -46,6 +48,7 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
         ("site.contact", text(&site.contact)),
         ("site.index", Some(Value::Boolean(site.index))),
         ("site.referers", texts(site.referers.clone())),
+        ("site.purge_command", purge_command),
         ("server.listen", text(&server.listen.to_string())),
         (
             "server.max_connections",
@@ -263,6 +266,7 @@ mod tests {
     fn every_key_is_in_the_text_of_a_new_configuration() {
         let without_default = [
             "server.log=/var/log/x.log",
+            "site.purge_command=[\"/bin/purge\", \"{url}\"]",
             "abuse.keep_addresses=30d",
             "plans.free.max_storage=10GiB",
         ]

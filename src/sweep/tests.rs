@@ -101,6 +101,7 @@ impl Site {
             addresses_before: Timestamp(0),
             even_doubtful: false,
             reconciles: true,
+            purges: true,
             progress: &|_| {},
         };
         sweep.run().expect("swept")
@@ -289,6 +290,7 @@ fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
         addresses_before: Timestamp(0),
         even_doubtful: true,
         reconciles: true,
+        purges: true,
         progress: &|_| {},
     };
     let report = told.run().expect("swept");

@@ -2,13 +2,13 @@
 //! those of an image with a damaged structure are read back, to be decoded.
 
 use std::io::{self, BufRead, Read, Write};
-
-use sha2::{Digest, Sha256};
+use std::time::Instant;
 
 use crate::app::App;
 use crate::error::{Error, Fault, Refusal};
 use crate::image::metadata::Layout;
 use crate::image::{self, Inspected, Limits, Rejected};
+use crate::image_digest::{ImageDigest, RunningDigest};
 use crate::store::Spool;
 
 /// Bytes that were received.
@@ -28,6 +28,8 @@ pub(super) struct Content {
     pub(super) spool: Spool,
     pub(super) inspected: Inspected,
     pub(super) layout: Layout,
+    /// The digest of the bytes as they came; `None` if no image is blocked.
+    pub(super) digest: Option<ImageDigest>,
 }
 
 impl Received {
@@ -46,14 +48,19 @@ pub(super) fn receive(
     limit: u64,
     hashes: bool,
 ) -> io::Result<Received> {
+    let blocks = app.block_list.is_used(&*app.ledger, Instant::now());
+    let is_hashed = hashes || matches!(blocks, Ok(true));
     let mut tee = Tee {
         app,
         reader,
         limit,
         size: 0,
         buffered: 0,
-        spooling: Spooling::Empty,
-        hasher: hashes.then(Sha256::new),
+        digest: is_hashed.then(RunningDigest::default),
+        spooling: match &blocks {
+            Ok(_) => Spooling::Empty,
+            Err(error) => Spooling::Failed(error.clone().into()),
+        },
         failure: None,
     };
     let inspection = image::survey(&mut tee, app.config.images);
@@ -74,6 +81,7 @@ pub(super) fn receive(
     if let Some(error) = tee.failure {
         return Err(error);
     }
+    let digest = tee.digest.map(RunningDigest::finish);
     let content = match (tee.spooling, inspection) {
         (Spooling::Empty, _) => None,
         (Spooling::Failed(fault), _) => Some(Err(fault.into())),
@@ -87,12 +95,13 @@ pub(super) fn receive(
                     spool,
                     inspected,
                     layout,
+                    digest: digest.filter(|_| matches!(blocks, Ok(true))),
                 }),
         ),
     };
     Ok(Received {
         size: tee.size,
-        sha256: tee.hasher.map(|hasher| hasher.finalize().into()),
+        sha256: digest.map(|digest| digest.0),
         content,
     })
 }
@@ -155,9 +164,9 @@ struct Tee<'a, R> {
     size: u64,
     /// Bytes of the reader's buffer that were written and not yet consumed.
     buffered: usize,
+    /// The digest of the bytes that have come, where it is needed.
+    digest: Option<RunningDigest>,
     spooling: Spooling,
-    /// Reads along, where the SHA-256 is asked for.
-    hasher: Option<Sha256>,
     /// Why the reader failed.
     failure: Option<io::Error>,
 }
@@ -177,8 +186,8 @@ impl<R: BufRead> BufRead for Tee<'_, R> {
             if self.size > self.limit {
                 self.spooling.discard();
             }
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(piece);
+            if let Some(digest) = &mut self.digest {
+                digest.update(piece);
             }
             if !piece.is_empty() {
                 self.spooling.write(self.app, piece);

@@ -52,6 +52,11 @@ pub(crate) enum Difference {
         /// Expiry of the file.
         found: Timestamp,
     },
+    /// A row and a file of which only one is in quarantine.
+    Quarantine {
+        /// Whether that is the row, while the file is served.
+        is_served: bool,
+    },
     /// A file that cannot be read.
     Unreadable,
     /// A client whose count of what it has stored differs from the rows of its images.
@@ -72,6 +77,7 @@ impl Difference {
             Self::Size { .. } => "size",
             Self::Dimensions { .. } => "dimensions",
             Self::Time { .. } => "time",
+            Self::Quarantine { .. } => "quarantine",
             Self::Unreadable => "unreadable",
             Self::Storage { .. } => "storage",
         }
@@ -112,6 +118,8 @@ pub(crate) struct Report {
     pub dimensions: u64,
     /// Files whose modification time differs from the expiry of their rows.
     pub times: u64,
+    /// Images of which row or file is in quarantine, and not the other.
+    pub quarantine: u64,
     /// Files that could not be read.
     pub unreadable: u64,
     /// Clients whose count of what they have stored differs from the rows of their images.
@@ -128,6 +136,7 @@ impl Report {
             + self.sizes
             + self.dimensions
             + self.times
+            + self.quarantine
             + self.unreadable
             + self.storage;
         found - self.repaired
@@ -157,6 +166,12 @@ impl fmt::Display for Finding {
                     ": {} images of {} bytes, {} of {} bytes by the count",
                     found.images, found.bytes, recorded.images, recorded.bytes
                 )?;
+            }
+            Difference::Quarantine { is_served: true } => {
+                f.write_str(": it is served, and its row is in quarantine")?;
+            }
+            Difference::Quarantine { is_served: false } => {
+                f.write_str(": its file is in quarantine, and its row is not")?;
             }
             Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
         }
