@@ -2,6 +2,7 @@
 
 mod client;
 mod listing;
+mod takedown;
 mod version;
 
 use std::ffi::OsString;
@@ -13,8 +14,11 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::config::Listen;
-pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat};
+pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat, RemovedImages};
 pub(crate) use listing::{ListArguments, UsageArguments, UsageBy};
+pub(crate) use takedown::{
+    BlockCommand, DeleteArguments, DigestArguments, QuarantineArguments, ReleaseArguments,
+};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -157,9 +161,12 @@ pub(crate) enum Command {
     /// Add clients and change them
     #[command(subcommand)]
     Client(ClientCommand),
-    /// Show and delete images
+    /// Show images and take them down
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Refuse uploads of images that are known by their digests
+    #[command(subcommand)]
+    Block(BlockCommand),
     /// Print uploads by day and client
     ///
     /// Uploads that were stored count, whether their images still are or not.
@@ -342,12 +349,29 @@ pub(crate) enum ImageCommand {
     },
     /// Delete images now
     ///
-    /// Copies in the caches of browsers and other CDNs live until they expire.
-    Delete {
-        /// Their paths or URLs
-        #[arg(required = true)]
-        images: Vec<String>,
-    },
+    /// [site] purge_command has a CDN in front forget them; copies in the caches of browsers live until they expire. On a terminal this
+    /// says what it will do, and asks. A program that runs it deletes named images without --yes, but none in quarantine, and not all
+    /// of a client.
+    Delete(DeleteArguments),
+    /// Take images out of reach at once, and keep their bytes
+    ///
+    /// nginx answers 404 for them, and so does the API to their client. The files lie in p/.quarantine of the docroot, where only the
+    /// account of the responder can read them. They do not expire while they are in quarantine.
+    #[command(after_help = "Examples:
+  corenexis-cdn image quarantine 'https://cdn.example.com/view/?img=l/ap5/AbCdEf.png' --reason 'notice 2026-17'
+  corenexis-cdn image quarantine d/ap5/AbCdEf.png --days 90")]
+    Quarantine(QuarantineArguments),
+    /// Serve images in quarantine again
+    ///
+    /// An image that has expired meanwhile is not released: delete it, or leave it in quarantine. A digest that was blocked stays blocked:
+    /// `block remove` ends that.
+    Release(ReleaseArguments),
+    /// Quarantine images, and refuse uploads of the same bytes
+    ///
+    /// Uploads of them, as a file or by URL, are answered with 400 `Image not allowed`.
+    #[command(after_help = "Example:
+  corenexis-cdn image block https://cdn.example.com/p/l/ap5/AbCdEf.png --reason 'notice 2026-17'")]
+    Block(QuarantineArguments),
     /// List images, newest first
     ///
     /// Says on standard error whether there are more, and how to list them.

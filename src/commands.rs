@@ -3,6 +3,7 @@
 //! Data goes to standard output, messages to standard error.
 
 mod backup;
+mod block;
 mod client;
 mod config;
 mod doctor;
@@ -16,6 +17,7 @@ mod render;
 mod serve;
 mod setup;
 mod sweep;
+mod takedown;
 mod token;
 mod usage;
 mod verify;
@@ -49,6 +51,13 @@ impl Failure {
     fn failed(message: impl fmt::Display) -> Self {
         Self {
             code: 1,
+            message: message.to_string(),
+        }
+    }
+
+    fn usage(message: impl fmt::Display) -> Self {
+        Self {
+            code: 2,
             message: message.to_string(),
         }
     }
@@ -151,6 +160,7 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Client(command) => client::client(&as_owner(&path)?, command),
         Command::Image(command) => image::image(&as_owner(&path)?, command),
+        Command::Block(command) => block::block(&as_owner(&path)?, &command),
         Command::Usage(arguments) => usage::usage(&as_owner(&path)?, &arguments),
         Command::Move(command) => relocate::relocate(&path, &command),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
@@ -225,7 +235,7 @@ fn print_json(value: &Value) -> Result<(), Failure> {
 /// Asks, and takes anything but a clear yes for a no; `undone` is the failure of a no.
 fn confirm(question: &str, undone: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::failed(format!(
+        return Err(Failure::usage(format!(
             "{undone}: add --yes to do it without being asked"
         )));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::takedown::reason_of;
 use crate::config::duration_of;
 use crate::expiry::StoreDuration;
 
@@ -61,24 +62,61 @@ pub(crate) enum ClientCommand {
     /// The ledger keeps digests of tokens only, so the token has to be given: in a file, on standard input, or typed. It is compared with
     /// the ledger first.
     Export(ExportArguments),
-    /// Refuse a client's uploads until it is enabled
-    Disable {
+    /// Refuse a client's uploads until it is resumed
+    ///
+    /// Its images are served on, unless they are quarantined. The reply to its requests is 403 `Client disabled`.
+    #[command(visible_alias = "disable")]
+    Suspend {
         /// Its id
         id: String,
+        /// Put all its images into quarantine
+        #[arg(long)]
+        quarantine_images: bool,
+        /// With --quarantine-images: why, for your records
+        #[arg(long, value_name = "TEXT", value_parser = reason_of, requires = "quarantine_images")]
+        reason: Option<String>,
     },
     /// Take a client's uploads again
-    Enable {
+    #[command(visible_alias = "enable")]
+    Resume {
         /// Its id
         id: String,
+        /// Serve the images again that were quarantined with it, but none that was quarantined by itself
+        #[arg(long)]
+        release_images: bool,
     },
-    /// Remove a client; its images live on until they expire
+    /// Remove a client and its tokens
+    ///
+    /// A client that gets the same id later is another one: it has neither the images nor the uploads of this one. Lists show this one
+    /// as `ID (removed DATE)`, and `--client ID@DATE` selects it.
+    #[command(after_help = "Examples:
+  corenexis-cdn client remove shop
+  corenexis-cdn client remove shop --images delete --yes")]
     Remove {
         /// Its id
         id: String,
+        /// What becomes of its images; those in quarantine are kept
+        #[arg(long, value_enum, default_value = "keep")]
+        images: RemovedImages,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
         /// Do not ask
         #[arg(long)]
         yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// What becomes of the images of a client that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RemovedImages {
+    /// They are served until they expire
+    Keep,
+    /// They are deleted
+    Delete,
 }
 
 /// `client export …`

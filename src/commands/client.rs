@@ -1,5 +1,6 @@
 //! `client …`: clients and their tokens.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
@@ -7,13 +8,85 @@ use serde_json::{Value, json};
 use time::UtcDateTime;
 
 use super::export::export;
-use super::{Failure, confirm, print, print_fields, print_json, table, token};
+use super::{Failure, confirm, print, print_fields, print_json, table, takedown, token};
 use crate::auth::Token;
-use crate::cli::ClientCommand;
+use crate::cli::{ClientCommand, RemovedImages};
 use crate::config::Config;
 use crate::export::invitation;
-use crate::ledger::{self, ClientRow, Ledger};
+use crate::ledger::{self, ClientKey, ClientRow, Ledger, Owner};
 use crate::site;
+use crate::timestamp::Timestamp;
+
+/// A client that was selected on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Selected {
+    /// Its key, which tells it from another client of the same id.
+    pub(super) key: ClientKey,
+    /// Its id.
+    pub(super) id: String,
+    /// When it was removed; `None` if it was not.
+    pub(super) removed_at: Option<Timestamp>,
+}
+
+/// `shop`, or `shop (removed 2026-04-05)`.
+impl fmt::Display for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&label(&self.id, self.removed_at))
+    }
+}
+
+/// The id of a client, with the day of its removal if it was removed.
+pub(super) fn label(id: &str, removed_at: Option<Timestamp>) -> String {
+    match removed_at {
+        None => id.to_owned(),
+        Some(at) => match at.date() {
+            Some(day) => format!("{id} (removed {day})"),
+            None => format!("{id} (removed {at})"),
+        },
+    }
+}
+
+/// The client that `text` names: `ID` for the present one, `ID@TIME` for one that was removed then. The time may end after the day.
+pub(super) fn select(ledger: &dyn Ledger, text: &str) -> Result<Selected, Failure> {
+    let (id, time) = match text.split_once('@') {
+        Some((id, time)) => (id, Some(time)),
+        None => (text, None),
+    };
+    let named = ledger.clients_named(id)?;
+    let matches = |removed_at: Option<Timestamp>| match (time, removed_at) {
+        (None, removed_at) => removed_at.is_none(),
+        (Some(time), Some(at)) => !time.is_empty() && at.to_string().starts_with(time),
+        (Some(_), None) => false,
+    };
+    let mut found = named.iter().filter(|(_, removed_at)| matches(*removed_at));
+    match (found.next(), found.next()) {
+        (Some(&(key, removed_at)), None) => Ok(Selected {
+            key,
+            id: id.to_owned(),
+            removed_at,
+        }),
+        _ if named.is_empty() => Err(Failure::no_client(id)),
+        (one, _) => {
+            let removed = named.iter().filter_map(|(_, removed_at)| *removed_at);
+            let removed: Vec<_> = removed.map(|at| format!("{id}@{at}")).collect();
+            let count = if one.is_some() {
+                "several clients"
+            } else {
+                "no client"
+            };
+            Err(Failure::failed(match &removed[..] {
+                [] => format!(
+                    "no client {id:?} was removed: leave out {:?}",
+                    &text[id.len()..]
+                ),
+                removed => format!(
+                    "{text:?} names {count}; those of that id that were removed are {}",
+                    removed.join(", ")
+                ),
+            }))
+        }
+    }
+}
 
 pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Failure> {
     // The first client of a new site creates the ledger; every other command needs one that exists.
@@ -47,17 +120,47 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
             print_token(&id, &token)
         }
         ClientCommand::Export(arguments) => export(config, ledger, &arguments, now),
-        ClientCommand::Disable { id } => {
+        ClientCommand::Suspend {
+            id,
+            quarantine_images,
+            reason,
+        } => {
             found(&id, ledger.set_disabled(&id, true, now)?)?;
-            eprintln!("{id} is disabled: its uploads are refused, its images stay.");
-            Ok(())
+            eprintln!("{id} is suspended: its uploads are refused.");
+            if !quarantine_images {
+                eprintln!("Its images are served on; --quarantine-images takes them down.");
+                return Ok(());
+            }
+            let client = select(ledger, &id)?;
+            takedown::quarantine_of_client(config, &client, reason.as_deref())
         }
-        ClientCommand::Enable { id } => {
+        ClientCommand::Resume { id, release_images } => {
             found(&id, ledger.set_disabled(&id, false, now)?)?;
-            eprintln!("{id} is enabled.");
-            Ok(())
+            eprintln!("{id} is enabled: its uploads are taken again.");
+            if release_images {
+                takedown::release_of_client(config, &select(ledger, &id)?)
+            } else {
+                Ok(())
+            }
         }
-        ClientCommand::Remove { id, yes } => remove(ledger, &id, yes, now),
+        ClientCommand::Remove {
+            id,
+            images,
+            dry_run,
+            yes,
+            json,
+        } => remove(
+            config,
+            ledger,
+            &id,
+            &Removal {
+                images,
+                dry_run,
+                yes,
+                json,
+            },
+            now,
+        ),
     }
 }
 
@@ -127,24 +230,82 @@ fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
     })
 }
 
+/// Whose images are listed: those of every client that has or had the id, or of the one that `ID@TIME` selects.
+pub(super) fn owner_of(ledger: &dyn Ledger, text: &str) -> Result<Owner, Failure> {
+    if text.contains('@') {
+        Ok(Owner::Key(select(ledger, text)?.key))
+    } else {
+        Ok(Owner::Id(text.to_owned()))
+    }
+}
+
 /// Fails if there is no client with that id, so that an empty answer does not hide a misspelt id.
 pub(super) fn must_exist(ledger: &dyn Ledger, id: &str) -> Result<(), Failure> {
     row_of(ledger, id, UtcDateTime::now()).map(drop)
 }
 
-fn remove(ledger: &dyn Ledger, id: &str, yes: bool, now: UtcDateTime) -> Result<(), Failure> {
+/// How a client is removed.
+struct Removal {
+    images: RemovedImages,
+    dry_run: bool,
+    yes: bool,
+    json: bool,
+}
+
+fn remove(
+    config: &Config,
+    ledger: &dyn Ledger,
+    id: &str,
+    removal: &Removal,
+    now: UtcDateTime,
+) -> Result<(), Failure> {
     let row = row_of(ledger, id, now)?;
-    if !yes {
+    let (deletes, fate) = match removal.images {
+        RemovedImages::Keep => (false, "stay until they expire"),
+        RemovedImages::Delete => (true, "are deleted, except those in quarantine"),
+    };
+    let describe = |dry_run| {
+        json!({
+            "dry_run": dry_run,
+            "client": id,
+            "uploads": row.uploads,
+            "images": if deletes { "delete" } else { "keep" },
+        })
+    };
+    if removal.dry_run {
+        return if removal.json {
+            print_json(&describe(true))
+        } else {
+            print(&format!("would remove {id}; its images {fate}\n"))
+        };
+    }
+    if !removal.yes {
         confirm(
             &format!(
-                "Remove {id}, which has stored {} images? They stay until they expire.",
+                "Remove {id}, which has uploaded {} images? They {fate}.",
                 row.uploads
             ),
             &format!("{id} was not removed"),
         )?;
     }
+    // The key outlives the removal. Without tokens, no image comes while they are deleted.
+    let mut client = select(ledger, id)?;
     found(id, ledger.remove_client(id, now)?)?;
-    eprintln!("{id} is removed.");
+    client.removed_at = Some(now.into());
+    eprintln!("{id} is removed; its images {fate}.");
+    if deletes {
+        takedown::delete_all_of(config, &client).map_err(|failure| Failure {
+            message: format!(
+                "{}. `corenexis-cdn image delete --client {id}@{}` deletes the rest of its images",
+                failure.message,
+                Timestamp::from(now)
+            ),
+            ..failure
+        })?;
+    }
+    if removal.json {
+        return print_json(&describe(false));
+    }
     Ok(())
 }
 

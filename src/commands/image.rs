@@ -3,21 +3,22 @@
 use serde_json::{Value, json};
 
 use super::image_list::list;
-use super::{Failure, print_fields, print_json, recover};
+use super::{Failure, print_fields, print_json, recover, takedown};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::expiry::{Expiry, NEVER_EXPIRES};
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageRow, Ledger};
+use crate::ledger::ImageRow;
 use crate::site::{self, Site};
-use crate::store::Store;
 
 pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failure> {
-    let site = site::open_existing(config)?;
-    recover(config, &site)?;
-    let Site { ledger, store } = site;
     match command {
+        ImageCommand::Delete(arguments) => takedown::delete(config, &arguments),
+        ImageCommand::Quarantine(arguments) => takedown::quarantine(config, &arguments, false),
+        ImageCommand::Block(arguments) => takedown::quarantine(config, &arguments, true),
+        ImageCommand::Release(arguments) => takedown::release(config, &arguments),
         ImageCommand::Show { image, json } => {
+            let Site { ledger, .. } = open(config)?;
             let path = path_of(config, &image)?;
             let row = ledger.image(&path)?.ok_or_else(|| {
                 Failure::failed(format!(
@@ -26,15 +27,18 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
             })?;
             show(config, &row, json)
         }
-        ImageCommand::Delete { images } => {
-            let paths = images
-                .iter()
-                .map(|image| path_of(config, image))
-                .collect::<Result<Vec<_>, _>>()?;
-            delete(&*ledger, &*store, &paths)
+        ImageCommand::List(arguments) => {
+            let Site { ledger, .. } = open(config)?;
+            list(config, &*ledger, *arguments)
         }
-        ImageCommand::List(arguments) => list(config, &*ledger, *arguments),
     }
+}
+
+/// Opens ledger and docroot, after what a killed responder left in the write-ahead log is recovered.
+pub(super) fn open(config: &Config) -> Result<Site, Failure> {
+    let site = site::open_existing(config)?;
+    recover(config, &site)?;
+    Ok(site)
 }
 
 pub(super) fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
@@ -44,31 +48,6 @@ pub(super) fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Fai
     })
 }
 
-/// Deletes files before rows: the sweep finds a row without a file.
-fn delete(ledger: &dyn Ledger, store: &dyn Store, paths: &[ImagePath]) -> Result<(), Failure> {
-    let mut gone = Vec::new();
-    let mut failures = Vec::new();
-    for (path, outcome) in paths.iter().zip(store.delete(paths)) {
-        match outcome {
-            Ok(()) => gone.push(path.clone()),
-            Err(error) => failures.push(format!("{path} could not be deleted: {error}")),
-        }
-    }
-    let known = ledger.delete_rows(&gone)?.rows;
-    eprintln!(
-        "{known} deleted, {} not in the ledger, {} failed.",
-        gone.len() - known,
-        failures.len()
-    );
-    if failures.is_empty() && known == paths.len() {
-        Ok(())
-    } else if failures.is_empty() {
-        Err(Failure::failed("some of the images did not exist"))
-    } else {
-        Err(Failure::storage(failures.join("\n")))
-    }
-}
-
 pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
     let public_url = config.site.public_url();
     json!({
@@ -76,12 +55,18 @@ pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
         "url": row.path.direct_url(public_url),
         "viewer": row.path.viewer_url(public_url),
         "client": row.client,
+        "client_removed_at": row.client_removed_at.map(|at| at.to_string()),
         "bytes": row.size,
         "width": row.width,
         "height": row.height,
         "uploaded_at": row.uploaded_at.to_string(),
         "expires_at": expires_at(row),
         "address": row.address.map(|address| address.to_canonical()),
+        "quarantine": row.quarantine.as_ref().map(|quarantine| json!({
+            "since": quarantine.at.to_string(),
+            "until": quarantine.until.map(|until| until.to_string()),
+            "reason": quarantine.reason,
+        })),
     })
 }
 
@@ -90,6 +75,14 @@ pub(super) fn expires_at(row: &ImageRow) -> String {
     match row.expires_at {
         None => NEVER_EXPIRES.to_owned(),
         Some(at) => Expiry::from_instant(at).map_or_else(|| at.to_string(), |day| day.to_string()),
+    }
+}
+
+pub(super) const fn state(row: &ImageRow) -> &'static str {
+    if row.quarantine.is_some() {
+        "quarantined"
+    } else {
+        "served"
     }
 }
 

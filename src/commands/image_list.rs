@@ -1,11 +1,11 @@
 //! `image list`: images, newest first, in pages.
 
-use super::client::must_exist;
-use super::image::{describe, expires_at, path_of};
+use super::client::{label, must_exist, owner_of};
+use super::image::{describe, expires_at, path_of, state};
 use super::{Failure, print, print_json, table};
 use crate::cli::ListArguments;
 use crate::config::Config;
-use crate::ledger::{ImageRow, Ledger, Listing, Owner, Page, Position};
+use crate::ledger::{ImageRow, Ledger, Listing, Page, Position};
 
 pub(super) fn list(
     config: &Config,
@@ -20,8 +20,14 @@ pub(super) fn list(
     let all = Listing::newest(arguments.limit.saturating_add(1));
     let since = arguments.since.map_or(i64::MIN, |(first, _)| first);
     let until = arguments.until.map_or(i64::MAX, |(_, last)| last);
+    let owner = arguments
+        .client
+        .as_deref()
+        .map(|client| owner_of(ledger, client))
+        .transpose()?;
     let mut rows = ledger.list(&Listing {
-        owner: arguments.client.clone().map(Owner::Id),
+        owner,
+        in_quarantine: None,
         uploaded: since..=until,
         size: arguments.size.unwrap_or(all.size),
         width: arguments.width.unwrap_or(all.width),
@@ -78,16 +84,19 @@ fn print_table(rows: &[ImageRow]) -> Result<(), Failure> {
         .map(|row| {
             vec![
                 row.path.to_string(),
-                row.client.clone(),
+                label(&row.client, row.client_removed_at),
                 row.size.to_string(),
                 format!("{}x{}", row.width, row.height),
                 row.uploaded_at.to_string(),
                 expires_at(row),
+                state(row).to_owned(),
             ]
         })
         .collect();
     print(&table(
-        &["PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES"],
+        &[
+            "PATH", "CLIENT", "BYTES", "PIXELS", "UPLOADED", "EXPIRES", "STATE",
+        ],
         &rows,
     ))
 }

@@ -16,6 +16,7 @@ use time::UtcDateTime;
 use super::{Failure, as_owner, recover};
 use crate::app::App;
 use crate::auth::attempts::FailedAttempts;
+use crate::block_list::BlockList;
 use crate::cli::default_config;
 use crate::commit::{Committer, Settings, log_directory};
 use crate::config::{Config, Durability, Listen};
@@ -29,6 +30,7 @@ use crate::ledger::{self, Ledger, QuickCheck};
 use crate::log::{self, Line};
 use crate::metrics::Metrics;
 use crate::scan::Scanner;
+use crate::purge;
 use crate::serve::listener::Listener;
 use crate::serve::{serve as serve_listener, serve_cgi};
 use crate::site::{self, Site};
@@ -90,6 +92,7 @@ pub(super) fn serve(
         }
     };
     let app = Arc::new(open_app(config, site, log)?);
+    start_purges(&app)?;
     let listener = open_listener(listen, &configured)?;
     event("listening")
         .field("address", listener.describe())
@@ -97,6 +100,18 @@ pub(super) fn serve(
         .write();
     serve_listener(&listener, max_connections, app, &stop)?;
     event("stopped").write();
+    Ok(())
+}
+
+/// Purges what the commands, the sweep and this responder queue, on a thread of its own.
+fn start_purges(app: &App) -> io::Result<()> {
+    if app.config.site.purge_command.is_some() {
+        let config = app.config.clone();
+        let ledger = Arc::downgrade(&app.ledger);
+        thread::Builder::new()
+            .name("purge".to_owned())
+            .spawn(move || purge::run_while_in_use(&config, &ledger))?;
+    }
     Ok(())
 }
 
@@ -183,6 +198,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
         store,
         committer,
         fetcher,
+        block_list: BlockList::default(),
         attempts,
         scanner,
         delete_keys,

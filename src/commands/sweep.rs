@@ -10,9 +10,13 @@ use time::UtcDateTime;
 use super::{Failure, print, recover};
 use crate::config::Config;
 use crate::ledger::Ledger;
+use crate::purge::Purger;
 use crate::site::{self, Site};
 use crate::sweep::{Report, Sweep};
 use crate::timestamp::Timestamp;
+
+/// Calls of the purge command after a sweep, on a host whose responder makes none: that of fcgiwrap.
+const PURGE_CALLS: usize = 100;
 
 pub(super) fn sweep(
     config: &Config,
@@ -38,6 +42,7 @@ pub(super) fn sweep(
             None => Timestamp(i64::MAX),
         },
         reconciles: recovered.is_ok(),
+        purges: config.site.purge_command.is_some(),
         progress: &|report| bar.set_position(report.expired + report.failed),
     };
     let outcome = sweep.run();
@@ -45,6 +50,12 @@ pub(super) fn sweep(
     let report = outcome.map_err(Failure::storage)?;
     if !dry_run {
         site.renew_mark()?;
+    }
+    if !dry_run
+        && let Some(purger) = Purger::new(config, &**ledger)
+        && let Some(failure) = purger.run(PURGE_CALLS)?.failure
+    {
+        eprintln!("The purge command failed: {}.", failure.cause);
     }
     print(&if json {
         machine_readable(&report, dry_run)
@@ -90,6 +101,8 @@ fn machine_readable(report: &Report, dry_run: bool) -> String {
         "dry_run": dry_run,
         "expired": report.expired,
         "bytes": report.bytes,
+        "quarantine_ended": report.quarantine_ended,
+        "quarantined": report.quarantined,
         "abandoned": report.abandoned,
         "withdrawn": report.refunded,
         "orphaned": report.orphaned,
@@ -106,12 +119,13 @@ fn summary(report: &Report, dry_run: bool, took: Duration) -> String {
     let verb = if dry_run { "would delete" } else { "deleted" };
     format!(
         "{verb} {} expired images ({} bytes), {} abandoned uploads, {} rows without files, {} files without rows, \
-         {} empty directories, {} addresses of uploaders in {:.1} s\n",
+         {} images whose quarantine ended, {} empty directories, {} addresses of uploaders in {:.1} s\n",
         report.expired,
         report.bytes,
         report.abandoned,
         report.refunded,
         report.orphaned,
+        report.quarantine_ended,
         report.directories,
         report.addresses,
         took.as_secs_f64()

@@ -86,7 +86,8 @@ fn accept_pair(config: &Config, yes: bool) -> Result<Site, Failure> {
 
 fn advice(report: &Report, repair: bool, rebuild: bool) -> &'static str {
     let repairable =
-        report.missing + report.dimensions + report.times + report.storage > 0 && !repair;
+        report.missing + report.dimensions + report.times + report.quarantine + report.storage > 0
+            && !repair;
     match (repairable, report.unknown > 0 && !rebuild) {
         (true, true) => "; --repair and --rebuild repair what can be repaired",
         (true, false) => "; --repair repairs what can be repaired",
@@ -197,6 +198,7 @@ fn machine_readable(finding: &Finding) -> Value {
             object["recorded_storage"] = count(recorded);
             object["found_storage"] = count(found);
         }
+        Difference::Quarantine { is_served } => object["served"] = json!(is_served),
         Difference::Missing | Difference::Unknown | Difference::Unreadable => {}
     }
     if let Some(cause) = &finding.cause {
@@ -215,6 +217,7 @@ fn counts(report: &Report) -> Value {
         "sizes": report.sizes,
         "dimensions": report.dimensions,
         "times": report.times,
+        "quarantine": report.quarantine,
         "unreadable": report.unreadable,
         "storage": report.storage,
         "repaired": report.repaired,
@@ -224,7 +227,8 @@ fn counts(report: &Report) -> Value {
 
 fn summary(report: &Report, took: Duration) -> String {
     format!(
-        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} other dimensions, {} wrong times, {} unreadable, {} wrong counts of storage; \
+        "compared {} images ({} bytes): {} rows without files, {} files without rows, {} other sizes, {} other dimensions, {} wrong times, \
+         {} half in quarantine, {} unreadable, {} wrong counts of storage; \
          {} repaired, {} left; in {:.1} s",
         report.images,
         report.bytes,
@@ -233,6 +237,7 @@ fn summary(report: &Report, took: Duration) -> String {
         report.sizes,
         report.dimensions,
         report.times,
+        report.quarantine,
         report.unreadable,
         report.storage,
         report.repaired,

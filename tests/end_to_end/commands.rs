@@ -380,7 +380,7 @@ fn images_are_shown_listed_and_deleted_by_path_and_url() {
         "/etc/passwd",
         "d/ap99/AbCdEf.png",
     ] {
-        failed(&site.output(&["image", "delete", wrong]), 2);
+        failed(&site.output(&["image", "delete", wrong]), 1);
         failed(&site.output(&["image", "show", wrong]), 2);
     }
     failed(&site.output(&["image", "delete"]), 2);

@@ -32,5 +32,6 @@ mod ssrf;
 mod ssrf_names;
 mod starting;
 mod storage_limit;
+mod takedown;
 mod uploads;
 mod viewer;
