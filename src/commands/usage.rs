@@ -5,16 +5,20 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use time::{Date, UtcDateTime};
 
-use super::client::must_exist;
+use super::client::{must_exist, owner_of};
 use super::{Failure, print, print_json, table};
 use crate::byte_size::rounded;
 use crate::cli::{UsageArguments, UsageBy};
 use crate::config::Config;
-use crate::ledger::{self, ClientRow, Ledger, Owner, UsageRow};
+use crate::ledger::{self, ClientRow, Ledger, UsageRow};
 
 pub(super) fn usage(config: &Config, arguments: &UsageArguments) -> Result<(), Failure> {
     let ledger = ledger::open_existing(config)?;
-    let owner = arguments.client.clone().map(Owner::Id);
+    let owner = arguments
+        .client
+        .as_deref()
+        .map(|client| owner_of(&*ledger, client))
+        .transpose()?;
     let rows = ledger.usage(owner.as_ref(), arguments.since)?;
     if let Some(id) = arguments.client.as_ref().filter(|_| rows.is_empty()) {
         must_exist(&*ledger, id)?;

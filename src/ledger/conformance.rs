@@ -3,8 +3,8 @@
 mod listing;
 mod ownership;
 mod storage;
-mod upload_keys;
 mod takedown;
+mod upload_keys;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Difference, RECOVERED, Report, Verification, VerifyError};
+use super::{Difference, RECOVERED, Report, Subject, Verification, VerifyError};
 use crate::image_path::ImagePath;
 use crate::ledger::{ImageRow, Quarantined};
 use crate::store::Stored;
@@ -26,7 +26,7 @@ impl Verification<'_> {
                 Some(_) => {
                     let outcome = self.mark(&path)?;
                     let difference = Difference::Quarantine { is_served: false };
-                    self.tell(&path, difference, outcome, report)?;
+                    self.tell(Subject::Image(path.clone()), difference, outcome, report)?;
                 }
                 None => self.handle_unknown_in_quarantine(&path, report)?,
             }
@@ -50,7 +50,7 @@ impl Verification<'_> {
             };
             let is_left = outcome.is_err();
             let difference = Difference::Quarantine { is_served: true };
-            self.tell(path, difference, outcome, report)?;
+            self.tell(Subject::Image(path.clone()), difference, outcome, report)?;
             if is_left {
                 return Ok(());
             }
@@ -60,9 +60,19 @@ impl Verification<'_> {
             Ok(None) => {
                 let cause = "it was in quarantine; `image delete` deletes its row";
                 let cause = io::Error::new(io::ErrorKind::NotFound, cause);
-                self.tell(path, Difference::Missing, Err(Some(cause)), report)
+                self.tell(
+                    Subject::Image(path.clone()),
+                    Difference::Missing,
+                    Err(Some(cause)),
+                    report,
+                )
             }
-            Err(error) => self.tell(path, Difference::Unreadable, Err(Some(error)), report),
+            Err(error) => self.tell(
+                Subject::Image(path.clone()),
+                Difference::Unreadable,
+                Err(Some(error)),
+                report,
+            ),
         }
     }
 
@@ -80,7 +90,12 @@ impl Verification<'_> {
             recorded: row.size,
             found: stored.size,
         };
-        self.tell(&row.path, difference, Err(None), report)
+        self.tell(
+            Subject::Image(row.path.clone()),
+            difference,
+            Err(None),
+            report,
+        )
     }
 
     fn mark(&self, path: &ImagePath) -> Result<Result<(), Option<io::Error>>, VerifyError> {
@@ -128,6 +143,11 @@ impl Verification<'_> {
             }
             Err(cause) => Err(cause),
         };
-        self.tell(path, Difference::Unknown, outcome, report)
+        self.tell(
+            Subject::Image(path.clone()),
+            Difference::Unknown,
+            outcome,
+            report,
+        )
     }
 }

@@ -488,3 +488,28 @@ fn a_removed_client_and_a_later_one_of_its_id_are_told_apart() {
     ]);
     left(&both, &["several clients", &format!("{id}@{today}T")]);
 }
+
+/// What is stored lacks the position, so its digest is another one: the upload is compared with both.
+#[test]
+fn an_image_that_lost_its_metadata_is_blocked_with_and_without_it() {
+    let position = b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF \
+        xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\"><rdf:Description \
+        xmlns:exif=\"http://ns.adobe.com/exif/1.0/\" exif:GPSLatitude=\"48,51.5N\"/></rdf:RDF></x:xmpmeta>";
+    let length = u16::try_from(position.len() + 2).expect("one segment");
+    let segment = [&[0xFF, 0xE1][..], &length.to_be_bytes(), position].concat();
+    let with_position = [&JPEG[..2], &segment, &JPEG[2..]].concat();
+    let site = Site::start();
+    let path = site.store("3m", "7D", &with_position);
+    let stored = site.get(&format!("/p/{path}")).body;
+    assert_ne!(stored, with_position, "the position was removed");
+    site.run(&["image", "block", &path]);
+    until("the block list", || {
+        (site.upload("3m", "7D", &stored).status == 400).then_some(())
+    });
+    is_error(
+        &site.upload("3m", "7D", &with_position),
+        400,
+        NOT_ALLOWED,
+        "with the position",
+    );
+}

@@ -203,11 +203,11 @@ impl<'a> Process<'a> {
     }
 
     fn act(&mut self) {
-        match self.random.below(12) {
+        match self.random.below(11) {
             0..5 => self.upload(),
             5 | 6 => self.delete(),
-            7 | 8 => self.quarantine(),
-            9 | 10 => self.checkpoint(),
+            7 => self.quarantine(),
+            8 | 9 => self.checkpoint(),
             _ => self.upload_directly(),
         }
     }

@@ -19,8 +19,8 @@ use crate::image_digest::ImageDigest;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
     Account, Blocked, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
-    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Purge, Quarantined,
-    Status, StorageDifference, Swept, Takedown, UsageRow, Verdict,
+    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Purge,
+    Quarantined, Status, StorageDifference, Swept, Takedown, UsageRow, Verdict,
 };
 use crate::store::{
     Cleaned, Docroot, Publication, PublishError, Quarantine, Space, Spool, Store, Stored,
