@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use crate::config::Durability;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{Docroot, SPOOL, Store, has_images};
+use crate::store::{Docroot, Quarantine, SPOOL, Store, has_images};
 
 /// What a pass copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,7 +67,48 @@ pub(crate) fn copy(source: &Path, target: &Path, progress: &dyn Fn(&Copied)) -> 
         }
         progress(&copied);
     }
+    copy_quarantine(&from, &to, target, &mut copied)?;
     Ok(copied)
+}
+
+/// Makes the quarantine of the target the same as that of the source.
+fn copy_quarantine(
+    from: &Docroot,
+    to: &Docroot,
+    target: &Path,
+    copied: &mut Copied,
+) -> io::Result<()> {
+    let images = from.quarantined()?;
+    for path in to.quarantined()? {
+        if !images.contains(&path) {
+            to.delete_quarantined(&path)?;
+            copied.deleted += 1;
+        }
+    }
+    if images.is_empty() {
+        return Ok(());
+    }
+    to.make_quarantine()?;
+    for path in &images {
+        copied.images += 1;
+        let stored = |docroot: &Docroot| docroot.stat_quarantined(path);
+        let Some(original) = stored(from)? else {
+            continue;
+        };
+        let is_there = stored(to)?.is_some_and(|found| {
+            (found.size, found.expires_at) == (original.size, original.expires_at)
+        });
+        if !is_there {
+            let (from, to) = (from.quarantined_file(path), to.quarantined_file(path));
+            copied.bytes += copy_file(&from, &to, target)?;
+            copied.new += 1;
+        }
+    }
+    let file = images.first().map(|path| to.quarantined_file(path));
+    match file.as_deref().and_then(Path::parent) {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Copies one image unless the target has it. Returns its bytes, or `None` if nothing was copied.
@@ -86,11 +127,16 @@ fn copy_image(
     if is_there {
         return Ok(None);
     }
+    copy_file(&path.below(source), &path.below(target), target).map(Some)
+}
+
+/// Copies a file with its permissions and its modification time, through the spool of `target`. Returns its bytes.
+fn copy_file(from: &Path, to: &Path, target: &Path) -> io::Result<u64> {
     let original = OpenOptions::new()
         .read(true)
         // Neither a link nor a FIFO that came since is followed or waited for.
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-        .open(path.below(source))?;
+        .open(from)?;
     let mut file = tempfile::Builder::new()
         .permissions(original.metadata()?.permissions())
         .tempfile_in(target.join(SPOOL))?;
@@ -98,8 +144,8 @@ fn copy_image(
     file.as_file()
         .set_modified(original.metadata()?.modified()?)?;
     file.as_file().sync_all()?;
-    file.persist(path.below(target))?;
-    Ok(Some(bytes))
+    file.persist(to)?;
+    Ok(bytes)
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
@@ -139,6 +185,32 @@ mod tests {
     use crate::image::ImageType;
     use std::fs;
     use time::macros::date;
+
+    #[test]
+    fn images_in_quarantine_are_copied_too() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let [source, target] = ["source", "target"].map(|name| directory.path().join(name));
+        for place in [&source, &target] {
+            fs::create_dir(place).expect("made");
+        }
+        let [from, to] =
+            [&source, &target].map(|place| Docroot::open(place, Durability::Full).expect("open"));
+        let day = date!(2026 - 04 - 05);
+        let path = ImagePath::random(StoreDuration::Lifetime, day, 10, ImageType::Png);
+        let path = path.expect("random");
+        let file = path.below(&source);
+        fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+        fs::write(&file, b"bytes").expect("written");
+        copy(&source, &target, &|_| {}).expect("copied");
+        let moved = from.quarantine(std::slice::from_ref(&path)).remove(0);
+        assert!(moved.expect("moved"));
+        let copied = copy(&source, &target, &|_| {}).expect("copied");
+        assert_eq!((copied.new, copied.deleted), (1, 1));
+        assert!(!path.below(&target).exists(), "it is not served there");
+        let stored = to.stat_quarantined(&path).expect("known");
+        assert_eq!(stored.expect("there").size, 5);
+        assert_eq!(copy(&source, &target, &|_| {}).expect("copied").new, 0);
+    }
 
     #[test]
     fn a_repeated_copy_follows_the_source() {

@@ -48,6 +48,10 @@ purge_docroot() {
       rmdir -- "$class" 2>/dev/null
     done
     rm -f -- .identity .identity-*
+    if [ -d .quarantine ] && [ ! -L .quarantine ]; then
+      find .quarantine -maxdepth 1 -type f -name "*-*-??????*.*" ! -name "*[!A-Za-z0-9.-]*" -exec rm -f -- {} +
+      rmdir -- .quarantine 2>/dev/null
+    fi
     cd ../.spool 2>/dev/null || exit 0
     find . -type f -name "[0-9]*-[0-9]*-[0-9]*" ! -name "*[!0-9-]*" -exec rm -f -- {} +' sh "$1" || true
   rmdir -- "$1/p" "$1/.spool" 2>/dev/null || true

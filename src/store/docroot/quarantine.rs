@@ -24,7 +24,8 @@ impl Docroot {
         self.root.join(IMAGE_ROOT).join(NAME)
     }
 
-    pub(in crate::store) fn quarantined_file(&self, path: &ImagePath) -> PathBuf {
+    /// The file of an image in quarantine.
+    pub(crate) fn quarantined_file(&self, path: &ImagePath) -> PathBuf {
         self.quarantine_directory()
             .join(path.as_str().replace('/', "-"))
     }
