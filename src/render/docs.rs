@@ -26,7 +26,7 @@ macro_rules! example {
     };
 }
 
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 20] = [
     example!("QUICK", "quick.sh"),
     example!("CURL_FILE", "curl-file.sh"),
     example!("CURL_URL", "curl-url.sh"),
@@ -39,6 +39,10 @@ const EXAMPLES: [(&str, &str); 16] = [
     example!("PHP_FILE", "php-file.php"),
     example!("PHP_SHORT", "php-short.php"),
     example!("PHP_URL", "php-url.php"),
+    example!("GO_FILE", "go-file.go"),
+    example!("JAVA_FILE", "java-file.java"),
+    example!("CSHARP_FILE", "csharp-file.cs"),
+    example!("RUST_FILE", "rust-file.rs"),
     example!("REPLY_DIRECT", "reply-direct.json"),
     example!("REPLY_VIEWER", "reply-viewer.json"),
     example!("LIMIT_HEADERS", "limit-headers.txt"),

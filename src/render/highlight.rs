@@ -14,10 +14,11 @@ const COMMENTS: [(&str, &str); 5] = [
     ("#", "\n"),
 ];
 
-const KEYWORDS: [&str; 26] = [
-    "as", "async", "await", "catch", "const", "curl", "def", "echo", "else", "elseif", "exit",
-    "for", "foreach", "from", "function", "if", "import", "in", "isset", "let", "new", "raise",
-    "return", "throw", "try", "with",
+const KEYWORDS: [&str; 40] = [
+    "as", "async", "await", "catch", "class", "const", "curl", "def", "defer", "echo", "else",
+    "elseif", "exit", "fn", "for", "foreach", "from", "func", "function", "if", "import", "in",
+    "isset", "let", "mut", "new", "package", "public", "raise", "return", "static", "throw",
+    "throws", "try", "use", "using", "var", "void", "while", "with",
 ];
 
 /// The code as HTML, with a class of the style sheet for each token.

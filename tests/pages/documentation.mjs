@@ -4,6 +4,8 @@ import { base, ensure, equal, until, Visitor } from "./browser.mjs";
 
 const DOCS = "/image/docs/";
 const LANGUAGES = ["curl", "JavaScript", "Python", "PHP"];
+// Uploads of files have more than those from URLs.
+const FILE_LANGUAGES = [...LANGUAGES, "Go", "Java", "C#", "Rust"];
 
 /** The checks by their names; each takes the browser and the samples. */
 export const checks = {
@@ -11,7 +13,7 @@ export const checks = {
     const visitor = await Visitor.arrive(browser);
     await visitor.open(DOCS);
     let copied = 0;
-    for (const language of LANGUAGES) {
+    for (const language of FILE_LANGUAGES) {
       await visitor.page.getByRole("tab", { name: language }).first().click();
       for (const block of await visitor.page.locator("figure.code").all()) {
         if (!(await block.isVisible())) continue;
@@ -51,12 +53,17 @@ export const checks = {
     await visitor.page.reload();
     await shown("Python");
     // The keys of the ARIA Authoring Practices Guide.
-    await visitor.page.getByRole("tab", { name: "Python" }).first().focus();
+    await visitor.page.getByRole("tab", { name: "Python" }).last().focus();
     for (const [key, language] of [["ArrowRight", "PHP"], ["ArrowRight", "curl"], ["ArrowLeft", "PHP"], ["Home", "curl"], ["End", "PHP"]]) {
       await visitor.page.keyboard.press(key);
       await shown(language);
       equal(await visitor.page.evaluate(() => document.activeElement.textContent), language, "the focus");
     }
+    // A group without the language keeps its own.
+    await visitor.page.getByRole("tab", { name: "Rust" }).click();
+    equal((await panels()).join(), "panel-0-Rust,panel-1-PHP", "the panels");
+    await visitor.page.reload();
+    equal((await panels()).join(), "panel-0-Rust,panel-1-curl", "the panels");
     await visitor.leave();
   },
 
@@ -148,7 +155,7 @@ export const checks = {
     const visitor = await Visitor.arrive(browser, { javaScriptEnabled: false });
     await visitor.open(DOCS);
     const { page } = visitor;
-    equal(await page.locator(".tabs h4:visible").allTextContents(), [...LANGUAGES, ...LANGUAGES], "stacked languages");
+    equal(await page.locator(".tabs h4:visible").allTextContents(), [...FILE_LANGUAGES, ...LANGUAGES], "stacked languages");
     for (const block of await page.locator("figure.code").all()) {
       if ((await block.locator("#raw-reply, #raw-headers").count()) === 0) ensure(await block.isVisible(), "each block is visible");
     }

@@ -78,8 +78,10 @@
     return tabs;
   });
 
+  // A group that does not have the language keeps its own.
   const choose = (language) => {
-    for (const { name, tab, panel } of groups.flat()) {
+    const having = groups.filter((tabs) => tabs.some(({ name }) => name === language));
+    for (const { name, tab, panel } of having.flat()) {
       const chosen = name === language;
       tab.setAttribute("aria-selected", chosen);
       tab.tabIndex = chosen ? 0 : -1;
@@ -119,7 +121,8 @@
     // As above.
   }
   const known = groups[0].some(({ name }) => name === remembered);
-  choose(known ? remembered : groups[0][0].name);
+  choose(groups[0][0].name);
+  if (known) choose(remembered);
 
   // ---- The mark in the contents --------------------------------------------------------------------------------------------
 

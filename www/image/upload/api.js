@@ -58,7 +58,7 @@ export const failure_of = (status, text, header) => {
 export const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 /** Whether the server asks to wait for a time that a person would wait, too. */
-export const is_short_wait = ({ status, wait }) => (status === 429 || status === 503) && wait <= PATIENCE;
+export const is_short_wait = ({ status, wait }) => [409, 429, 503].includes(status) && wait <= PATIENCE;
 
 /** Calls the API with the credentials of the client and gives the JSON of the reply; waits when the server asks for it. */
 export const call = async ({ id, token }, method, path) => {

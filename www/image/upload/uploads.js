@@ -34,7 +34,6 @@ class Upload {
     this.url = this.file ? "" : source;
     this.name = this.file ? this.file.name || t("Pasted image") : this.url.replace(/^https?:\/\//, "");
     this.bytes = this.file?.size ?? 0;
-    this.key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     this.line = make("li", { className: "upload" });
     this.preview = make("span", { className: "preview" });
     this.text = make("p", { className: "state" });
@@ -215,6 +214,8 @@ const next = () => {
   }
 };
 
+const random_key = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
 const retry = (some) => {
   for (const upload of some) begin(upload);
   next();
@@ -223,6 +224,8 @@ const retry = (some) => {
 const begin = (upload) => {
   upload.sent = 0;
   upload.bar.value = 0;
+  // The server refuses a key for another upload than its first.
+  if (upload.duration !== duration()) upload.key = random_key();
   upload.duration = duration();
   const objection = upload.objection();
   if (objection) upload.become("failed", objection);
