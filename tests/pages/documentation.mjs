@@ -14,7 +14,7 @@ export const checks = {
     await visitor.open(DOCS);
     let copied = 0;
     for (const language of FILE_LANGUAGES) {
-      await visitor.page.getByRole("tab", { name: language }).first().click();
+      await visitor.page.getByRole("tab", { name: language, exact: true }).first().click();
       for (const block of await visitor.page.locator("figure.code").all()) {
         if (!(await block.isVisible())) continue;
         const button = block.locator("button.copy");

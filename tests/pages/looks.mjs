@@ -26,7 +26,7 @@ export const checks = {
           const languages = await visitor.page.getByRole("tab").allTextContents();
           // On a phone the code is the same.
           for (const language of languages.length && width > 390 ? new Set(languages) : [null]) {
-            if (language) await visitor.page.getByRole("tab", { name: language }).first().click();
+            if (language) await visitor.page.getByRole("tab", { name: language, exact: true }).first().click();
             equal(await visitor.violations(), [], `${name}, ${colorScheme}, ${width} px, ${language ?? "as it opens"}`);
           }
           await visitor.leave();
