@@ -89,7 +89,7 @@ export const checks = {
       await visitor.open(path);
       // WCAG 2.2, 2.5.5: 44 pixels, except links within a sentence.
       const small = await visitor.page
-        .locator("button:visible, .button:visible, input:visible, select:visible, summary:visible, :is(nav, .targets, .cards, h2, h3, footer) a:visible")
+        .locator("button:visible, .button:visible, input:not([type=checkbox]):visible, .tick:visible, select:visible, summary:visible, :is(nav, .targets, .cards, h2, h3, footer) a:visible")
         .evaluateAll((all) =>
           all.filter((element) => element.getBoundingClientRect().height < 44).map((element) => element.outerHTML),
         );
