@@ -57,6 +57,8 @@ main() {
   . "$parts/nginx.sh"
   # shellcheck source=nginx/install/site.sh
   . "$parts/site.sh"
+  # shellcheck source=nginx/install/https.sh
+  . "$parts/https.sh"
   # shellcheck source=nginx/install/service.sh
   . "$parts/service.sh"
   # shellcheck source=nginx/install/probe.sh
@@ -84,7 +86,7 @@ main() {
 
 read_options() {
   demo='' state='' port='' once=''
-  domain='' dry_run='' upgrade='' yes='' user_mode='' prefix='' panel=auto
+  domain='' dry_run='' upgrade='' https='' certify='' email='' staging='' acme_server='' certificate_file='' key_file='' certificate='' tls_block='' yes='' user_mode='' prefix='' panel=auto
   no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
   nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new='' recovered=''
   any=''
@@ -92,15 +94,17 @@ read_options() {
     any=1
     case $1 in
     --demo) demo=1 ;;
-    --state | --port | --domain | --prefix | --panel | --nginx-reload | --contact)
+    --state | --port | --domain | --prefix | --panel | --nginx-reload | --contact | --email | --acme-server | --certificate | --key)
       [ $# -ge 2 ] || usage_error "$1 needs a value"
       set_option "$1" "$2"
       shift
       ;;
-    --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=*) set_option "${1%%=*}" "${1#*=}" ;;
+    --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=* | --email=* | --acme-server=* | --certificate=* | --key=*) set_option "${1%%=*}" "${1#*=}" ;;
     --once) once=1 ;;
     --dry-run) dry_run=1 ;;
     --upgrade) upgrade=1 ;;
+    --https) https=1 certify=1 ;;
+    --staging) staging=1 ;;
     --yes | -y) yes=1 ;;
     --user) user_mode=1 ;;
     --no-nginx) no_nginx=1 ;;
@@ -159,6 +163,31 @@ set_option() {
     esac
     contact=$2
     ;;
+  --email)
+    case $2 in
+    *[[:cntrl:][:space:]]* | -*) usage_error "--email $2: expected a mail address" ;;
+    esac
+    email=$2
+    ;;
+  --acme-server)
+    case $2 in
+    *[[:cntrl:][:space:]]*) usage_error "--acme-server $2: expected a URL" ;;
+    https://*) acme_server=$2 ;;
+    *) usage_error "--acme-server $2: expected a URL such as https://acme-v02.api.letsencrypt.org/directory" ;;
+    esac
+    ;;
+  --certificate | --key)
+    case $2 in
+    *[[:cntrl:][:space:]]*) usage_error "$1: the path holds a space or a control character" ;;
+    /*) ;;
+    *) usage_error "$1 $2: expected an absolute path" ;;
+    esac
+    if [ "$1" = --key ]; then
+      key_file=$2
+    else
+      certificate_file=$2
+    fi
+    ;;
   --panel)
     case $2 in
     auto | none | hestia | aapanel | plesk | cpanel) panel=$2 ;;
@@ -170,7 +199,7 @@ set_option() {
 
 check_options() {
   if [ -n "$demo" ]; then
-    [ -z "$domain$dry_run$upgrade$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
+    [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
       usage_error "--demo goes with --state, --port and --once alone"
     return
   fi
@@ -178,6 +207,11 @@ check_options() {
   [ -n "$any" ] || [ -e /etc/corenexis-cdn/install ] ||
     usage_error "say what to do: --domain NAME installs on this host, --demo tries it"
   [ -z "$state$once" ] || usage_error "--state and --once belong to --demo"
+  [ -z "$https$email$staging$acme_server$certificate_file$key_file" ] || [ -z "$uninstall$user_mode$no_nginx" ] ||
+    usage_error "--https belongs to an installation by root with the nginx of the host"
+  [ -z "$email$staging$acme_server$certificate_file$key_file" ] || [ -n "$https" ] || usage_error "--email, --staging, --acme-server, --certificate and --key belong to --https"
+  [ -n "$certificate_file" ] || [ -z "$key_file" ] || usage_error "--key belongs to --certificate"
+  [ -z "$certificate_file" ] || [ -n "$key_file" ] || usage_error "--certificate needs --key"
   [ -z "$upgrade" ] || [ -z "$uninstall$user_mode" ] || usage_error "--upgrade belongs to an installation by root"
   [ -z "$purge" ] || [ -n "$uninstall" ] || usage_error "--purge belongs to --uninstall"
 }
@@ -192,6 +226,13 @@ Usage: ./install.sh --domain NAME [OPTION...]      install on this host, or upgr
 Install and upgrade:
   --domain NAME       the host name of the images. A site of this host that has it gets one include line; for a name that no
                       site has, a server block is made. Can be left out when it is installed already
+  --https             serve over https: with the certificate of the site, else one that certbot gets from Let's Encrypt. A failure
+                      leaves http serving
+  --email ADDRESS     where the certificate authority writes to
+  --staging           get a certificate that browsers do not accept, to try it
+  --acme-server URL   the directory of another certificate authority
+  --certificate FILE, --key FILE
+                      use this certificate, which another tool renews
   --dry-run           print the plan and end; nothing is written
   --upgrade           upgrade what is installed here, with the options of its installation
   --yes               do not ask
@@ -227,6 +268,7 @@ is needed. From a package, 'corenexis-cdn setup' is this script.
 Examples:
   ./install.sh --domain cdn.example.com --dry-run       what it would do
   ./install.sh --domain cdn.example.com                 install; the same command upgrades
+  ./install.sh --domain cdn.example.com --https --email admin@example.com
   ./install.sh --user --port 8080                       without root
   ./install.sh --demo                                   try it, then open the addresses that it prints; Ctrl-C ends it
   ./install.sh --demo --port 9000 --state /tmp/cdn      another port, another directory

@@ -429,6 +429,26 @@ pub(crate) struct RenderArguments {
     /// Where the file for the server context will lie, which that server block includes
     #[arg(long, value_name = "FILE", requires = "site")]
     pub snippet: Option<PathBuf>,
+    /// The certificate of that server block, which then listens for https, and redirects http to it
+    #[arg(long, value_name = "FILE", requires = "site", requires = "site_key")]
+    pub site_certificate: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "site_certificate")]
+    pub site_key: Option<PathBuf>,
+    /// Where it listens for https; may be given again
+    #[arg(
+        long,
+        value_name = "LISTEN",
+        requires = "site_certificate",
+        default_value = "443"
+    )]
+    pub site_tls_listen: Vec<String>,
+    /// Leave http to the site of the host that has the name
+    #[arg(long, requires = "site_certificate")]
+    pub site_beside: bool,
+    /// Let nginx answer ACME challenges from the docroot
+    #[arg(long)]
+    pub acme: bool,
     /// Write the nginx files for a responder that fcgiwrap starts for each request, and that listens there
     #[arg(long, value_name = "ADDRESS", requires = "cgi_script")]
     pub cgi_wrapper: Option<Listen>,

@@ -44,6 +44,8 @@ pub struct Options {
     pub cgi: Option<Cgi>,
     /// The nginx instance of this installation, if it does not use the host's.
     pub own_nginx: Option<OwnNginx>,
+    /// Whether nginx answers ACME challenges from the docroot.
+    pub acme: bool,
     /// The credentials in the documentation, which are public: for demonstrations only. `None` gives placeholders.
     pub demo_client: Option<DemoClient>,
 }
@@ -66,6 +68,21 @@ pub struct Site {
     pub listen: Vec<String>,
     /// The path of the file for the server context.
     pub snippet: String,
+    /// https, if there is a certificate.
+    pub tls: Option<Tls>,
+}
+
+/// The certificate of a [`Site`], and where it is used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The path of the certificate and its chain.
+    pub certificate: String,
+    /// The path of its key.
+    pub key: String,
+    /// Its `listen` directives, without `ssl`.
+    pub listen: Vec<String>,
+    /// Whether a site of the host has the name on http: then http is left to it. Otherwise http redirects to https.
+    pub beside: bool,
 }
 
 /// A CGI host: fcgiwrap.
@@ -108,7 +125,12 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         ),
         filled(
             "nginx/corenexis-cdn.server.conf",
-            nginx::server_conf(config, options.cgi.as_ref()),
+            nginx::server_conf(config, options.cgi.as_ref())
+                + &if options.acme {
+                    nginx::acme_conf(config)
+                } else {
+                    String::new()
+                },
         ),
         filled("www/view/page.html", pages::viewer(config)),
         filled("www/view/404.html", pages::missing_image(config)),
@@ -166,7 +188,7 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     if let Some(site) = &options.site {
         files.push(filled(
             "nginx/corenexis-cdn.site.conf",
-            nginx::site_conf(site),
+            nginx::site_conf(config, site),
         ));
     }
     if let Some(own) = &options.own_nginx {
@@ -215,11 +237,13 @@ impl Options {
             ("path of config.toml", &self.config_file),
         ]
         .into_iter()
-        .chain(
-            self.site
-                .iter()
-                .map(|site| ("path of the snippet", &site.snippet)),
-        )
+        .chain(self.site.iter().flat_map(|site| {
+            let tls = site.tls.iter();
+            let files = tls.flat_map(|tls| [&tls.certificate, &tls.key]);
+            files
+                .map(|file| ("path of the certificate", file))
+                .chain([("path of the snippet", &site.snippet)])
+        }))
         .chain(
             self.cgi
                 .iter()
@@ -258,7 +282,8 @@ impl Options {
             &site.name,
             "expected a host name such as cdn.example.com",
         )?;
-        for listen in &site.listen {
+        let tls = site.tls.iter().flat_map(|tls| &tls.listen);
+        for listen in site.listen.iter().chain(tls) {
             // The one parameter that a socket has for all who listen on it and that a block without TLS needs.
             let address = listen.strip_suffix(" proxy_protocol").unwrap_or(listen);
             ensure(

@@ -50,7 +50,7 @@ install_tools() {
       need systemd-analyze systemd && need crontab cron && need logrotate logrotate
       need spawn-fcgi spawn-fcgi && need fcgiwrap fcgiwrap && need debootstrap debootstrap
       need ip iproute2 && need python3 python3 && need shellcheck shellcheck && need shfmt shfmt
-      need rpmbuild rpm && need lintian lintian && need man man-db
+      need rpmbuild rpm && need lintian lintian && need certbot certbot && need pebble pebble && need man man-db
       compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)
       ;;
     clients)

@@ -21,8 +21,14 @@ install_on_host() {
     find_places
   fi
   choose_config
+  find_certificate
   : >"$tmp/wanted"
-  [ -n "$no_nginx" ] || find_site
+  if [ -z "$no_nginx" ]; then
+    find_site
+    choose_tls_block
+    has_block || site_link=''
+    change_scheme
+  fi
   write_new_config
   render_files
   want_files
@@ -32,6 +38,7 @@ install_on_host() {
   if is_same; then
     say "corenexis-cdn is installed here as it should be: nothing to do."
     check_health
+    [ -n "$dry_run" ] || get_certificate
     return
   fi
   print_plan
@@ -63,6 +70,7 @@ install_on_host() {
     smoke_test
   fi
   finish
+  get_certificate
   conclude
 }
 
@@ -116,7 +124,7 @@ take_options() {
 }
 
 remember_options() {
-  options="${no_nginx:+ --no-nginx}${no_service:+ --no-service}${no_cron:+ --no-cron}${no_test:+ --no-test}"
+  options="${https:+ --https}${certificate_file:+ --certificate=$certificate_file --key=$key_file}${no_nginx:+ --no-nginx}${no_service:+ --no-service}${no_cron:+ --no-cron}${no_test:+ --no-test}"
   [ "$panel" = none ] || options="$options --panel=$panel"
   [ -z "$options" ] || remember options - - "${options# }"
 }
@@ -129,6 +137,7 @@ need_programs() {
     nginx_is_new=1
   fi
   need_cmd curl curl
+  need_certbot
   if [ -z "$no_cron" ]; then
     need_cmd flock util-linux
     # Where neither a timer of systemd nor a directory of scripts is, the sweep needs a cron.
@@ -215,11 +224,24 @@ render_files() {
   set -- --binary "$prefix/bin/corenexis-cdn" --config-path "$config" --user "$ACCOUNT"
   if [ -z "$no_nginx" ]; then
     set -- "$@" --nginx-group "$worker_group"
-    if [ "$site" = own ]; then
+    if has_block; then
       set -- "$@" --site "$domain" --snippet "$snippet"
+    fi
+    if [ "$site" = own ]; then
       while read -r address; do
         set -- "$@" --site-listen "$address"
       done <"$tmp/listens"
+    fi
+    if [ -n "$tls_block" ]; then
+      set -- "$@" --site-certificate "$certificate" --site-key "$key"
+      [ "$site" = own ] || set -- "$@" --site-beside
+      while read -r address; do
+        set -- "$@" --site-tls-listen "$address"
+      done <"$tmp/tls.listens"
+    fi
+    # Sites that have a certificate have a way of their own to renew it.
+    if [ -n "$https" ] && [ -z "$certificate_file" ] && { [ "$scheme" = http ] || [ -n "$tls_block" ]; }; then
+      set -- "$@" --acme
     fi
   fi
   "$bin" --config "$config_source" render "$tmp/rendered" "$@" >/dev/null ||
@@ -240,7 +262,7 @@ want_files() {
     want "$tmp/rendered/nginx/corenexis-cdn.http.conf" "$http_file" 644 "$root_owner"
     want "$tmp/rendered/nginx/corenexis-cdn.server.conf" "$snippet" 644 "$root_owner"
     [ ! -s "$tmp/stubs" ] || cat -- "$tmp/stubs" >>"$tmp/wanted"
-    [ "$site" != own ] || want "$tmp/rendered/nginx/corenexis-cdn.site.conf" "$site_file" 644 "$root_owner"
+    ! has_block || want "$tmp/rendered/nginx/corenexis-cdn.site.conf" "$site_file" 644 "$root_owner"
   fi
   want_service
 }
@@ -280,6 +302,9 @@ make_directories() {
   make_directory "$(dirname -- "$ledger")" 750 "$ACCOUNT:$ACCOUNT"
   [ -e "$ledger" ] || journal ledger "$ledger"
   make_directory "$docroot" 755 "$root_owner"
+  if [ -n "$https" ] && [ -z "$certificate_file" ]; then
+    make_directory "$docroot/.well-known/acme-challenge" 755 "$root_owner"
+  fi
   make_directory "$docroot/p" 755 "$ACCOUNT:$ACCOUNT"
   make_directory "$docroot/.spool" 700 "$ACCOUNT:$ACCOUNT"
   journal_log "${log:-/var/log/corenexis-cdn/responder.log}"
@@ -296,9 +321,15 @@ place_config() {
   ! is_packaged || remember program "$(checksum "$bin")" "$bin"
   sum=$(checksum "$config_source")
   remember kept "$sum" "$config"
-  [ ! -e "$config" ] || return 0
+  [ "$config_source" != "$config" ] || return 0
   write_beside "$config_source" "$config" 640 "root:$ACCOUNT"
-  journal create "$config" - "$sum"
+  if [ -e "$config" ]; then
+    # --https changes its public_url.
+    save "$config"
+    journal replace "$config" "$copy" "$sum"
+  else
+    journal create "$config" - "$sum"
+  fi
   mv -f -- "$config.dpkg-tmp" "$config"
 }
 

@@ -61,7 +61,7 @@ conclude() {
   [ -z "$no_service" ] || say "Left to do: run '$prefix/bin/corenexis-cdn --config $config serve' as $ACCOUNT"
   [ -z "$no_cron" ] || say "Left to do: run '$prefix/bin/corenexis-cdn --config $config sweep' as $ACCOUNT every ten minutes"
   if [ "${site:-}" = own ] && [ "$scheme" = http ]; then
-    say "For https: 'certbot --nginx -d $domain', then https:// in public_url of $config, then this command again."
+    say "For https: $(own_name) --https --email ADDRESS"
   fi
   add_test_client
   ! "$prefix/bin/corenexis-cdn" doctor --help >/dev/null 2>&1 || run_doctor

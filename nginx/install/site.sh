@@ -26,7 +26,6 @@ find_site() {
   else
     own_block
   fi
-  [ "$site" = own ] || site_link=''
 }
 
 # ask_placement ARGUMENT... writes where the images belong to $tmp/placement.
@@ -37,6 +36,11 @@ ask_placement() {
 # placement WORD FIELD prints a field of the first line with the word.
 placement() {
   awk -F '\t' -v word="$1" -v field="$2" '$1 == word { print $field; exit }' "$tmp/placement"
+}
+
+# Whether this installation has a server block of its own: for a name that no site has, or for https.
+has_block() {
+  [ "$site" = own ] || [ -n "$tls_block" ]
 }
 
 # Where a server block of our own goes.

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::{Failure, print, token};
 use crate::cli::RenderArguments;
 use crate::config::Config;
-use crate::render::{Cgi, DemoClient, Options, OwnNginx, Rendered, Site, render as render_files};
+use crate::render::{
+    Cgi, DemoClient, Options, OwnNginx, Rendered, Site, Tls, render as render_files,
+};
 
 /// Writes the files below the directory and prints the path of each.
 pub(super) fn render(
@@ -51,6 +53,7 @@ fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, F
             name: name.clone(),
             listen: arguments.site_listen.clone(),
             snippet: text_of(snippet)?,
+            tls: tls(arguments)?,
         }),
         _ => None,
     };
@@ -75,8 +78,21 @@ fn options(config_file: &Path, arguments: &RenderArguments) -> Result<Options, F
         site,
         cgi,
         own_nginx,
+        acme: arguments.acme,
         demo_client,
     })
+}
+
+fn tls(arguments: &RenderArguments) -> Result<Option<Tls>, Failure> {
+    let (Some(certificate), Some(key)) = (&arguments.site_certificate, &arguments.site_key) else {
+        return Ok(None);
+    };
+    Ok(Some(Tls {
+        certificate: text_of(certificate)?,
+        key: text_of(key)?,
+        listen: arguments.site_tls_listen.clone(),
+        beside: arguments.site_beside,
+    }))
 }
 
 fn text_of(path: &Path) -> Result<String, Failure> {

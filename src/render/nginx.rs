@@ -1,6 +1,6 @@
 //! The nginx files.
 
-use super::{Cgi, OwnNginx, Site};
+use super::{Cgi, OwnNginx, Site, Tls};
 use crate::config::{Config, Listen};
 use crate::error::Refusal;
 use crate::expiry::StoreDuration;
@@ -141,20 +141,53 @@ pub(super) fn own_conf(own: &OwnNginx) -> String {
     .fill()
 }
 
-pub(super) fn site_conf(site: &Site) -> String {
-    let listen: Vec<_> = site
-        .listen
-        .iter()
-        .map(|listen| format!("    listen {listen};"))
-        .collect();
+/// The location of ACME challenges, below the docroot.
+pub(super) fn acme_conf(config: &Config) -> String {
+    Template {
+        text: include_str!("../../nginx/corenexis-cdn.acme.conf"),
+        values: &[(
+            "DOCROOT",
+            Escaped::nginx(&config.storage.docroot.to_string_lossy()),
+        )],
+        sections: &[],
+    }
+    .fill()
+}
+
+pub(super) fn site_conf(config: &Config, site: &Site) -> String {
+    let lines = |listen: &[String], parameter: &str| {
+        let lines: Vec<_> = listen
+            .iter()
+            .map(|listen| format!("    listen {listen}{parameter};"))
+            .collect();
+        Escaped::written(lines.join("\n"))
+    };
+    let tls = site.tls.as_ref();
+    let file = |path: fn(&Tls) -> &String| {
+        Escaped::nginx_literal(tls.map_or("", |tls| path(tls).as_str()))
+    };
+    let acme = acme_conf(config).replace('\n', "\n    ");
     Template {
         text: include_str!("../../nginx/corenexis-cdn.site.conf"),
         values: &[
-            ("LISTEN", Escaped::written(listen.join("\n"))),
+            ("LISTEN", lines(&site.listen, "")),
+            (
+                "TLS_LISTEN",
+                lines(tls.map_or(&[], |tls| &tls.listen), " ssl"),
+            ),
+            ("CERTIFICATE", file(|tls| &tls.certificate)),
+            ("KEY", file(|tls| &tls.key)),
+            ("ACME", Escaped::written(acme.trim_end().to_owned())),
             ("SERVER_NAME", Escaped::written(&*site.name)),
             ("SNIPPET", Escaped::nginx_literal(&site.snippet)),
         ],
-        sections: &[],
+        sections: &[
+            ("PLAIN", tls.is_none()),
+            ("TLS", tls.is_some()),
+            ("REDIRECT", tls.is_some_and(|tls| !tls.beside)),
+            ("ALONE", tls.is_none_or(|tls| !tls.beside)),
+            ("BESIDE", tls.is_some_and(|tls| tls.beside)),
+        ],
     }
     .fill()
 }

@@ -17,6 +17,7 @@ fn options() -> Options {
         site: None,
         cgi: None,
         own_nginx: None,
+        acme: false,
         demo_client: None,
     }
 }
@@ -130,6 +131,7 @@ fn a_server_block_takes_names_and_addresses_alone() {
             name: name.to_owned(),
             listen: vec!["80".to_owned(), listen.to_owned()],
             snippet: "/etc/nginx/snippets/corenexis-cdn.conf".to_owned(),
+            tls: None,
         });
         render(&config(""), &options)
     };

@@ -71,6 +71,7 @@ pub fn config(data: &[u8]) {
         site: None,
         cgi: None,
         own_nginx: None,
+        acme: false,
         demo_client: None,
     };
     let files = render(&config, &options).expect("the options are fit");
