@@ -199,8 +199,8 @@ set_option() {
 
 check_options() {
   if [ -n "$demo" ]; then
-    [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$yes$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
-      usage_error "--demo goes with --state, --port and --once alone"
+    [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
+      usage_error "--demo goes with --state, --port, --once and --yes alone"
     return
   fi
   # Where it is installed, no option is needed for an upgrade.
@@ -221,7 +221,7 @@ usage() {
 Usage: ./install.sh --domain NAME [OPTION...]      install on this host, or upgrade; as root
        ./install.sh --user [OPTION...]             the same in your home directory, without root
        ./install.sh --uninstall [--user] [--purge]
-       ./install.sh --demo [--state DIR] [--port N] [--once]
+       ./install.sh --demo [--state DIR] [--port N] [--once] [--yes]
 
 Install and upgrade:
   --domain NAME       the host name of the images. A site of this host that has it gets one include line; for a name that no
@@ -258,6 +258,7 @@ Try:
                       all under one directory and reachable on 127.0.0.1 alone
   --state DIR         keep everything under DIR (default ./demo); one that exists is used again, its config.toml untouched
   --port N            listen on 127.0.0.1:N (default $DEMO_PORT, or the port in DIR/config.toml)
+  --yes               where Rust is missing, let rustup install it below DIR, without being asked
   --once              upload one image, fetch it back, and end; the exit status says whether that worked
 
   -h, --help          print this text

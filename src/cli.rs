@@ -129,8 +129,11 @@ pub(crate) enum Command {
   rsync -at --exclude='/.spool/*' /var/www/corenexis-cdn/ /backup/docroot/"
     )]
     Backup {
-        /// The file to write
+        /// The file to write; with --keep the directory
         file: PathBuf,
+        /// Write a file with the time in its name into the directory, and delete all of them but the newest N
+        #[arg(long, value_name = "N", conflicts_with = "force", value_parser = clap::value_parser!(u16).range(1..))]
+        keep: Option<u16>,
         /// Replace the file if there is one
         #[arg(long)]
         force: bool,
@@ -392,6 +395,9 @@ pub(crate) struct DoctorArguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Print a line for Nagios, Icinga and their kin, and exit with 0 (OK), 1 (WARNING) or 2 (CRITICAL)
+    #[arg(long, conflicts_with = "json")]
+    pub nagios: bool,
     /// nginx's main configuration file, if it is not the one that nginx was built with
     #[arg(long, value_name = "FILE")]
     pub nginx_conf: Option<PathBuf>,

@@ -152,9 +152,15 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
             sweep::sweep(&as_owner(&path)?, dry_run, yes, json)
         }
         Command::Verify(arguments) => verify::verify(&as_owner(&path)?, &arguments),
-        Command::Backup { file, force, json } => {
-            backup::backup(&read_config(&path)?, &file, force, json)
-        }
+        Command::Backup {
+            file,
+            keep: Some(keep),
+            json,
+            ..
+        } => backup::backup_and_keep(&read_config(&path)?, &file, keep, json),
+        Command::Backup {
+            file, force, json, ..
+        } => backup::backup(&read_config(&path)?, &file, force, json),
         Command::Restore { file, yes, json } => {
             backup::restore(&read_config(&path)?, &file, yes, json)
         }

@@ -1,6 +1,9 @@
 # shellcheck shell=sh
 # install.sh --demo: the whole CDN below one directory, in the foreground.
 
+# The installer of rustup (https://rust-lang.github.io/rustup/installation/other.html), or a mirror of it.
+: "${RUSTUP_INIT:=https://sh.rustup.rs}"
+
 # The demo, top to bottom.
 demo() {
   prepare_state
@@ -120,8 +123,43 @@ need_tools() {
   missing=''
   need_cmd nginx nginx
   need_cmd curl curl
+  use_own_rust
   need_build
+  [ -z "$missing_rust" ] || offer_rust
   get_missing
+}
+
+# The toolchain that an earlier demo in this directory has installed.
+use_own_rust() {
+  rust=$state/rust
+  [ -x "$rust/cargo/bin/cargo" ] || return 0
+  RUSTUP_HOME=$rust/rustup CARGO_HOME=$rust/cargo PATH=$rust/cargo/bin:$PATH
+  export RUSTUP_HOME CARGO_HOME PATH
+}
+
+# Lets rustup's own installer put a minimal toolchain into the demo's directory, after asking. Without a yes, $missing_rust stays.
+offer_rust() {
+  have curl || return 0
+  say "No usable Rust is here. rustup's installer, $RUSTUP_INIT, can put one into $rust: about 700 MB, and nothing else on this machine changes."
+  if [ -z "$yes" ]; then
+    [ -t 0 ] || {
+      say "--yes agrees to that."
+      return 0
+    }
+    printf 'Install Rust there? [y/N] ' >&2
+    read -r answer || answer=''
+    case $answer in
+    [yY] | [yY][eE][sS]) ;;
+    *) return 0 ;;
+    esac
+  fi
+  mkdir -p -- "$rust"
+  curl --proto '=https,file' --tlsv1.2 --silent --show-error --fail --location --output "$rust/rustup-init.sh" "$RUSTUP_INIT" ||
+    err "$RUSTUP_INIT could not be fetched: the line above says why"
+  RUSTUP_HOME=$rust/rustup CARGO_HOME=$rust/cargo sh "$rust/rustup-init.sh" -y --no-modify-path --profile minimal --default-toolchain stable >&2 ||
+    err "Rust could not be installed: the lines above say why; rm -r $(quote "$rust") removes what is there"
+  use_own_rust
+  need_build
 }
 
 check_port() {

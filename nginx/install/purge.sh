@@ -15,6 +15,9 @@ purge() {
     purge_log "$path"
   done
   if [ -z "$user_mode" ]; then
+    # What corenexis-cdn-backup.timer writes.
+    as_account sh -c 'rm -f -- /var/lib/corenexis-cdn-backup/ledger-[0-9]*-[0-9]*.db' || true
+    rmdir -- /var/lib/corenexis-cdn-backup 2>/dev/null || true
     purge_log /var/log/corenexis-cdn/responder.log
     rmdir -- /var/log/corenexis-cdn 2>/dev/null || true
   fi

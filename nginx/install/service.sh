@@ -31,6 +31,10 @@ want_service() {
     want "$tmp/rendered/service/corenexis-cdn-sweep.service" /etc/systemd/system/corenexis-cdn-sweep.service 644 "$root_owner"
     want "$tmp/rendered/service/corenexis-cdn-sweep.timer" /etc/systemd/system/corenexis-cdn-sweep.timer 644 "$root_owner"
   fi
+  if [ "$manager" = systemd ]; then
+    want "$tmp/rendered/service/corenexis-cdn-backup.service" /etc/systemd/system/corenexis-cdn-backup.service 644 "$root_owner"
+    want "$tmp/rendered/service/corenexis-cdn-backup.timer" /etc/systemd/system/corenexis-cdn-backup.timer 644 "$root_owner"
+  fi
   if [ -d /etc/periodic/15min ] && [ ! -d /etc/cron.d ]; then
     want "$tmp/rendered/cron/corenexis-cdn.periodic" /etc/periodic/15min/corenexis-cdn 755 "$root_owner"
   else
@@ -122,7 +126,7 @@ enable_service() {
 
 stop_service() {
   case $manager in
-  systemd) systemctl disable --quiet --now corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null || true ;;
+  systemd) systemctl disable --quiet --now corenexis-cdn-backup.timer corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null || true ;;
   openrc)
     rc-service corenexis-cdn stop >&2 || true
     rc-update del corenexis-cdn default >&2 || true

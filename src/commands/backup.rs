@@ -1,5 +1,7 @@
 //! `backup` and `restore` of the ledger.
 
+mod retention;
+
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -15,6 +17,38 @@ use crate::config::Config;
 use crate::ledger::{self, Contents, LedgerError};
 use crate::owner::Owner;
 use crate::site;
+
+/// `backup DIRECTORY --keep N`: a file with the time in its name, and then the newest `keep` of them.
+pub(super) fn backup_and_keep(
+    config: &Config,
+    directory: &Path,
+    keep: u16,
+    json: bool,
+) -> Result<(), Failure> {
+    if !directory.is_dir() {
+        return Err(Failure::storage(format!(
+            "{} is no directory, which --keep needs: make it first, for the account that writes the backups",
+            directory.display()
+        )));
+    }
+    let file = retention::file_in(directory, UtcDateTime::now());
+    backup(config, &file, false, json)?;
+    let delete = || retention::delete_older(directory, keep.into());
+    let deleted = match Owner::of(config)? {
+        Some(owner) if owner.run(|| may_write(directory))? => owner.run(delete)?,
+        _ => delete(),
+    };
+    let deleted = deleted.map_err(|error| {
+        Failure::storage(format!(
+            "older backups in {} could not be deleted: {error}",
+            directory.display()
+        ))
+    })?;
+    for file in deleted {
+        eprintln!("{} is deleted: the newest {keep} are kept", file.display());
+    }
+    Ok(())
+}
 
 pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
     let bar = spinner();

@@ -9,13 +9,25 @@ use anstyle::{AnsiColor, Style};
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
-use super::{Failure, print_json, printed, read_config, spinner};
+use super::{Failure, print, print_json, printed, read_config, spinner};
 use crate::cli::DoctorArguments;
 use crate::doctor::{Check, NginxOptions, Verdict, check, nginx_version, worst};
 
 pub(super) fn doctor(config_file: &Path, arguments: DoctorArguments) -> Result<(), Failure> {
     let json = arguments.json;
+    let nagios = arguments.nagios;
     let checks = run(config_file, arguments);
+    if nagios {
+        print(&as_plugin_output(&checks))?;
+        return match worst(&checks) {
+            Verdict::Fail => Err(Failure {
+                code: 2,
+                message: "a check failed".to_owned(),
+            }),
+            Verdict::Warn => Err(Failure::failed("there are warnings")),
+            Verdict::Ok | Verdict::Skip => Ok(()),
+        };
+    }
     if json {
         print_json(&as_json(&checks))?;
     } else {
@@ -78,6 +90,28 @@ fn as_json(checks: &[Check]) -> Value {
         "verdict": worst(checks).name(),
         "findings": findings,
     })
+}
+
+/// The verdict in one line, and the checks that are not well in the lines after it
+/// (<https://nagios-plugins.org/doc/guidelines.html#PLUGOUTPUT>). A pipe would begin performance data.
+fn as_plugin_output(checks: &[Check]) -> String {
+    let unwell = |verdict| checks.iter().filter(move |check| check.verdict == verdict);
+    let first = unwell(Verdict::Fail)
+        .chain(unwell(Verdict::Warn))
+        .map(|check| format!("{}: {}", check.name, check.message))
+        .collect::<Vec<_>>();
+    let word = match worst(checks) {
+        Verdict::Fail => "CRITICAL",
+        Verdict::Warn => "WARNING",
+        Verdict::Ok | Verdict::Skip => "OK",
+    };
+    let summary = match first.first() {
+        Some(message) => message.clone(),
+        None => format!("{} checks passed", count(checks, Verdict::Ok)),
+    };
+    let mut lines = vec![format!("CDN {word} - {summary}")];
+    lines.extend(first.into_iter().skip(1));
+    lines.join("\n").replace('|', "/") + "\n"
 }
 
 /// Prints colours to a terminal only, and not if `NO_COLOR` is set (<https://no-color.org>). A closed pipe is not a failure.
@@ -169,6 +203,16 @@ mod tests {
             plain,
             "ok    a       fine\nwarn  longer  soon\n              -> do this\nskip  b       unseen\n\n\
              1 ok, 1 warn, 0 fail, 1 not checked\n"
+        );
+        assert_eq!(as_plugin_output(&found), "CDN WARNING - longer: soon\n");
+        assert_eq!(as_plugin_output(&found[..1]), "CDN OK - 1 checks passed\n");
+        let failed = [
+            Check::warn("a", "soon", "do"),
+            Check::fail("b", "x | y", "do"),
+        ];
+        assert_eq!(
+            as_plugin_output(&failed),
+            "CDN CRITICAL - b: x / y\na: soon\n"
         );
         let json = as_json(&found);
         assert_eq!(json["verdict"], "warn");

@@ -44,6 +44,19 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn-sweep.timer",
             include_str!("../../cron/corenexis-cdn-sweep.timer").to_owned(),
         ),
+        filled(
+            "service/corenexis-cdn-backup.service",
+            unit(
+                include_str!("../../cron/corenexis-cdn-backup.service"),
+                &[],
+                config,
+                options,
+            ),
+        ),
+        filled(
+            "service/corenexis-cdn-backup.timer",
+            include_str!("../../cron/corenexis-cdn-backup.timer").to_owned(),
+        ),
         script(
             "service/corenexis-cdn.init",
             init_script(

@@ -93,6 +93,8 @@ fn every_file_is_there_once_and_no_placeholder_is_left() {
                     "nginx/corenexis-cdn.http.conf",
                     "nginx/corenexis-cdn.server.conf",
                     "nginx/nginx.conf",
+                    "service/corenexis-cdn-backup.service",
+                    "service/corenexis-cdn-backup.timer",
                     "service/corenexis-cdn-sweep.service",
                     "service/corenexis-cdn-sweep.timer",
                     "service/corenexis-cdn.cgi",

@@ -421,6 +421,36 @@ fn an_unusable_ledger_exits_with_4() {
 }
 
 #[test]
+fn dated_backups_are_kept_by_number() {
+    let site = Site::start();
+    let directory = site.root.join("backups");
+    fs::create_dir(&directory).expect("a directory");
+    for old in ["ledger-20200101-000000.db", "ledger-20200102-000000.db"] {
+        fs::write(directory.join(old), "").expect("an old backup");
+    }
+    fs::write(directory.join("mine.db"), "").expect("another file");
+    let path = directory.to_str().expect("UTF-8");
+    site.run(&["backup", path, "--keep", "2"]);
+    let mut names: Vec<_> = directory
+        .read_dir()
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[0], "ledger-20200102-000000.db");
+    assert_eq!(names[2], "mine.db");
+    let newest = directory.join(&names[1]);
+    assert!(
+        fs::read(newest)
+            .expect("a ledger")
+            .starts_with(b"SQLite format 3\0")
+    );
+    failed(&site.output(&["backup", "/nonexistent", "--keep", "2"]), 4);
+    failed(&site.output(&["backup", path, "--keep", "0"]), 2);
+}
+
+#[test]
 fn help_version_and_completions_are_printed() {
     let site = Site::builder()
         .launch(support::builder::Launch::Absent)

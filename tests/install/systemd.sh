@@ -29,6 +29,12 @@ same "the cron line leaves it to the timer" "" "$(
   mv /tmp/away /usr/local/bin/corenexis-cdn
 )"
 
+check "the backup runs" systemctl start corenexis-cdn-backup.service
+check "and writes what restore takes" sh -c 'runuser -u corenexis-cdn -- corenexis-cdn --config /etc/corenexis-cdn/config.toml backup /tmp/x --keep 1 2>&1 | grep "is no directory" && ls /var/lib/corenexis-cdn-backup/ledger-*.db'
+same "its timer waits to be enabled" disabled "$(systemctl is-enabled corenexis-cdn-backup.timer)"
+check "and can be" systemctl enable --now corenexis-cdn-backup.timer
+check "doctor is a check for Nagios" sh -c "corenexis-cdn doctor --nagios | head -n 1 | grep -E '^CDN (OK|WARNING|CRITICAL) - '"
+
 snapshot >/tmp/installed
 check "install again" ./install.sh --yes
 check "and again" ./install.sh --yes
