@@ -11,7 +11,6 @@ use crate::uploads::{Image, unlimited};
 use support::machine::{faketime_multithreaded, path_of};
 use support::pictures::png_of;
 use support::site::Site;
-use support::skip;
 
 /// The clock of a responder, set by the test.
 struct Clock {

@@ -13,6 +13,7 @@ mod invariants;
 mod log_cuts;
 mod log_holders;
 mod power_cuts;
+mod repetitions;
 mod shim;
 mod signals;
 mod soak;
