@@ -87,7 +87,9 @@ impl<'a> Keyed<'a> {
         }
         let image = &earlier.image;
         let stored = app.store.stat(&image.path).map_err(Fault::SaveImage)?;
-        if stored.is_some() {
+        // The file of an image in quarantine is elsewhere. Read again, since its row is marked before its file is moved.
+        let row = app.ledger.image(&image.path).map_err(Fault::from)?;
+        if stored.is_some() || row.is_some_and(|row| row.quarantine.is_some()) {
             return Ok(Some(image.clone()));
         }
         if image.uploaded_at >= Timestamp::from(now).minus(CUT_OFF_AFTER) {

@@ -114,6 +114,27 @@ fn an_upload_that_lost_its_file_is_stored_anew() {
 }
 
 #[test]
+fn a_repetition_does_not_take_an_image_in_quarantine_for_one_without_a_file() {
+    let site = Site::start();
+    let form = Form::upload(site.client("free"), "7D", PNG);
+    let first = post_with(&site, &form, "key").json();
+    let path = first["path"].as_str().expect("a path");
+    site.ledger()
+        .execute_batch(
+            "UPDATE image SET uploaded_at = uploaded_at - 61; UPDATE upload_key SET uploaded_at = uploaded_at - 61",
+        )
+        .expect("changed");
+    site.run(&["image", "quarantine", path]);
+    let again = post_with(&site, &form, "key");
+    assert_eq!((again.status, &again.json()["path"]), (200, &first["path"]));
+    assert_eq!(site.get(&format!("/p/{path}")).status, 404);
+    assert_eq!(
+        site.count("SELECT count(*) FROM image WHERE quarantined_at IS NOT NULL"),
+        1
+    );
+}
+
+#[test]
 fn of_uploads_with_one_key_at_the_same_time_one_is_stored() {
     let site = Site::start();
     let form = Form::upload(site.client("lifetime"), "7D", &png_of(200_000, 1));
