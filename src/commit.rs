@@ -3,7 +3,7 @@
 //! A small upload goes through the write-ahead log:
 //!
 //! ```text
-//! recorder   one transaction and one append to the log for all uploads that wait, on a thread of its own
+//! recorder   one transaction and one append to the log for all uploads that wait
 //! publish    the file is renamed into place, without a sync
 //! ```
 //!
@@ -145,17 +145,17 @@ impl Committer {
             } else {
                 None
             };
-            let is_logged = image.is_some();
-            let pending = self.recorder.record(&upload, image)?;
-            let prepared = if is_logged {
-                Ok(())
+            let (recorded, prepared) = if image.is_some() || !upload.spool.needs_sync() {
+                (self.recorder.record(&upload, image), Ok(()))
             } else {
+                let pending = self.recorder.queue(&upload);
                 // The sync of the bytes runs while the recorder syncs the row. A failed sync is not repeated: the kernel may report a
                 // success that it has not achieved.
                 let expiry = upload.duration.expiry((self.clock)());
-                self.store.prepare(&mut [(&mut upload.spool, expiry)])
+                let prepared = self.store.prepare(&mut [(&mut upload.spool, expiry)]);
+                (pending.wait(), prepared)
             };
-            let (path, used, at, unpublished) = match pending.wait()? {
+            let (path, used, at, unpublished) = match recorded? {
                 Recorded::Row {
                     path,
                     used,

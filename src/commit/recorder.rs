@@ -1,11 +1,16 @@
-//! Group commit: one thread records all uploads that wait in one transaction, appends them to the write-ahead log with one sync, then
-//! answers each.
+//! Group commit: all uploads that wait are recorded in one transaction, appended to the write-ahead log with one sync, then answered.
+//!
+//! A thread of its own does that while uploads come faster than they are committed. A lone upload is committed on its own thread, which
+//! spares two hand-overs between threads. So is the first of many where nothing is synced: there a hand-over costs more than a batch
+//! saves.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::net::Ipv6Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -84,19 +89,30 @@ impl Pending {
     }
 }
 
-/// The recorder's thread. Dropping it records what is still queued, and checkpoints the log.
-#[derive(Debug)]
+/// Records uploads from any number of threads. Dropping it records what is still queued, and checkpoints the log.
 pub(super) struct Recorder {
-    queue: Option<Sender<Request>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    gauge: Arc<OnceLock<Gauge>>,
+}
+
+/// What the recorder's thread shares with those of requests.
+struct Shared {
+    queue: Mutex<Queue>,
+    /// There is something in the queue for the recorder's thread.
+    filled: Condvar,
+    worker: Mutex<Worker>,
+    gauge: OnceLock<Gauge>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Request>,
+    is_closing: bool,
 }
 
 impl Recorder {
     pub(super) fn start(settings: Settings) -> io::Result<Self> {
-        let (queue, requests) = channel();
-        let gauge = Arc::default();
-        let mut worker = Worker {
+        let worker = Worker {
             site: Site {
                 ledger: Arc::clone(&settings.ledger),
                 store: Arc::clone(&settings.store),
@@ -107,30 +123,72 @@ impl Recorder {
             log: None,
             log_failure: None,
             next_try: Instant::now(),
-            gauge: Arc::clone(&gauge),
+            last_batch: 0,
         };
-        worker.open_log();
-        let thread = thread::Builder::new()
-            .name("recorder".to_owned())
-            .spawn(move || worker.run(&requests))?;
+        let shared = Arc::new(Shared {
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            worker: Mutex::new(worker),
+            gauge: OnceLock::new(),
+        });
+        lock(&shared.worker).open_log(&shared.gauge);
+        let thread = thread::Builder::new().name("recorder".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run()
+        })?;
         Ok(Self {
-            queue: Some(queue),
+            shared,
             thread: Some(thread),
-            gauge,
         })
     }
 
     /// Whether images may be given to the log.
     pub(super) fn has_log(&self) -> bool {
-        self.gauge.get().is_some()
+        self.shared.gauge.get().is_some()
     }
 
     pub(super) fn log_status(&self) -> Option<Status> {
-        self.gauge.get().map(Gauge::status)
+        self.shared.gauge.get().map(Gauge::status)
     }
 
-    /// Queues an upload for the next transaction, with its bytes if they are to be logged.
-    pub(super) fn record(&self, upload: &Upload, image: Option<Vec<u8>>) -> Result<Pending, Fault> {
+    /// Queues an upload for the recorder's thread, which records its row alone.
+    pub(super) fn queue(&self, upload: &Upload) -> Pending {
+        let (pending, _) = self.shared.push(upload, None);
+        self.shared.filled.notify_one();
+        pending
+    }
+
+    /// Records an upload, with its bytes if they are to be logged.
+    pub(super) fn record(
+        &self,
+        upload: &Upload,
+        image: Option<Vec<u8>>,
+    ) -> Result<Recorded, Fault> {
+        let (pending, is_first) = self.shared.push(upload, image);
+        self.shared.commit_or_wake(is_first);
+        pending.wait()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        lock(&self.shared.queue).is_closing = true;
+        self.shared.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Recorder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Queues an upload; also tells whether none was waiting before it.
+    fn push(&self, upload: &Upload, image: Option<Vec<u8>>) -> (Pending, bool) {
         let (reply, pending) = sync_channel(1);
         let request = Request {
             inspected: upload.inspected,
@@ -144,19 +202,78 @@ impl Recorder {
             image,
             reply,
         };
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(request).map_err(|_| stopped())?;
-        Ok(Pending(pending))
+        let mut queue = lock(&self.queue);
+        let is_first = queue.waiting.is_empty();
+        queue.waiting.push_back(request);
+        (Pending(pending), is_first)
+    }
+
+    /// Commits what waits, unless another thread is committing: then that one sees to the rest.
+    fn commit_or_wake(&self, is_first: bool) {
+        if !is_first {
+            return;
+        }
+        let mut worker = match self.worker.try_lock() {
+            Ok(worker) => worker,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if worker.gathers() {
+            drop(worker);
+            self.filled.notify_one();
+            return;
+        }
+        self.commit_batch(&mut worker);
+        drop(worker);
+        // What came meanwhile found the worker locked.
+        if !lock(&self.queue).waiting.is_empty() {
+            self.filled.notify_one();
+        }
+    }
+
+    /// The recorder's thread: commits until nothing waits, then sleeps.
+    fn run(&self) {
+        loop {
+            let mut queue = lock(&self.queue);
+            while queue.waiting.is_empty() {
+                if queue.is_closing {
+                    return;
+                }
+                queue = self
+                    .filled
+                    .wait(queue)
+                    .unwrap_or_else(PoisonError::into_inner);
+            }
+            drop(queue);
+            self.commit_batch(&mut lock(&self.worker));
+        }
+    }
+
+    /// Commits what waits, up to the limits of a batch.
+    fn commit_batch(&self, worker: &mut Worker) {
+        let batch = batch(&mut lock(&self.queue).waiting);
+        if batch.is_empty() {
+            return;
+        }
+        if worker.log.is_none() && worker.next_try <= Instant::now() {
+            worker.open_log(&self.gauge);
+        }
+        worker.last_batch = batch.len();
+        (worker.settings.observe_batch)(batch.len());
+        // A panic must not end the recorder's thread, since no upload could be recorded after it. The requests of the batch are dropped,
+        // which answers them with an error.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.commit(batch))) {
+            worker
+                .line("panic")
+                .field("thread", "recorder")
+                .field("cause", panic_text(&*panic))
+                .write();
+        }
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn stopped() -> Fault {
@@ -170,30 +287,18 @@ struct Worker {
     /// Why the log could not be opened; `None` if that was not said yet.
     log_failure: Option<String>,
     next_try: Instant,
-    gauge: Arc<OnceLock<Gauge>>,
+    /// Uploads of the last batch.
+    last_batch: usize,
 }
 
 impl Worker {
-    fn run(&mut self, requests: &Receiver<Request>) {
-        while let Ok(first) = requests.recv() {
-            if self.log.is_none() && self.next_try <= Instant::now() {
-                self.open_log();
-            }
-            let batch = batch(first, requests);
-            (self.settings.observe_batch)(batch.len());
-            // A panic must not end the thread, since no upload could be recorded after it. The requests of the batch are dropped, which
-            // answers them with an error.
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.commit(batch))) {
-                self.line("panic")
-                    .field("thread", "recorder")
-                    .field("cause", panic_text(&*panic))
-                    .write();
-            }
-        }
+    /// Whether a batch had better wait for more uploads: until the recorder's thread wakes, others come, and share its sync.
+    const fn gathers(&self) -> bool {
+        self.log.is_some() && self.last_batch > 1
     }
 
     /// Opens the log, if there is to be one. Another process may hold it: the one that this one is about to replace.
-    fn open_log(&mut self) {
+    fn open_log(&mut self, gauge_of_log: &OnceLock<Gauge>) {
         let Some(directory) = &self.settings.log else {
             return;
         };
@@ -207,7 +312,7 @@ impl Worker {
                     .field("inserted_rows", recovered.rows)
                     .field("rewritten_files", recovered.files)
                     .write();
-                let _ = self.gauge.set(gauge);
+                let _ = gauge_of_log.set(gauge);
                 self.log = Some(log);
             }
             Ok(None) | Err(Unavailable::Held) => {}
@@ -360,17 +465,15 @@ impl Worker {
 }
 
 /// Takes what waits, up to the limits of a batch.
-fn batch(first: Request, requests: &Receiver<Request>) -> Vec<Request> {
-    let mut bytes = first.logged_bytes();
-    let mut batch = vec![first];
-    while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
-        let Ok(request) = requests.try_recv() else {
-            break;
-        };
+fn batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
+    let mut bytes = 0;
+    let within = |request: &&Request| {
+        let fits = bytes < MAX_BATCH_BYTES;
         bytes += request.logged_bytes();
-        batch.push(request);
-    }
-    batch
+        fits
+    };
+    let count = waiting.iter().take(MAX_BATCH).take_while(within).count();
+    waiting.drain(..count).collect()
 }
 
 impl Row {

@@ -53,6 +53,11 @@ impl Spool {
         self.size
     }
 
+    /// Whether the bytes have to be synced.
+    pub(crate) fn needs_sync(&self) -> bool {
+        self.durability == Durability::Full
+    }
+
     /// The file, opened to be read from the beginning.
     pub(crate) fn reader(&self) -> io::Result<File> {
         File::open(&self.path)
