@@ -67,6 +67,9 @@ const STARTS: usize = 5;
 
 const CONNECTIONS: usize = 16;
 
+/// Connections whose latency tells what a sweep adds, because they do not queue for the processor by themselves.
+const FEW_CONNECTIONS: usize = 4;
+
 pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     let scale = options.scale;
     let now = SystemTime::now()
@@ -94,6 +97,12 @@ pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     let uploads = uploads([&empty, &grown], options)?;
     eprintln!("sweep …");
     let sweep = sweep(&grown, scale.files, workshop.disk)?;
+    eprintln!("uploads beside a sweep …");
+    rows::insert(&grown.ledger(), &rows::expired(scale.files, now), now)
+        .map_err(io::Error::other)?;
+    rows::make_files(&grown.docroot().join("p"), &expired)?;
+    settle(workshop.disk)?;
+    let beside = beside_sweep(&grown, options)?;
     eprintln!("memory …");
     let memory: Memory = memory::measure(workshop, options.seconds)?;
     Ok(Report {
@@ -102,6 +111,7 @@ pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
         starts,
         uploads,
         sweep,
+        beside,
         memory,
     })
 }
@@ -120,12 +130,7 @@ fn start_time(site: &Site) -> io::Result<Duration> {
 fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]> {
     let mut targets = Vec::new();
     for site in sites {
-        let (responder, _) = site.start_responder()?;
-        let mut target = site.behind_nginx(responder)?;
-        // Uploads of the benchmark are for a month. What lies beside them stays.
-        target.store = target.store.join("m");
-        fs::create_dir_all(&target.store)?;
-        targets.push(target);
+        targets.push(start(site)?);
     }
     let picture = Picture::of_size(20 * 1024);
     let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
@@ -141,6 +146,50 @@ fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]>
     let names = [("empty", "an empty ledger"), ("grown", "the large one")];
     let size = picture.bytes().len();
     Ok([0, 1].map(|at| Measurement::new(names[at], size, CONNECTIONS, &rounds[at])))
+}
+
+/// A site whose images for a month are those of the benchmark. What lies beside them stays.
+fn start(site: &Site) -> io::Result<Target> {
+    let (responder, _) = site.start_responder()?;
+    let mut target = site.behind_nginx(responder)?;
+    target.store = target.store.join("m");
+    fs::create_dir_all(&target.store)?;
+    Ok(target)
+}
+
+/// Uploads by themselves, and while a sweep runs.
+fn beside_sweep(site: &Site, options: &Options) -> io::Result<[Measurement; 2]> {
+    let target = start(site)?;
+    let picture = Picture::of_size(20 * 1024);
+    let upload = || load::upload(&target, &picture, FEW_CONNECTIONS, options.seconds.min(1.0));
+    upload()?;
+    let alone = (0..options.rounds)
+        .map(|_| upload())
+        .collect::<io::Result<Vec<_>>>()?;
+    let log = site.home.join("sweep.log");
+    let mut sweep = Server::start(site.command().args(["sweep", "--json"]), &log)?;
+    let mut beside = Vec::new();
+    let status = loop {
+        let round = upload()?;
+        let ended = sweep.ended()?;
+        // The sweep ended somewhere in the last round, which counts only if there is no other.
+        if ended.is_none() || beside.is_empty() {
+            beside.push(round);
+        }
+        if let Some(status) = ended {
+            break status;
+        }
+    };
+    if !status.success() {
+        return Err(io::Error::other(format!("sweep: {}", sweep.last_lines())));
+    }
+    let bytes = picture.bytes().len();
+    let measurement =
+        |names, rounds: &[Round]| Measurement::new(names, bytes, FEW_CONNECTIONS, rounds);
+    Ok([
+        measurement(("alone", "no sweep"), &alone),
+        measurement(("beside", "a sweep"), &beside),
+    ])
 }
 
 /// The sweep, between two halves of an unlink loop over as many files.

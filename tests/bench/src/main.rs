@@ -30,7 +30,7 @@ use options::{Options, USAGE};
 use picture::Picture;
 use report::{FloorRate, Measurement, Report, median};
 use responder::Durable;
-use targets::{Target, Workshop};
+use targets::{SlowSyncs, Target, Workshop};
 
 /// Workers of PHP-FPM: more than cores, because each is idle while it waits for the ledger.
 const PHP_WORKERS: usize = 8;
@@ -92,19 +92,27 @@ fn run(options: &Options) -> io::Result<()> {
     };
     let disk = Disk::prepare(options.directory.as_deref(), &state, space)?;
     let mut report = Report {
-        disk: disk.description.clone(),
+        disk: match options.sync_delay {
+            Some(delay) => format!("{}, {delay} ms more for every sync", disk.description),
+            None => disk.description.clone(),
+        },
         warnings: disk.warnings.clone(),
         cores: std::thread::available_parallelism()?.get(),
         ..Report::default()
     };
     let sockets = Sockets::make()?;
     let own = std::env::current_exe()?;
+    let slow_syncs = match options.sync_delay {
+        Some(delay) => Some(SlowSyncs::build(&options.slow_sync, &sockets.0, delay)?),
+        None => None,
+    };
     let workshop = Workshop {
         disk: disk.path(),
         sockets: &sockets.0,
         binary: &options.binary,
         php: &options.php,
         own: &own,
+        slow_syncs: slow_syncs.as_ref(),
     };
     if options.growth {
         allow_many_files();

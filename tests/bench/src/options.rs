@@ -23,10 +23,12 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
   --seconds S          length of a round (default: 3)
   --rows N, --files N  another scale of --growth
   --no-floors          leave out the loops without a server, and delivery
+  --sync-delay MS      make every sync of the servers take so much longer, as on a rented disk; takes cc, leaves out the floors
 
 Examples:
   tests/bench/run --brief
   tests/bench/run --seconds 1 --svg chart.svg
+  tests/bench/run --brief --sync-delay 5
   tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
 
 /// The targets of uploads.
@@ -55,6 +57,10 @@ pub struct Options {
     pub floors: bool,
     pub growth: bool,
     pub smoke: bool,
+    /// Milliseconds that every sync of the servers takes longer.
+    pub sync_delay: Option<usize>,
+    /// The source of the library that delays syncs.
+    pub slow_sync: PathBuf,
     pub scale: Scale,
 }
 
@@ -76,6 +82,8 @@ impl Options {
             floors: true,
             growth: false,
             smoke: false,
+            sync_delay: None,
+            slow_sync: PathBuf::new(),
             scale: Scale::FULL,
         };
         let mut arguments = arguments.into_iter();
@@ -111,7 +119,12 @@ impl Options {
                 "--rows" => options.scale.rows = numbers(&value()?, 1_000..=100_000_000)?[0] as u64,
                 "--files" => options.scale.files = numbers(&value()?, 1_000..=2_800_000)?[0] as u64,
                 "--no-floors" => options.floors = false,
+                "--sync-delay" => {
+                    options.sync_delay = Some(numbers(&value()?, 1..=1_000)?[0]);
+                    options.floors = false;
+                }
                 "--binary" => options.binary = value()?.into(),
+                "--slow-sync" => options.slow_sync = value()?.into(),
                 "--php" => options.php = value()?.into(),
                 "--state" => options.state = value()?.into(),
                 "--dir" => options.directory = Some(value()?.into()),

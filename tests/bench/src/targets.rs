@@ -11,10 +11,11 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::disk::{files, settle};
 use crate::picture::SERIAL;
-use crate::process::Server;
+use crate::process::{Server, output};
 
 pub const CLIENT: &str = "bench";
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
@@ -69,6 +70,8 @@ pub struct Workshop<'a> {
     pub php: &'a Path,
     /// This program.
     pub own: &'a Path,
+    /// Makes every sync of the servers take longer.
+    pub slow_syncs: Option<&'a SlowSyncs>,
 }
 
 impl Target {
@@ -164,6 +167,35 @@ impl Target {
             Protocol::Put => (status == 201).then(|| format!("{serial:0SERIAL$x}.png")),
             Protocol::Raw => (status == 200 && body.ends_with(EXTENSION)).then(|| body.to_owned()),
         }
+    }
+}
+
+/// A library that makes every sync of a program take longer.
+#[derive(Clone)]
+pub struct SlowSyncs {
+    library: PathBuf,
+    milliseconds: String,
+}
+
+impl SlowSyncs {
+    /// Builds the library from the C file `source`.
+    pub fn build(source: &Path, directory: &Path, milliseconds: usize) -> io::Result<Self> {
+        let library = directory.join("slow_sync.so");
+        let mut compiler = Command::new("cc");
+        compiler.args([
+            "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o",
+        ]);
+        output(compiler.arg(&library).arg(source).arg("-ldl"))?;
+        Ok(Self {
+            library,
+            milliseconds: milliseconds.to_string(),
+        })
+    }
+
+    fn preload(&self, command: &mut Command) {
+        command
+            .env("LD_PRELOAD", &self.library)
+            .env("SYNC_DELAY_MS", &self.milliseconds);
     }
 }
 

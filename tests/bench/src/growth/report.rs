@@ -16,8 +16,13 @@ pub struct Report {
     /// Into an empty ledger, and into the large one.
     pub uploads: [Measurement; 2],
     pub sweep: Sweep,
+    /// Without a sweep, and beside one.
+    pub beside: [Measurement; 2],
     pub memory: Memory,
 }
+
+/// The goal for the p99 of uploads beside a sweep, in milliseconds.
+const MOST_BESIDE_SWEEP: f64 = 50.0;
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
@@ -42,6 +47,14 @@ impl Report {
                 self.scale.files
             ),
             Some(self.sweep_rate() / self.unlink_rate()),
+        );
+        goals.at_most(
+            MOST_BESIDE_SWEEP,
+            format!(
+                "uploads beside a sweep of {}: p99 in milliseconds",
+                self.scale.files
+            ),
+            Some(self.beside[1].median.p99),
         );
         goals.at_most(
             64.0,
@@ -102,6 +115,12 @@ impl Report {
             "  memory, at most",
             format!("{:.1} MiB", mib(self.sweep.peak)),
         );
+        for upload in &self.beside {
+            line(
+                &format!("uploads beside {}: p50, p99", upload.label),
+                format!("{:.1}, {:.1} ms", upload.median.p50, upload.median.p99),
+            );
+        }
         let [before, after] = self.sweep.loops;
         line(
             "plain unlink loop, before and after it",
@@ -140,6 +159,7 @@ impl Report {
                 "peak_bytes": self.sweep.peak,
                 "said": self.sweep.said,
             },
+            "uploads_beside_a_sweep": self.beside.iter().map(Measurement::json).collect::<Vec<_>>(),
             "unlinks_per_second": self.sweep.loops,
             "responder_bytes": {
                 "at_start": self.memory.at_start,

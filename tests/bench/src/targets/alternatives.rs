@@ -40,6 +40,9 @@ impl Workshop<'_> {
         let mut command = Command::new(self.own);
         command.arg("responder").arg(&socket).arg(&store);
         command.args(durable.option());
+        if let Some(slow_syncs) = self.slow_syncs {
+            slow_syncs.preload(&mut command);
+        }
         let mut responder = Server::start(&mut command, &home.join("responder.log"))?;
         responder.wait_until(takes_unix(&socket))?;
         let upstream = format!(

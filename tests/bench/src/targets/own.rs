@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{CLIENT, Protocol, TOKEN, Target, Workshop, nginx};
+use super::{CLIENT, Protocol, SlowSyncs, TOKEN, Target, Workshop, nginx};
 use crate::process::{Server, free_address, output, takes_unix};
 
 /// `max_connections` by default.
@@ -18,6 +18,7 @@ pub struct Site {
     key: &'static str,
     label: &'static str,
     program: PathBuf,
+    slow_syncs: Option<SlowSyncs>,
     pub home: PathBuf,
     pub config: PathBuf,
     pub socket: PathBuf,
@@ -44,7 +45,11 @@ impl Site {
     pub fn start_responder(&self) -> io::Result<(Server, Duration)> {
         let began = Instant::now();
         let log = self.home.join("responder.log");
-        let mut responder = Server::start(self.command().arg("serve"), &log)?;
+        let mut command = self.command();
+        if let Some(slow_syncs) = &self.slow_syncs {
+            slow_syncs.preload(&mut command);
+        }
+        let mut responder = Server::start(command.arg("serve"), &log)?;
         responder.wait_until(takes_unix(&self.socket))?;
         Ok((responder, began.elapsed()))
     }
@@ -93,6 +98,7 @@ impl Workshop<'_> {
                 _ => "this project, relaxed",
             },
             program: self.binary.to_owned(),
+            slow_syncs: self.slow_syncs.cloned(),
             config: home.join("config.toml"),
             socket: self.sockets.join(key),
             address,
