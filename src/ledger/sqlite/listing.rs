@@ -93,6 +93,13 @@ impl Client {
         let (time, path) = from.map_or((i64::MAX, "~"), |from| {
             (from.uploaded_at.0, from.path.as_str())
         });
+        // The time of the position again: the query planner takes one of several bounds for the index, and must not read up to the page.
+        let (since, until) = match listing.page {
+            Page::First | Page::After(_) => {
+                (*listing.uploaded.start(), time.min(*listing.uploaded.end()))
+            }
+            Page::Before(_) => (time.max(*listing.uploaded.start()), *listing.uploaded.end()),
+        };
         let pattern = listing
             .image_type
             .map(|image_type| format!("*.{}", extension_of(image_type)));
@@ -110,8 +117,8 @@ impl Client {
                 ":client": self.key,
                 ":time": time,
                 ":path": path,
-                ":since": listing.uploaded.start(),
-                ":until": listing.uploaded.end(),
+                ":since": since,
+                ":until": until,
                 ":smallest": bound(*listing.size.start()),
                 ":largest": bound(*listing.size.end()),
                 ":narrowest": listing.width.start(),
