@@ -125,6 +125,15 @@ impl fmt::Display for Expiry {
     }
 }
 
+/// The `expires_at` of an image as the API writes it: the last day, or that it never expires. A file whose modification time was lost may
+/// have been adopted with another instant than midnight, which is written whole.
+pub(crate) fn expires_at(instant: Option<Timestamp>) -> String {
+    match instant {
+        None => NEVER_EXPIRES.to_owned(),
+        Some(at) => Expiry::from_instant(at).map_or_else(|| at.to_string(), |day| day.to_string()),
+    }
+}
+
 /// The Unix time of the midnight that begins `day`, UTC.
 pub(crate) fn unix_midnight(day: Date) -> i64 {
     day.midnight().as_utc().unix_timestamp()
@@ -239,6 +248,19 @@ mod tests {
         );
         assert_eq!(Expiry::from_instant(expiry.instant()), Some(expiry));
         assert_eq!(Expiry::from_instant(expiry.instant().minus(1)), None);
+    }
+
+    #[test]
+    fn an_image_that_expires_at_another_instant_than_midnight_is_not_called_a_lifetime_image() {
+        let expiry = StoreDuration::Days7
+            .expiry(utc_datetime!(2025-05-05 13:00))
+            .expect("expires");
+        assert_eq!(expires_at(None), "Never (Lifetime)");
+        assert_eq!(expires_at(Some(expiry.instant())), "2025-05-12");
+        assert_eq!(
+            expires_at(Some(expiry.instant().minus(1))),
+            "2025-05-12T23:59:59Z"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::expiry::{Expiry, NEVER_EXPIRES};
+use crate::expiry::expires_at;
 use crate::image_path::{ImagePath, content_type_of};
 use crate::ledger::ImageRow;
 use crate::plan::{Plan, UrlKind};
@@ -23,7 +23,7 @@ pub(crate) struct StoredImage {
     /// When it was uploaded.
     pub uploaded_at: Timestamp,
     /// When it expires; `None` for a lifetime image.
-    pub expiry: Option<Expiry>,
+    pub expires_at: Option<Timestamp>,
 }
 
 impl From<ImageRow> for StoredImage {
@@ -34,7 +34,7 @@ impl From<ImageRow> for StoredImage {
             width: row.width,
             height: row.height,
             uploaded_at: row.uploaded_at,
-            expiry: row.expires_at.and_then(Expiry::from_instant),
+            expires_at: row.expires_at,
         }
     }
 }
@@ -50,12 +50,9 @@ impl StoredImage {
             UrlKind::Viewer => &viewer,
             UrlKind::Direct => &direct,
         };
-        let expires_at = self
-            .expiry
-            .map_or_else(|| NEVER_EXPIRES.to_owned(), |expiry| expiry.to_string());
         json!({
             "url": url,
-            "expires_at": expires_at,
+            "expires_at": expires_at(self.expires_at),
             "path": self.path.as_str(),
             "direct": direct,
             "viewer": viewer,

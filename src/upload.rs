@@ -32,7 +32,7 @@ use crate::app::App;
 use crate::authentication::{Client, Credentials, authenticate};
 use crate::commit::{Outcome, Upload};
 use crate::error::{Error, Refusal};
-use crate::expiry::StoreDuration;
+use crate::expiry::{Expiry, StoreDuration};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FieldReader, FileName, Form, FormError};
@@ -306,7 +306,7 @@ fn commit(app: &App, plan: &Plan, upload: Upload, trace: &mut Trace) -> Result<R
                 width,
                 height,
                 uploaded_at: at.into(),
-                expiry,
+                expires_at: expiry.map(Expiry::instant),
             };
             Ok(Receipt {
                 image: image.to_json(app, plan),

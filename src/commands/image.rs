@@ -6,7 +6,7 @@ use super::image_list::list;
 use super::{Failure, print_fields, print_json, recover, takedown};
 use crate::cli::ImageCommand;
 use crate::config::Config;
-use crate::expiry::{Expiry, NEVER_EXPIRES};
+use crate::expiry::expires_at;
 use crate::image_path::ImagePath;
 use crate::ledger::ImageRow;
 use crate::site::{self, Site};
@@ -60,7 +60,7 @@ pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
         "width": row.width,
         "height": row.height,
         "uploaded_at": row.uploaded_at.to_string(),
-        "expires_at": expires_at(row),
+        "expires_at": expires_at(row.expires_at),
         "address": row.address.map(|address| address.to_canonical()),
         "quarantine": row.quarantine.as_ref().map(|quarantine| json!({
             "since": quarantine.at.to_string(),
@@ -68,14 +68,6 @@ pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
             "reason": quarantine.reason,
         })),
     })
-}
-
-/// The expiry as the API writes it: the last day. A file whose modification time was lost may expire at another time than midnight.
-pub(super) fn expires_at(row: &ImageRow) -> String {
-    match row.expires_at {
-        None => NEVER_EXPIRES.to_owned(),
-        Some(at) => Expiry::from_instant(at).map_or_else(|| at.to_string(), |day| day.to_string()),
-    }
 }
 
 pub(super) const fn state(row: &ImageRow) -> &'static str {

@@ -1,10 +1,11 @@
 //! `image list`: images, newest first, in pages.
 
 use super::client::{label, must_exist, owner_of};
-use super::image::{describe, expires_at, path_of, state};
+use super::image::{describe, path_of, state};
 use super::{Failure, print, print_json, table};
 use crate::cli::ListArguments;
 use crate::config::Config;
+use crate::expiry::expires_at;
 use crate::ledger::{ImageRow, Ledger, Listing, Page, Position};
 
 pub(super) fn list(
@@ -88,7 +89,7 @@ fn print_table(rows: &[ImageRow]) -> Result<(), Failure> {
                 row.size.to_string(),
                 format!("{}x{}", row.width, row.height),
                 row.uploaded_at.to_string(),
-                expires_at(row),
+                expires_at(row.expires_at),
                 state(row).to_owned(),
             ]
         })

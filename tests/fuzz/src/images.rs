@@ -2,8 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 
-use corenexis_cdn::image::metadata::{Action, Block, HEAD, Kind, Metadata, Policy, action, padding, scrub};
-use corenexis_cdn::image::{ImageType, Inspected, Limits, Rejected, inspect, survey};
+use corenexis_cdn::image::metadata::{
+    Action, Block, HEAD, Kind, Metadata, Policy, action, padding, scrub,
+};
+use corenexis_cdn::image::{ImageType, Inspected, Inspection, Limits, Rejected, inspect, survey};
 
 use crate::Split;
 
@@ -90,14 +92,28 @@ fn stripped(file: &[u8], policy: Policy) -> Option<Vec<u8>> {
     Some(copy)
 }
 
+fn is_whole(file: &[u8]) -> bool {
+    matches!(
+        inspect(&mut &*file, Limits::default()),
+        Ok(Inspection::Whole(_))
+    )
+}
+
 /// An image without its metadata is the same image, and has none to remove.
 fn strip(file: &[u8], image: Inspected) {
     for policy in [Policy::StripLocation, Policy::Strip] {
         let Some(after) = stripped(file, policy) else {
             continue;
         };
-        assert_eq!(verdict(&mut &*after, &after), Verdict::Accepted(image), "{policy:?}");
-        assert_eq!(stripped(&after, policy).as_ref(), Some(&after));
+        assert_eq!(
+            verdict(&mut &*after, &after),
+            Verdict::Accepted(image),
+            "{policy:?}"
+        );
+        // Behind damage, what was taken for a block may become padding, and the walk then goes further than before.
+        if is_whole(file) {
+            assert_eq!(stripped(&after, policy).as_ref(), Some(&after));
+        }
     }
 }
 
