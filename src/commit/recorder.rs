@@ -4,90 +4,26 @@
 //! spares two hand-overs between threads. So is the first of many where nothing is synced: there a hand-over costs more than a batch
 //! saves.
 
+mod request;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::Ipv6Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use time::UtcDateTime;
-
 use super::wal::{Appender, Gauge, Site, Status, Unavailable, Unpublished};
 use super::{NAME_TRIES, Settings, Upload, names_taken, refund};
 use crate::error::Fault;
-use crate::expiry::StoreDuration;
-use crate::idempotency::UploadKey;
-use crate::image::Inspected;
-use crate::image_path::ImagePath;
-use crate::ledger::{ClientKey, LedgerError, LoggedImage, NewImage, Verdict};
+use crate::ledger::Verdict;
 use crate::log::{Line, panic_text};
-
-/// The most rows of one transaction, which bounds how long one upload waits for the others.
-const MAX_BATCH: usize = 256;
-
-/// The most bytes of a batch before its last image, which make it fit a segment of the log.
-const MAX_BATCH_BYTES: u64 = 2 << 20;
+pub(super) use request::{Pending, Recorded};
+use request::{Request, Row, batch};
 
 /// How long to wait before another try to open the log.
 const LOG_RETRY: Duration = Duration::from_secs(1);
-
-/// The result of recording an upload.
-#[derive(Debug)]
-pub(super) enum Recorded {
-    /// It has a row under this path.
-    Row {
-        path: ImagePath,
-        used: u32,
-        at: UtcDateTime,
-        /// Row and bytes are durable in the log; `None` if only the row is durable.
-        unpublished: Option<Unpublished>,
-    },
-    /// The client's quota is used up; nothing is recorded.
-    QuotaExceeded { used: u32, at: UtcDateTime },
-    /// The client would have more stored than it may; nothing is recorded.
-    StorageExceeded { used: u32, at: UtcDateTime },
-    /// An upload with its key is recorded already; nothing is recorded.
-    Repeated,
-}
-
-/// An upload that waits for its row.
-#[derive(Debug)]
-struct Request {
-    inspected: Inspected,
-    size: u64,
-    client: ClientKey,
-    daily_limit: u32,
-    max_storage: Option<u64>,
-    duration: StoreDuration,
-    address: Option<Ipv6Addr>,
-    key: Option<UploadKey>,
-    /// The bytes for the log; `None` if the upload is synced by itself.
-    image: Option<Vec<u8>>,
-    reply: SyncSender<Result<Recorded, Fault>>,
-}
-
-/// A request that has a row.
-struct Row {
-    request: Request,
-    image: NewImage,
-    lsn: u64,
-    used: u32,
-    at: UtcDateTime,
-}
-
-/// The reply to a [`Request`], which has not come yet.
-#[derive(Debug)]
-pub(super) struct Pending(Receiver<Result<Recorded, Fault>>);
-
-impl Pending {
-    pub(super) fn wait(self) -> Result<Recorded, Fault> {
-        self.0.recv().map_err(|_| stopped())?
-    }
-}
 
 /// Records uploads from any number of threads. Dropping it records what is still queued, and checkpoints the log.
 pub(super) struct Recorder {
@@ -189,23 +125,11 @@ impl fmt::Debug for Recorder {
 impl Shared {
     /// Queues an upload; also tells whether none was waiting before it.
     fn push(&self, upload: &Upload, image: Option<Vec<u8>>) -> (Pending, bool) {
-        let (reply, pending) = sync_channel(1);
-        let request = Request {
-            inspected: upload.inspected,
-            size: upload.spool.size(),
-            client: upload.client,
-            daily_limit: upload.daily_limit,
-            max_storage: upload.max_storage,
-            duration: upload.duration,
-            address: upload.address,
-            key: upload.key,
-            image,
-            reply,
-        };
+        let (request, pending) = Request::new(upload, image);
         let mut queue = lock(&self.queue);
         let is_first = queue.waiting.is_empty();
         queue.waiting.push_back(request);
-        (Pending(pending), is_first)
+        (pending, is_first)
     }
 
     /// Commits what waits, unless another thread is committing: then that one sees to the rest.
@@ -274,10 +198,6 @@ impl Shared {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn stopped() -> Fault {
-    Fault::Internal("the recorder has stopped".to_owned())
 }
 
 struct Worker {
@@ -393,7 +313,9 @@ impl Worker {
         let count = batch.len() as u64;
         let log = self.log.as_mut().filter(|_| is_logged);
         let first_lsn = log.map(|log| log.reserve(count));
-        let images = batch.iter().map(|request| self.image(request, now));
+        let images = batch
+            .iter()
+            .map(|request| request.image(self.settings.name_length, now));
         let recorded = images.collect::<Result<Vec<_>, _>>().and_then(|images| {
             let ledger = &self.settings.ledger;
             let verdicts = match first_lsn {
@@ -437,81 +359,7 @@ impl Worker {
         taken
     }
 
-    fn image(&self, request: &Request, now: UtcDateTime) -> Result<NewImage, LedgerError> {
-        let Inspected {
-            image_type,
-            width,
-            height,
-        } = request.inspected;
-        let name_length = self.settings.name_length;
-        let path = ImagePath::random(request.duration, now.date(), name_length, image_type)
-            .map_err(|error| LedgerError::Failed(error.to_string()))?;
-        Ok(NewImage {
-            path,
-            client: request.client,
-            daily_limit: request.daily_limit,
-            max_storage: request.max_storage,
-            size: request.size,
-            width,
-            height,
-            address: request.address,
-            key: request.key,
-        })
-    }
-
     fn line(&self, event: &str) -> Line {
         Line::new((self.settings.clock)(), event)
-    }
-}
-
-/// Takes what waits, up to the limits of a batch.
-fn batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
-    let mut bytes = 0;
-    let within = |request: &&Request| {
-        let fits = bytes < MAX_BATCH_BYTES;
-        bytes += request.logged_bytes();
-        fits
-    };
-    let count = waiting.iter().take(MAX_BATCH).take_while(within).count();
-    waiting.drain(..count).collect()
-}
-
-impl Row {
-    fn logged(&self) -> (u64, LoggedImage, &[u8]) {
-        let row = LoggedImage {
-            path: self.image.path.clone(),
-            client: self.image.client,
-            size: self.image.size,
-            width: self.image.width,
-            height: self.image.height,
-            uploaded_at: self.at.into(),
-            address: self.image.address,
-            key: self.image.key,
-        };
-        (
-            self.lsn,
-            row,
-            self.request.image.as_deref().unwrap_or_default(),
-        )
-    }
-
-    fn answer(self, unpublished: Option<Unpublished>) {
-        self.request.answer(Ok(Recorded::Row {
-            path: self.image.path,
-            used: self.used,
-            at: self.at,
-            unpublished,
-        }));
-    }
-}
-
-impl Request {
-    fn logged_bytes(&self) -> u64 {
-        self.image.as_ref().map_or(0, |image| image.len() as u64)
-    }
-
-    fn answer(self, recorded: Result<Recorded, Fault>) {
-        // The receiver is gone only if the request's thread panicked; its row has no file then, and the sweep refunds it.
-        let _ = self.reply.send(recorded);
     }
 }
