@@ -52,7 +52,7 @@ pub(super) struct Request {
     address: Option<Ipv6Addr>,
     key: Option<UploadKey>,
     /// The bytes for the log; `None` if the upload is synced by itself.
-    image: Option<Vec<u8>>,
+    pub(super) image: Option<Vec<u8>>,
     reply: SyncSender<Result<Recorded, Fault>>,
 }
 
