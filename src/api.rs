@@ -96,6 +96,7 @@ fn metrics(app: &App) -> Response {
     let snapshot = Snapshot {
         space: app.store.space().ok(),
         status: app.ledger.status().ok(),
+        takedowns: app.ledger.takedown_counts().ok(),
         log: app.committer.log_status(),
     };
     Response::text(metrics::MEDIA_TYPE, app.metrics.encode(snapshot))

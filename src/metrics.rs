@@ -18,7 +18,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::commit::wal;
-use crate::ledger::Status;
+use crate::ledger::{Status, TakedownCounts};
 use crate::store::Space;
 use crate::trace::Stage;
 use process::Process;
@@ -73,6 +73,8 @@ pub(crate) struct Snapshot {
     pub space: Option<Space>,
     /// The state of the ledger; `None` if it cannot be read.
     pub status: Option<Status>,
+    /// What was taken down; `None` if the ledger cannot be read.
+    pub takedowns: Option<TakedownCounts>,
     /// The write-ahead log; `None` if this process does not hold it.
     pub log: Option<wal::Status>,
 }
@@ -97,6 +99,9 @@ pub(crate) struct Metrics {
     log_recovered: Gauge<u64, AtomicU64>,
     free_bytes: Gauge<u64, AtomicU64>,
     free_files: Gauge<u64, AtomicU64>,
+    quarantined: Gauge<u64, AtomicU64>,
+    blocked: Gauge<u64, AtomicU64>,
+    waiting_purges: Gauge<u64, AtomicU64>,
     last_sweep: Gauge,
     swept: [Counter; KINDS.len()],
     swept_bytes: Counter,
@@ -141,6 +146,9 @@ impl Metrics {
             log_recovered: Gauge::default(),
             free_bytes: Gauge::default(),
             free_files: Gauge::default(),
+            quarantined: Gauge::default(),
+            blocked: Gauge::default(),
+            waiting_purges: Gauge::default(),
             last_sweep: Gauge::default(),
             swept: KINDS.map(|kind| swept.get_or_create(&Kind { kind }).clone()),
             swept_bytes: Counter::default(),
@@ -252,6 +260,21 @@ impl Metrics {
             "Files that can still be made on the docroot's file system; 0 too where their number is not limited",
             self.free_files.clone(),
         );
+        registry.register(
+            "quarantined_images",
+            "Images in quarantine",
+            self.quarantined.clone(),
+        );
+        registry.register(
+            "blocked_digests",
+            "Digests on the block list",
+            self.blocked.clone(),
+        );
+        registry.register(
+            "waiting_purges",
+            "Images whose URLs purge_command still has to purge",
+            self.waiting_purges.clone(),
+        );
         registry.register_with_unit(
             "last_sweep_timestamp",
             "When a sweep ran to its end, in Unix time; 0 if none did",
@@ -351,6 +374,11 @@ impl Metrics {
                 .inner()
                 .store(swept.bytes, Ordering::Relaxed);
         }
+        if let Some(counts) = snapshot.takedowns {
+            self.quarantined.set(counts.quarantined);
+            self.blocked.set(counts.blocked);
+            self.waiting_purges.set(counts.purges);
+        }
         if let Some(log) = snapshot.log {
             self.log_bytes.set(log.bytes);
             self.log_oldest
@@ -402,6 +430,11 @@ mod tests {
                 free_bytes: Some(u64::MAX),
                 free_files: Some(17),
             }),
+            takedowns: Some(TakedownCounts {
+                quarantined: 7,
+                blocked: 8,
+                purges: 9,
+            }),
             status: Some(Status {
                 created_at: Timestamp(0),
                 last_sweep: None,
@@ -432,6 +465,9 @@ mod tests {
             "corenexis_cdn_log_recovered_images 2",
             "corenexis_cdn_docroot_free_bytes 18446744073709551615",
             "corenexis_cdn_docroot_free_inodes 17",
+            "corenexis_cdn_quarantined_images 7",
+            "corenexis_cdn_blocked_digests 8",
+            "corenexis_cdn_waiting_purges 9",
             "corenexis_cdn_last_sweep_timestamp_seconds 0",
             "corenexis_cdn_swept_total{kind=\"expired\"} 5",
             "corenexis_cdn_swept_total{kind=\"orphaned\"} 3",

@@ -29,7 +29,7 @@ pub(crate) use rows::*;
 use sqlite::SqliteLedger;
 pub(crate) use sqlite::backup::{Contents, Restored};
 pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
-pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown};
+pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown, TakedownCounts};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -42,6 +42,17 @@ pub(crate) struct Purge {
     pub attempts: u32,
 }
 
+/// How many takedowns there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TakedownCounts {
+    /// Images in quarantine.
+    pub quarantined: u64,
+    /// Digests on the block list.
+    pub blocked: u64,
+    /// Images whose URLs a CDN in front still has to forget.
+    pub purges: u64,
+}
+
 /// The part of a ledger for takedowns. Its verbs are as atomic and durable as those of [`super::Ledger`].
 pub(crate) trait Takedown {
     /// Marks the rows of images as in quarantine. A row that is marked keeps its `at`; the rest is replaced only if `replace`. Returns how many of the images have a row.
@@ -100,6 +111,9 @@ pub(crate) trait Takedown {
 
     /// Takes images from the queue, except those that were queued again since `since`.
     fn finish_purges(&self, purges: &[Purge]) -> Result<(), LedgerError>;
+
+    /// How many images are in quarantine, blocked, and wait for a purge.
+    fn takedown_counts(&self) -> Result<TakedownCounts, LedgerError>;
 
     /// How many images wait, and since when the oldest.
     fn waiting_purges(&self) -> Result<(u64, Option<Timestamp>), LedgerError>;

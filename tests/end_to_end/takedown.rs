@@ -203,6 +203,18 @@ fn an_image_that_was_reported_is_taken_down_for_good() {
         "{calls}"
     );
 
+    let metrics = site.get("/image/v2/metrics");
+    let metrics = metrics.text();
+    for line in [
+        "corenexis_cdn_quarantined_images 1",
+        "corenexis_cdn_blocked_digests 1",
+        "corenexis_cdn_waiting_purges 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}\n{metrics}"
+        );
+    }
     owner_finds_nothing(&site, path, delete_url.as_str());
     uploads_are_refused(&site, &source, &digest);
 
@@ -338,6 +350,12 @@ fn a_purge_command_that_fails_costs_nothing_and_is_called_again() {
         "the output of the command is cut off"
     );
     assert_eq!(status(&site, &paths[0]), 404);
+    let metrics = site.get("/image/v2/metrics");
+    let metrics = metrics.text();
+    assert!(
+        metrics.contains("corenexis_cdn_waiting_purges 1\n"),
+        "{metrics}"
+    );
 
     // The responder's own deletions wait in the queue, too, also while the program hangs or is missing.
     purge.write("sleep 300");

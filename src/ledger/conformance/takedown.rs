@@ -6,7 +6,7 @@ use super::{NOW, add, day_image, image};
 use crate::expiry::StoreDuration;
 use crate::image_digest::ImageDigest;
 use crate::image_path::ImagePath;
-use crate::ledger::{Ledger, Listing, Quarantined};
+use crate::ledger::{Ledger, Listing, Quarantined, TakedownCounts};
 use crate::timestamp::Timestamp;
 
 fn quarantine(reason: &str) -> Quarantined {
@@ -53,6 +53,11 @@ pub(super) fn rows_say_that_images_are_in_quarantine(ledger: &dyn Ledger) {
     };
     assert_eq!(row(&first).quarantine, Some(since_the_first));
 
+    let counts = TakedownCounts {
+        quarantined: 2,
+        ..TakedownCounts::default()
+    };
+    assert_eq!(ledger.takedown_counts(), Ok(counts));
     let mut in_quarantine = both.to_vec();
     in_quarantine.sort_unstable();
     let paths = |after: Option<&ImagePath>| -> Vec<_> {
@@ -115,6 +120,11 @@ pub(super) fn images_are_blocked_by_digest(ledger: &dyn Ledger) {
     let later = NOW + Duration::hours(1);
     assert_eq!(ledger.block(&[digest(2), digest(3)], None, later), Ok(1));
     assert_eq!(ledger.has_blocked(), Ok(true));
+    let counts = TakedownCounts {
+        blocked: 3,
+        ..TakedownCounts::default()
+    };
+    assert_eq!(ledger.takedown_counts(), Ok(counts));
     assert_eq!(ledger.is_blocked(&[digest(4), digest(2)]), Ok(true));
     assert_eq!(ledger.is_blocked(&[digest(4)]), Ok(false));
     assert_eq!(ledger.is_blocked(&[]), Ok(false));
@@ -146,6 +156,11 @@ pub(super) fn purges_wait_until_they_are_finished(ledger: &dyn Ledger) {
     assert_eq!(ledger.claim_purges(NOW, NOW, 10), Ok(Vec::new()));
     ledger.queue_purges(&paths, NOW).expect("queued");
     assert_eq!(ledger.waiting_purges(), Ok((2, Some(NOW.into()))));
+    let counts = TakedownCounts {
+        purges: 2,
+        ..TakedownCounts::default()
+    };
+    assert_eq!(ledger.takedown_counts(), Ok(counts));
     let minute = Duration::minutes(1);
     let claim = |now| {
         let mut claimed = ledger.claim_purges(now, now + minute, 10).expect("claimed");

@@ -7,8 +7,13 @@ use super::SqliteLedger;
 use super::images::{COLUMNS, image_row, path_of};
 use crate::image_digest::ImageDigest;
 use crate::image_path::ImagePath;
-use crate::ledger::{Blocked, ImageRow, LedgerError, Purge, Quarantined, Takedown};
+use crate::ledger::{Blocked, ImageRow, LedgerError, Purge, Quarantined, Takedown, TakedownCounts};
 use crate::timestamp::Timestamp;
+
+/// Each counts the entries of an index or a table of its own, never the images.
+const TAKEDOWN_COUNTS: &str =
+    "SELECT (SELECT count(*) FROM image WHERE quarantined_at IS NOT NULL),
+         (SELECT count(*) FROM block), (SELECT count(*) FROM purge)";
 
 impl Takedown for SqliteLedger {
     fn set_quarantine(
@@ -200,6 +205,20 @@ impl Takedown for SqliteLedger {
         })
     }
 
+    fn takedown_counts(&self) -> Result<TakedownCounts, LedgerError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(TAKEDOWN_COUNTS)?
+                .query_row([], |row| {
+                    Ok(TakedownCounts {
+                        quarantined: row.get(0)?,
+                        blocked: row.get(1)?,
+                        purges: row.get(2)?,
+                    })
+                })
+        })
+    }
+
     fn waiting_purges(&self) -> Result<(u64, Option<Timestamp>), LedgerError> {
         self.read(|connection| {
             connection.query_row("SELECT count(*), min(since) FROM purge", [], |row| {
@@ -219,4 +238,35 @@ fn purge_row(row: &Row<'_>) -> rusqlite::Result<Purge> {
         since: Timestamp(row.get(1)?),
         attempts: row.get(2)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::sqlite::schema;
+    use std::path::Path;
+    use time::macros::utc_datetime;
+
+    #[test]
+    fn counting_takedowns_reads_no_images() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        schema::migrate(
+            &mut connection,
+            Path::new(""),
+            utc_datetime!(2026-04-05 12:00),
+        )
+        .expect("the schema");
+        let plan = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {TAKEDOWN_COUNTS}"))
+            .expect("a statement")
+            .query_map([], |row| row.get::<_, String>(3))
+            .expect("a plan")
+            .collect::<Result<Vec<_>, _>>()
+            .expect("a plan");
+        let of_images: Vec<_> = plan.iter().filter(|step| step.contains("image")).collect();
+        assert_eq!(
+            of_images,
+            ["SCAN image USING COVERING INDEX image_in_quarantine"]
+        );
+    }
 }

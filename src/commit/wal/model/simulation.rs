@@ -20,7 +20,8 @@ use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
     Account, Blocked, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
     KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Purge,
-    Quarantined, Status, StorageDifference, Swept, Takedown, UsageRow, Verdict,
+    Quarantined, Status, StorageDifference, Swept, Takedown, TakedownCounts, UsageRow,
+    Verdict,
 };
 use crate::store::{
     Cleaned, Docroot, Publication, PublishError, Quarantine, Space, Spool, Store, Stored,
@@ -614,6 +615,10 @@ impl Quarantine for World {
 }
 
 impl Takedown for World {
+    fn takedown_counts(&self) -> Result<TakedownCounts, LedgerError> {
+        unreachable!()
+    }
+
     fn set_quarantine(
         &self,
         paths: &[ImagePath],

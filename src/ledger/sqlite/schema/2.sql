@@ -7,7 +7,8 @@ ALTER TABLE image ADD COLUMN quarantine_reason TEXT;
 -- Whether it was quarantined because its client was suspended.
 ALTER TABLE image ADD COLUMN quarantined_with_client INTEGER NOT NULL DEFAULT 0;
 
-CREATE INDEX image_in_quarantine ON image (path) WHERE quarantined_at IS NOT NULL;
+-- With the time, so that counting reads no image.
+CREATE INDEX image_in_quarantine ON image (path, quarantined_at) WHERE quarantined_at IS NOT NULL;
 
 -- Digests of images that are not accepted.
 CREATE TABLE block (
