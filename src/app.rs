@@ -16,6 +16,7 @@ use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::scan::Scanner;
 use crate::store::{Space, Store};
+use crate::token_uses::TokenUses;
 
 /// Configuration, ledger, store and clock, with what is shared between requests.
 pub(crate) struct App {
@@ -26,6 +27,7 @@ pub(crate) struct App {
     pub(crate) fetcher: Fetcher,
     pub(crate) block_list: BlockList,
     pub(crate) attempts: FailedAttempts,
+    pub(crate) token_uses: Arc<TokenUses>,
     pub(crate) scanner: Option<Scanner>,
     pub(crate) delete_keys: DeleteKeys,
     pub(crate) keyed_uploads: InProgress,

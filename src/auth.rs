@@ -8,7 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::random::{self, NoRandom};
 
 /// The SHA-256 of a token. The token itself is not stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct TokenDigest(pub [u8; 32]);
 
 impl TokenDigest {

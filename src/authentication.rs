@@ -81,7 +81,10 @@ fn check(
     let sent = TokenDigest::of(credentials.client_token);
     let attempts = &app.attempts;
     let (counted, refused) = match (auth::check(tokens, sent), account) {
-        (Ok(()), Some(account)) => return Ok(account),
+        (Ok(()), Some(account)) => {
+            app.token_uses.note(account.key, sent, now);
+            return Ok(account);
+        }
         (Err(InvalidCredentials::WrongToken), Some(account)) => (
             attempts.wrong_token(address, account.key.0, Instant::now()),
             Refusal::InvalidClientToken,

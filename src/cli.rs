@@ -14,7 +14,9 @@ use time::Date;
 use time::macros::format_description;
 
 use crate::config::Listen;
-pub(crate) use client::{ClientCommand, ExportArguments, ExportFormat, RemovedImages};
+pub(crate) use client::{
+    ClientCommand, ExportArguments, ExportFormat, RemovedImages, TokenCommand,
+};
 pub(crate) use listing::{ListArguments, UsageArguments, UsageBy};
 pub(crate) use takedown::{
     BlockCommand, DeleteArguments, DigestArguments, QuarantineArguments, ReleaseArguments,

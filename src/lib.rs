@@ -82,6 +82,7 @@ mod sweep;
 mod takedown;
 mod template;
 mod timestamp;
+mod token_uses;
 mod trace;
 mod upload;
 mod verify;

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::takedown::reason_of;
 use crate::config::duration_of;
 use crate::expiry::StoreDuration;
+use crate::ledger::DEFAULT_TOKEN;
 
 /// `client …`
 #[derive(Debug, Subcommand)]
@@ -46,10 +47,15 @@ pub(crate) enum ClientCommand {
         #[arg(long)]
         plan: String,
     },
-    /// Give a client a new token and print it
+    /// Replace a token of a client and print the new one
+    ///
+    /// Its other tokens stay valid.
     Rotate {
         /// Its id
         id: String,
+        /// The name of the token
+        #[arg(long, value_parser = token_name_of, default_value = DEFAULT_TOKEN)]
+        name: String,
         /// How long the old token still works: a number followed by s, m, h or d; not at all by default
         #[arg(long, value_name = "DURATION", value_parser = duration_of)]
         overlap: Option<std::time::Duration>,
@@ -57,6 +63,9 @@ pub(crate) enum ClientCommand {
         #[arg(long, value_name = "FILE")]
         token_file: Option<PathBuf>,
     },
+    /// Add, list and remove tokens of a client, one for each of its programs
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Print a client's settings for a program that uploads
     ///
     /// The ledger keeps digests of tokens only, so the token has to be given: in a file, on standard input, or typed. It is compared with
@@ -110,6 +119,50 @@ pub(crate) enum ClientCommand {
     },
 }
 
+/// `client token …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Give a client one more token and print it, this once
+    #[command(after_help = "Example:\n  corenexis-cdn client token add shop --name backup-script")]
+    Add {
+        /// The client's id
+        id: String,
+        /// A name for it: 1 to 32 letters, digits, . _ or -
+        #[arg(long, value_parser = token_name_of)]
+        name: String,
+        /// Import the token in this file (- for standard input) instead of making one
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+    },
+    /// List the valid tokens of a client: their names, when they were added and last used
+    List {
+        /// The client's id
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a token of a client, so that it is refused at once
+    ///
+    /// The last one is not removed: `client suspend` refuses a client's requests.
+    #[command(after_help = "Example:\n  corenexis-cdn client token remove shop backup-script")]
+    Remove {
+        /// The client's id
+        id: String,
+        /// The token's name
+        name: String,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// What becomes of the images of a client that is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RemovedImages {
@@ -141,7 +194,7 @@ pub(crate) struct ExportArguments {
     /// The file that holds the client's token (- for standard input)
     #[arg(long, value_name = "FILE", conflicts_with = "rotate")]
     pub token_file: Option<PathBuf>,
-    /// Give the client a new token and export that
+    /// Replace the token named default and export the new one
     #[arg(long)]
     pub rotate: bool,
     /// With --rotate: how long the old token still works: a number followed by s, m, h or d; not at all by default
@@ -174,11 +227,19 @@ pub(crate) enum ExportFormat {
 }
 
 fn client_id_of(text: &str) -> Result<String, String> {
+    name_of(text, 64)
+}
+
+fn token_name_of(text: &str) -> Result<String, String> {
+    name_of(text, 32)
+}
+
+fn name_of(text: &str, longest: usize) -> Result<String, String> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=64).contains(&text.len()) && text.bytes().all(legal) {
+    if (1..=longest).contains(&text.len()) && text.bytes().all(legal) {
         Ok(text.to_owned())
     } else {
-        Err("expected 1 to 64 letters, digits, . _ or -".to_owned())
+        Err(format!("expected 1 to {longest} letters, digits, . _ or -"))
     }
 }
 
@@ -192,6 +253,9 @@ mod tests {
         let long = "x".repeat(65);
         for wrong in ["", "a b", "a\n", "é", "a/b", long.as_str()] {
             assert!(client_id_of(wrong).is_err(), "{wrong:?}");
+            assert!(token_name_of(wrong).is_err(), "{wrong:?}");
         }
+        assert!(token_name_of(&"x".repeat(32)).is_ok());
+        assert!(token_name_of(&"x".repeat(33)).is_err());
     }
 }

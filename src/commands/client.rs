@@ -1,7 +1,7 @@
 //! `client …`: clients and their tokens.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -9,11 +9,10 @@ use time::UtcDateTime;
 
 use super::export::export;
 use super::{Failure, confirm, print, print_fields, print_json, table, takedown, token};
-use crate::auth::Token;
 use crate::cli::{ClientCommand, RemovedImages};
 use crate::config::Config;
 use crate::export::invitation;
-use crate::ledger::{self, ClientKey, ClientRow, Ledger, Owner};
+use crate::ledger::{self, ClientKey, ClientRow, DEFAULT_TOKEN, Ledger, Owner};
 use crate::site;
 use crate::timestamp::Timestamp;
 
@@ -112,13 +111,15 @@ pub(super) fn client(config: &Config, command: ClientCommand) -> Result<(), Fail
         }
         ClientCommand::Rotate {
             id,
+            name,
             overlap,
             token_file,
         } => {
-            let token = make_token(token_file.as_deref())?;
-            token::rotate(ledger, &id, &token, overlap, now)?;
-            print_token(&id, &token)
+            let token = token::make(token_file.as_deref())?;
+            token::rotate(ledger, &id, &name, &token, overlap, now)?;
+            token::print(&id, &name, &token)
         }
+        ClientCommand::Token(command) => token::token(ledger, command, now),
         ClientCommand::Export(arguments) => export(config, ledger, &arguments, now),
         ClientCommand::Suspend {
             id,
@@ -181,13 +182,13 @@ fn add(
     now: UtcDateTime,
 ) -> Result<(), Failure> {
     require_plan(config, plan)?;
-    let token = make_token(token_file)?;
+    let token = token::make(token_file)?;
     if !ledger.add_client(id, plan, token.digest(), now)? {
         return Err(Failure::failed(format!(
             "there is a client {id:?} already: choose another id, or give it a new token with `client rotate {id}`"
         )));
     }
-    print_token(id, &token)?;
+    token::print(id, DEFAULT_TOKEN, &token)?;
     // A script that takes the credentials from standard output needs no page.
     if io::stdout().is_terminal() {
         eprintln!(
@@ -210,24 +211,6 @@ fn require_plan(config: &Config, plan: &str) -> Result<(), Failure> {
         });
     }
     Ok(())
-}
-
-fn make_token(file: Option<&Path>) -> Result<Token, Failure> {
-    match file {
-        Some(file) => token::read(file),
-        None => Token::random().map_err(Failure::failed),
-    }
-}
-
-/// Prints the token, which is shown only once; so a closed pipe is a failure here.
-fn print_token(id: &str, token: &Token) -> Result<(), Failure> {
-    let text = format!("client_id={id}\nclient_token={}\n", token.reveal());
-    io::stdout().lock().write_all(text.as_bytes()).map_err(|error| {
-        Failure::failed(format!(
-            "the token of {id} could not be written to standard output, and is lost: {error}; make another with `corenexis-cdn client \
-             rotate {id}`"
-        ))
-    })
 }
 
 /// Whose images are listed: those of every client that has or had the id, or of the one that `ID@TIME` selects.

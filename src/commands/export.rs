@@ -12,7 +12,7 @@ use crate::cli::{ExportArguments, ExportFormat};
 use crate::config::Config;
 use crate::expiry::StoreDuration;
 use crate::export::{Credentials, clients, invitation, postman};
-use crate::ledger::{Account, Ledger};
+use crate::ledger::{Account, DEFAULT_TOKEN, Ledger};
 
 pub(super) fn export(
     config: &Config,
@@ -34,7 +34,7 @@ pub(super) fn export(
     let disabled = account.disabled;
     let token = if arguments.rotate {
         let token = Token::random().map_err(Failure::failed)?;
-        token::rotate(ledger, id, &token, arguments.overlap, now)?;
+        token::rotate(ledger, id, DEFAULT_TOKEN, &token, arguments.overlap, now)?;
         token
     } else {
         let token = ask_token(arguments)?;

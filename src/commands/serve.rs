@@ -32,9 +32,10 @@ use crate::metrics::Metrics;
 use crate::purge;
 use crate::scan::Scanner;
 use crate::serve::listener::Listener;
-use crate::serve::{serve as serve_listener, serve_cgi};
+use crate::serve::{Handler, serve as serve_listener, serve_cgi};
 use crate::site::{self, Site};
 use crate::store::{SPOOL, Store};
+use crate::token_uses::{self, TokenUses};
 
 /// Requests that may read the ledger at once. Each reads for microseconds, so a few serve many connections.
 const LEDGER_READERS: usize = 4;
@@ -60,12 +61,9 @@ pub(super) fn cgi() -> Result<(), Failure> {
         .iter()
         .map(|(name, value)| (name.as_bytes(), value.as_bytes()));
     let params = Params::from_pairs(pairs).map_err(Failure::failed)?;
-    Ok(serve_cgi(
-        &app,
-        &params,
-        io::stdin().lock(),
-        io::stdout().lock(),
-    )?)
+    serve_cgi(&app, &params, io::stdin().lock(), io::stdout().lock())?;
+    app.token_uses.write_or_log(&*app.ledger);
+    Ok(())
 }
 
 pub(super) fn serve(
@@ -93,12 +91,15 @@ pub(super) fn serve(
     };
     let app = Arc::new(open_app(config, site, log)?);
     start_purges(&app)?;
+    start_writing_token_uses(&app)?;
     let listener = open_listener(listen, &configured)?;
     event("listening")
         .field("address", listener.describe())
         .field("pid", std::process::id())
         .write();
-    serve_listener(&listener, max_connections, app, &stop)?;
+    let handler: Arc<dyn Handler> = Arc::<App>::clone(&app);
+    serve_listener(&listener, max_connections, handler, &stop)?;
+    app.token_uses.write_or_log(&*app.ledger);
     event("stopped").write();
     Ok(())
 }
@@ -112,6 +113,16 @@ fn start_purges(app: &App) -> io::Result<()> {
             .name("purge".to_owned())
             .spawn(move || purge::run_while_in_use(&config, &ledger))?;
     }
+    Ok(())
+}
+
+/// Notes in the ledger when tokens were last used, on a thread of its own.
+fn start_writing_token_uses(app: &App) -> io::Result<()> {
+    let uses = Arc::clone(&app.token_uses);
+    let ledger = Arc::downgrade(&app.ledger);
+    thread::Builder::new()
+        .name("token uses".to_owned())
+        .spawn(move || token_uses::write_while_in_use(&uses, &ledger))?;
     Ok(())
 }
 
@@ -200,6 +211,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
         fetcher,
         block_list: BlockList::default(),
         attempts,
+        token_uses: Arc::new(TokenUses::default()),
         scanner,
         delete_keys,
         keyed_uploads: InProgress::default(),

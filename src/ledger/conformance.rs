@@ -4,6 +4,7 @@ mod listing;
 mod ownership;
 mod storage;
 mod takedown;
+mod tokens;
 mod upload_keys;
 
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use time::macros::utc_datetime;
 use time::{Duration, UtcDateTime};
 
 use super::{
-    ClientKey, Deleted, FoundImage, ImageFilter, ImageRow, Ledger, NewImage, Owner, Swept, Verdict,
+    ClientKey, DEFAULT_TOKEN, Deleted, FoundImage, ImageFilter, ImageRow, Ledger, NewImage, Owner,
+    Swept, TokenAdded, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::expiry::{Expiry, StoreDuration};
@@ -50,6 +52,9 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     takedown::an_image_in_quarantine_does_not_expire(&open());
     takedown::images_are_blocked_by_digest(&open());
     takedown::purges_wait_until_they_are_finished(&open());
+    tokens::tokens_are_added_and_removed_by_name(&open());
+    tokens::a_rotation_replaces_the_tokens_of_its_name(&open());
+    tokens::the_last_use_of_a_token_is_noted(&open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 
@@ -147,10 +152,13 @@ fn clients_come_and_go(ledger: &dyn Ledger) {
         ledger.remove_client("a", NOW),
         ledger.set_disabled("a", true, NOW),
         ledger.set_plan("a", "free"),
-        ledger.rotate_token("a", digest("x"), NOW, NOW),
     ] {
         assert_eq!(outcome, Ok(false), "a removed client is not there");
     }
+    assert_eq!(
+        ledger.rotate_token("a", DEFAULT_TOKEN, digest("x"), NOW, NOW),
+        Ok(TokenAdded::NoClient)
+    );
     let second = add(ledger, "a");
     assert_ne!(first, second, "a key is never given again");
     assert_eq!(ledger.clients(NOW).expect("readable").len(), 1);
@@ -167,8 +175,8 @@ fn tokens_rotate_with_an_overlap(ledger: &dyn Ledger) {
     };
     let end = NOW + Duration::minutes(10);
     assert_eq!(
-        ledger.rotate_token("a", digest("second"), end, NOW),
-        Ok(true)
+        ledger.rotate_token("a", DEFAULT_TOKEN, digest("second"), end, NOW),
+        Ok(TokenAdded::Added)
     );
     let mut both = tokens(NOW);
     both.sort_by_key(|token| token.0);
@@ -177,8 +185,8 @@ fn tokens_rotate_with_an_overlap(ledger: &dyn Ledger) {
     assert_eq!(both, expected);
     assert_eq!(tokens(end), [digest("second")], "the overlap has ended");
     assert_eq!(
-        ledger.rotate_token("a", digest("third"), NOW, NOW),
-        Ok(true)
+        ledger.rotate_token("a", DEFAULT_TOKEN, digest("third"), NOW, NOW),
+        Ok(TokenAdded::Added)
     );
     assert_eq!(
         tokens(NOW),

@@ -7,6 +7,7 @@ mod listing;
 mod rows;
 mod sqlite;
 mod takedown;
+mod tokens;
 
 use std::fmt;
 use std::fs::File;
@@ -30,6 +31,7 @@ use sqlite::SqliteLedger;
 pub(crate) use sqlite::backup::{Contents, Restored};
 pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
 pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown, TakedownCounts};
+pub(crate) use tokens::{DEFAULT_TOKEN, TokenAdded, TokenRemoved, TokenRow, TokenUse, Tokens};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +78,7 @@ impl From<LedgerError> for Fault {
 }
 
 /// Clients, quotas and images. Every verb is atomic: it is durable when it returns `Ok`, or it did not happen.
-pub(crate) trait Ledger: Takedown + fmt::Debug + Send + Sync {
+pub(crate) trait Ledger: Takedown + Tokens + fmt::Debug + Send + Sync {
     /// Replaces the identity that the ledger shares with its store with what `update` makes of it; `None` if it has none yet. No other
     /// process changes it meanwhile, so that `update` can write the store's.
     fn update_identity(
@@ -174,7 +176,7 @@ pub(crate) trait Ledger: Takedown + fmt::Debug + Send + Sync {
         now: UtcDateTime,
     ) -> Result<usize, LedgerError>;
 
-    /// Adds a client with its first token; `false` if a client has that id.
+    /// Adds a client with its first token, named [`DEFAULT_TOKEN`]; `false` if a client has that id.
     fn add_client(
         &self,
         id: &str,
@@ -185,15 +187,6 @@ pub(crate) trait Ledger: Takedown + fmt::Debug + Send + Sync {
 
     /// Gives a client another plan; `false` if there is no such client.
     fn set_plan(&self, id: &str, plan: &str) -> Result<bool, LedgerError>;
-
-    /// Gives a client a new token. The old ones expire at `old_tokens_end`. `false` if there is no such client.
-    fn rotate_token(
-        &self,
-        id: &str,
-        token: TokenDigest,
-        old_tokens_end: UtcDateTime,
-        now: UtcDateTime,
-    ) -> Result<bool, LedgerError>;
 
     /// Disables or enables a client; `false` if there is no such client.
     fn set_disabled(&self, id: &str, disabled: bool, now: UtcDateTime)

@@ -16,6 +16,7 @@ mod secret;
 mod storage;
 mod sweep_lock;
 mod takedown;
+mod tokens;
 mod upload_keys;
 mod writer;
 
@@ -316,16 +317,6 @@ impl Ledger for SqliteLedger {
 
     fn set_plan(&self, id: &str, plan: &str) -> Result<bool, LedgerError> {
         self.write(|connection| clients::set_plan(connection, id, plan))
-    }
-
-    fn rotate_token(
-        &self,
-        id: &str,
-        token: TokenDigest,
-        old_tokens_end: UtcDateTime,
-        now: UtcDateTime,
-    ) -> Result<bool, LedgerError> {
-        self.write(|connection| clients::rotate_token(connection, id, token, old_tokens_end, now))
     }
 
     fn set_disabled(

@@ -13,16 +13,16 @@ use support::{program, skip};
 use time::UtcDateTime;
 
 /// The status of an upload with these credentials.
-fn status(site: &Site, client: &Client) -> u16 {
+pub(crate) fn status(site: &Site, client: &Client) -> u16 {
     site.post(&Form::upload(client, "7D", PNG)).status
 }
 
-fn parsed(text: &str) -> Value {
+pub(crate) fn parsed(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("no JSON ({error}): {text}"))
 }
 
 #[track_caller]
-fn failed(output: &Output, code: i32) -> String {
+pub(crate) fn failed(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
     let message = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -33,5 +33,6 @@ mod ssrf_names;
 mod starting;
 mod storage_limit;
 mod takedown;
+mod tokens;
 mod uploads;
 mod viewer;

@@ -4,10 +4,11 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 use time::{Date, UtcDateTime};
 
+use super::tokens;
 use crate::auth::TokenDigest;
 use crate::expiry::DAY_SECONDS;
 use crate::ledger::rows::day_number;
-use crate::ledger::{Account, ClientKey, ClientRow, Owner, StorageUse, UsageRow};
+use crate::ledger::{Account, ClientKey, ClientRow, DEFAULT_TOKEN, Owner, StorageUse, UsageRow};
 use crate::timestamp::Timestamp;
 
 /// One row for each valid token, so that one statement reads one snapshot. An unknown id is looked up in the same tables and gives one
@@ -58,7 +59,7 @@ fn stored(row: &Row<'_>, column: usize) -> rusqlite::Result<StorageUse> {
     })
 }
 
-fn key_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
+pub(super) fn key_of(connection: &Connection, id: &str) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT key FROM client WHERE id = ?1 AND removed_at IS NULL")?
         .query_row([id], |row| row.get(0))
@@ -78,7 +79,13 @@ pub(super) fn add(
         (id, plan, now.unix_timestamp()),
     )?;
     if added == 1 {
-        insert_token(connection, connection.last_insert_rowid(), token, now)?;
+        tokens::insert(
+            connection,
+            connection.last_insert_rowid(),
+            DEFAULT_TOKEN,
+            token,
+            now,
+        )?;
     }
     Ok(added == 1)
 }
@@ -100,49 +107,12 @@ pub(super) fn get_or_add_disabled(
     Ok(ClientKey(connection.last_insert_rowid()))
 }
 
-fn insert_token(
-    connection: &Connection,
-    client: i64,
-    token: TokenDigest,
-    now: UtcDateTime,
-) -> rusqlite::Result<()> {
-    // A token that is imported again while it still overlaps stays valid.
-    connection.execute(
-        "INSERT INTO token (client, sha256, created_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT (client, sha256) DO UPDATE SET expires_at = NULL",
-        (client, token.0, now.unix_timestamp()),
-    )?;
-    Ok(())
-}
-
 pub(super) fn set_plan(connection: &Connection, id: &str, plan: &str) -> rusqlite::Result<bool> {
     let changed = connection.execute(
         "UPDATE client SET plan = ?2 WHERE id = ?1 AND removed_at IS NULL",
         (id, plan),
     )?;
     Ok(changed == 1)
-}
-
-pub(super) fn rotate_token(
-    connection: &Connection,
-    id: &str,
-    token: TokenDigest,
-    old_tokens_end: UtcDateTime,
-    now: UtcDateTime,
-) -> rusqlite::Result<bool> {
-    let Some(client) = key_of(connection, id)? else {
-        return Ok(false);
-    };
-    connection.execute(
-        "UPDATE token SET expires_at = min(coalesce(expires_at, ?2), ?2) WHERE client = ?1",
-        (client, old_tokens_end.unix_timestamp()),
-    )?;
-    connection.execute(
-        "DELETE FROM token WHERE client = ?1 AND expires_at <= ?2",
-        (client, now.unix_timestamp()),
-    )?;
-    insert_token(connection, client, token, now)?;
-    Ok(true)
 }
 
 pub(super) fn set_disabled(

@@ -20,8 +20,8 @@ use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{
     Account, Blocked, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
     KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Purge,
-    Quarantined, Status, StorageDifference, Swept, Takedown, TakedownCounts, UsageRow,
-    Verdict,
+    Quarantined, Status, StorageDifference, Swept, Takedown, TakedownCounts, TokenAdded,
+    TokenRemoved, TokenRow, TokenUse, Tokens, UsageRow, Verdict,
 };
 use crate::store::{
     Cleaned, Docroot, Publication, PublishError, Quarantine, Space, Spool, Store, Stored,
@@ -455,16 +455,6 @@ impl Ledger for World {
         unreachable!()
     }
 
-    fn rotate_token(
-        &self,
-        _: &str,
-        _: TokenDigest,
-        _: UtcDateTime,
-        _: UtcDateTime,
-    ) -> Result<bool, LedgerError> {
-        unreachable!()
-    }
-
     fn set_disabled(&self, _: &str, _: bool, _: UtcDateTime) -> Result<bool, LedgerError> {
         unreachable!()
     }
@@ -610,6 +600,41 @@ impl Quarantine for World {
     }
 
     fn delete_quarantined(&self, _: &ImagePath) -> io::Result<()> {
+        unreachable!()
+    }
+}
+
+impl Tokens for World {
+    fn add_token(
+        &self,
+        _: &str,
+        _: &str,
+        _: TokenDigest,
+        _: UtcDateTime,
+    ) -> Result<TokenAdded, LedgerError> {
+        unreachable!()
+    }
+
+    fn rotate_token(
+        &self,
+        _: &str,
+        _: &str,
+        _: TokenDigest,
+        _: UtcDateTime,
+        _: UtcDateTime,
+    ) -> Result<TokenAdded, LedgerError> {
+        unreachable!()
+    }
+
+    fn remove_token(&self, _: &str, _: &str) -> Result<TokenRemoved, LedgerError> {
+        unreachable!()
+    }
+
+    fn tokens(&self, _: &str, _: UtcDateTime) -> Result<Option<Vec<TokenRow>>, LedgerError> {
+        unreachable!()
+    }
+
+    fn note_token_uses(&self, _: &[TokenUse]) -> Result<(), LedgerError> {
         unreachable!()
     }
 }
