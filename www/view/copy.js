@@ -13,7 +13,9 @@ export const copy = async (text) => {
 
 /** Copies a text when the button is pressed, and says so on it and in `status` for two seconds; then it has its `name` again. */
 export const copy_on_press = (button, text, { done, refused, status, name = button.textContent }) => {
+  let timer;
   button.addEventListener("click", async () => {
+    clearTimeout(timer);
     try {
       await copy(text());
       button.textContent = done;
@@ -22,7 +24,7 @@ export const copy_on_press = (button, text, { done, refused, status, name = butt
       button.textContent = refused;
     }
     status.textContent = button.textContent;
-    setTimeout(() => {
+    timer = setTimeout(() => {
       button.textContent = typeof name === "function" ? name() : name;
       button.classList.remove("done");
       status.textContent = "";

@@ -37,7 +37,9 @@
     const caption = block.querySelector("figcaption");
     const button = make("button", { type: "button", className: "copy", textContent: "Copy" });
     button.setAttribute("aria-label", `Copy: ${caption.textContent}`);
+    let timer;
     button.addEventListener("click", async () => {
+      clearTimeout(timer);
       try {
         await copy(block.querySelector("code"));
         button.textContent = "Copied";
@@ -47,7 +49,7 @@
         say("Copying is not allowed here");
       }
       button.classList.toggle("done", button.textContent === "Copied");
-      setTimeout(() => {
+      timer = setTimeout(() => {
         button.textContent = "Copy";
         button.classList.remove("done");
       }, 2000);
