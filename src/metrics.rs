@@ -79,6 +79,12 @@ pub(crate) struct Snapshot {
     pub log: Option<wal::Status>,
 }
 
+/// How a scan ends.
+const SCAN_RESULTS: [&str; 3] = ["passed", "refused", "failed"];
+
+/// How a download ends.
+const DOWNLOAD_RESULTS: [&str; 5] = ["image", "no image", "too large", "failed", "busy"];
+
 /// Counters of one process, shared by its threads.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -294,6 +300,19 @@ impl Metrics {
         );
     }
 
+    /// Counts downloads of these plans, and scans, from zero, so that the first of them is an increase.
+    pub(crate) fn count_from_zero<'a>(&self, plans: impl Iterator<Item = &'a String>) {
+        for plan in plans {
+            for result in DOWNLOAD_RESULTS {
+                let plan = plan.clone();
+                drop(self.downloads.get_or_create(&Upload { plan, result }));
+            }
+        }
+        for result in SCAN_RESULTS {
+            drop(self.scans.get_or_create(&Scan { result }));
+        }
+    }
+
     /// Counts an upload that was answered. `plan` is empty when the client is not known; `size` is that of a stored image.
     pub(crate) fn count_upload(
         &self,
@@ -411,6 +430,7 @@ mod tests {
         metrics.count_upload("3m", STORED, Some(9_183), Duration::from_millis(3));
         metrics.count_upload("3m", STORED, Some(1_000), Duration::from_millis(3));
         metrics.count_upload("", "Invalid client ID", None, Duration::from_secs(40));
+        metrics.count_from_zero(["3m".to_owned()].iter());
         metrics.count_download("3m", "no image");
         metrics.observe_stage(Stage::Commit, Duration::from_millis(2));
         metrics.batch_observer()(3);
@@ -451,6 +471,8 @@ mod tests {
             "corenexis_cdn_uploads_total{plan=\"3m\",result=\"stored\"} 2",
             "corenexis_cdn_uploads_total{plan=\"\",result=\"Invalid client ID\"} 1",
             "corenexis_cdn_downloads_total{plan=\"3m\",result=\"no image\"} 1",
+            "corenexis_cdn_downloads_total{plan=\"3m\",result=\"busy\"} 0",
+            "corenexis_cdn_scans_total{result=\"refused\"} 0",
             "corenexis_cdn_stored_bytes_total{plan=\"3m\"} 10183",
             "corenexis_cdn_upload_duration_seconds_count{stored=\"true\"} 2",
             "corenexis_cdn_upload_duration_seconds_bucket{le=\"0.002\",stored=\"true\"} 0",

@@ -184,6 +184,7 @@ fn open_app(config: Config, site: Site, log: Option<PathBuf>) -> Result<App, Fai
     )?;
     let clock: fn() -> UtcDateTime = UtcDateTime::now;
     let metrics = Metrics::new();
+    metrics.count_from_zero(config.plans.keys());
     let committer = Committer::start(Settings {
         ledger: Arc::clone(&ledger),
         store: Arc::clone(&store),
