@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use time::{Date, UtcDateTime};
 
-use super::client::{must_exist, owner_of};
+use super::client::{label, must_exist, owner_of};
 use super::{Failure, print, print_json, table};
 use crate::byte_size::rounded;
 use crate::cli::{UsageArguments, UsageBy};
 use crate::config::Config;
 use crate::ledger::{self, ClientRow, Ledger, UsageRow};
+use crate::timestamp::Timestamp;
 
 pub(super) fn usage(config: &Config, arguments: &UsageArguments) -> Result<(), Failure> {
     let ledger = ledger::open_existing(config)?;
@@ -42,26 +43,30 @@ pub(super) fn usage(config: &Config, arguments: &UsageArguments) -> Result<(), F
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     day: Option<Date>,
-    client: Option<String>,
+    client: Option<Client>,
     uploads: u64,
     bytes: u64,
 }
 
+/// A client's id, and when it was removed, which tells it from a later one of that id.
+type Client = (String, Option<Timestamp>);
+
 /// What the uploads of a line are added up by.
-type Names<'a> = (Option<Date>, Option<&'a str>);
+type Names = (Option<Date>, Option<Client>);
 
 fn added_up(rows: &[UsageRow], by: Option<UsageBy>) -> Vec<Line> {
-    let mut sums: BTreeMap<Names<'_>, (u64, u64)> = BTreeMap::new();
+    let mut sums: BTreeMap<Names, (u64, u64)> = BTreeMap::new();
     for row in rows {
         let day = (by != Some(UsageBy::Client)).then_some(row.day);
-        let client = (by != Some(UsageBy::Day)).then_some(row.client.as_str());
+        let client =
+            (by != Some(UsageBy::Day)).then(|| (row.client.clone(), row.client_removed_at));
         let (uploads, bytes) = sums.entry((day, client)).or_default();
         *uploads += u64::from(row.uploads);
         *bytes += row.bytes;
     }
-    let line = |((day, client), (uploads, bytes)): (Names<'_>, _)| Line {
+    let line = |((day, client), (uploads, bytes)): (Names, _)| Line {
         day,
-        client: client.map(str::to_owned),
+        client,
         uploads,
         bytes,
     };
@@ -86,7 +91,10 @@ impl Storage {
 
     /// Bytes stored, and their limit; `None` for a client that was removed.
     fn of(&self, line: &Line) -> Option<(u64, Option<u64>)> {
-        self.0.get(line.client.as_deref()?).copied()
+        match line.client.as_ref()? {
+            (id, None) => self.0.get(id).copied(),
+            (_, Some(_)) => None,
+        }
     }
 }
 
@@ -96,8 +104,10 @@ impl Line {
         if let Some(day) = self.day {
             object.insert("day".to_owned(), json!(day.to_string()));
         }
-        if let Some(client) = &self.client {
-            object.insert("client".to_owned(), json!(client));
+        if let Some((id, removed_at)) = &self.client {
+            object.insert("client".to_owned(), json!(id));
+            let removed_at = removed_at.map(|at| at.to_string());
+            object.insert("client_removed_at".to_owned(), json!(removed_at));
         }
         object.insert("uploads".to_owned(), json!(self.uploads));
         object.insert("bytes".to_owned(), json!(self.bytes));
@@ -109,10 +119,11 @@ impl Line {
         Value::Object(object)
     }
 
-    /// Day and client, those that the line has.
-    fn names(&self) -> Vec<String> {
+    /// Day and client, those that the line has; `name` says how a client is written.
+    fn names(&self, name: impl Fn(&Client) -> String) -> Vec<String> {
         let day = self.day.map(|day| day.to_string());
-        [day, self.client.clone()].into_iter().flatten().collect()
+        let client = self.client.as_ref().map(name);
+        [day, client].into_iter().flatten().collect()
     }
 }
 
@@ -124,14 +135,19 @@ fn names(by: Option<UsageBy>) -> &'static [&'static str] {
     }
 }
 
-/// Comma-separated values (RFC 4180). No id has a character that needs quotation marks.
+/// Comma-separated values (RFC 4180). A client that was removed is `ID@TIME`, as `--client` takes it. No id has a character that needs
+/// quotation marks.
 fn csv(lines: &[Line], by: Option<UsageBy>, storage: Option<&Storage>) -> String {
     let mut headings = [names(by), &["uploads", "bytes"]].concat();
     if storage.is_some() {
         headings.extend(["stored_bytes", "max_storage"]);
     }
+    let name = |(id, removed_at): &Client| match removed_at {
+        None => id.clone(),
+        Some(at) => format!("{id}@{at}"),
+    };
     let row = |line: &Line| {
-        let mut cells = line.names();
+        let mut cells = line.names(name);
         cells.extend([line.uploads.to_string(), line.bytes.to_string()]);
         if let Some(storage) = storage {
             let (stored, limit) = storage.of(line).unzip();
@@ -158,7 +174,7 @@ fn text(lines: &[Line], by: Option<UsageBy>, storage: Option<&Storage>) -> Strin
     let mut rows: Vec<_> = lines
         .iter()
         .map(|line| {
-            let mut cells = line.names();
+            let mut cells = line.names(|(id, removed_at)| label(id, *removed_at));
             cells.extend([line.uploads.to_string(), rounded(line.bytes)]);
             if let Some(storage) = storage {
                 let (stored, limit) = storage.of(line).unzip();
@@ -191,6 +207,7 @@ mod tests {
     fn rows() -> Vec<UsageRow> {
         let row = |day, client: &str, uploads, bytes| UsageRow {
             client: client.to_owned(),
+            client_removed_at: None,
             day,
             uploads,
             bytes,
@@ -212,6 +229,32 @@ mod tests {
              2026-04-05  b             1  100 bytes\n\
              2026-04-06  a            10    1.0 GiB\n\
              TOTAL                    13    1.0 GiB\n"
+        );
+    }
+
+    #[test]
+    fn a_removed_client_is_told_from_a_later_one_of_its_id() {
+        let mut rows = rows();
+        rows[0].client_removed_at = Some(Timestamp(1_775_390_400));
+        let storage = Storage(BTreeMap::from([("a".to_owned(), (5 << 20, None))]));
+        let by = Some(UsageBy::Client);
+        let lines = added_up(&rows, by);
+        assert_eq!(
+            text(&lines, by, Some(&storage)),
+            "CLIENT                  UPLOADS  SIZE       STORED   OF\n\
+             a                            10    1.0 GiB  5.0 MiB  -\n\
+             a (removed 2026-04-05)        2    3.0 MiB  -        -\n\
+             b                             1  100 bytes  -        -\n\
+             TOTAL                        13    1.0 GiB  5.0 MiB\n"
+        );
+        let csv = csv(&lines, by, None);
+        assert!(
+            csv.contains("a@2026-04-05T12:00:00Z,2,3145728\r\n"),
+            "{csv}"
+        );
+        assert_eq!(
+            lines[1].to_json(None),
+            json!({ "client": "a", "client_removed_at": "2026-04-05T12:00:00Z", "uploads": 2, "bytes": 3 << 20 })
         );
     }
 

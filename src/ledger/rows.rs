@@ -240,6 +240,8 @@ pub(crate) struct ClientRow {
 pub(crate) struct UsageRow {
     /// The client's id.
     pub client: String,
+    /// When that client was removed; `None` if it was not. A later client of the same id has rows of its own.
+    pub client_removed_at: Option<Timestamp>,
     /// The day.
     pub day: Date,
     /// Images stored.

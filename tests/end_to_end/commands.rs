@@ -257,10 +257,10 @@ fn usage_is_counted_by_day_and_client() {
     }
     let day = before.to_string();
     let free = json!({
-        "day": day, "client": "client-free", "uploads": 2, "bytes": 2 * PNG.len()
+        "day": day, "client": "client-free", "client_removed_at": null, "uploads": 2, "bytes": 2 * PNG.len()
     });
     let three = json!({
-        "day": day, "client": "client-3m", "uploads": 1, "bytes": png(3, 3).len()
+        "day": day, "client": "client-3m", "client_removed_at": null, "uploads": 1, "bytes": png(3, 3).len()
     });
     let all = parsed(&site.run(&["usage", "--json"]));
     let rows = all.as_array().expect("rows");
@@ -281,7 +281,7 @@ fn usage_is_counted_by_day_and_client() {
     assert_eq!(
         by_client[1],
         json!({
-            "client": "client-free", "uploads": 2, "bytes": 2 * PNG.len(),
+            "client": "client-free", "client_removed_at": null, "uploads": 2, "bytes": 2 * PNG.len(),
             "stored_bytes": 2 * PNG.len(), "max_storage": null
         })
     );

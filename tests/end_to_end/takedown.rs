@@ -487,6 +487,22 @@ fn a_removed_client_and_a_later_one_of_its_id_are_told_apart() {
         listed.contains(&format!("{id} (removed {today})")),
         "{listed}"
     );
+    let usage = parsed(site.run(&["usage", "--by", "client", "--json"]).as_bytes());
+    let (present, removed) = (&usage[0], &usage[1]);
+    assert_eq!(
+        (
+            &present["bytes"],
+            &present["stored_bytes"],
+            &present["client_removed_at"]
+        ),
+        (&json!(JPEG.len()), &json!(JPEG.len()), &Value::Null)
+    );
+    assert_eq!(
+        (&removed["bytes"], &removed["stored_bytes"]),
+        (&json!(PNG.len()), &Value::Null)
+    );
+    let removed_at = removed["client_removed_at"].as_str().expect("a time");
+    assert!(removed_at.starts_with(&today), "{usage}");
     site.run(&[
         "image",
         "delete",

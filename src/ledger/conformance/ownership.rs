@@ -56,4 +56,12 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     assert_eq!(uploads(second, NOW.date()), [(2, 200)]);
     let tomorrow = NOW.date().next_day().expect("a day");
     assert_eq!(uploads(second, tomorrow), []);
+    let of_id = ledger
+        .usage(Some(&Owner::Id("shop".to_owned())), None)
+        .expect("readable");
+    let of_id = of_id.iter().map(|row| (row.client_removed_at, row.uploads));
+    assert_eq!(
+        of_id.collect::<Vec<_>>(),
+        [(None, 2), (Some(NOW.into()), 1)]
+    );
 }

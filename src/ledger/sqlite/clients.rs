@@ -208,10 +208,10 @@ pub(super) fn usage(
     };
     connection
         .prepare_cached(&format!(
-            "SELECT client.id, usage.day, sum(usage.uploads), sum(usage.bytes)
+            "SELECT client.id, client.removed_at, usage.day, sum(usage.uploads), sum(usage.bytes)
              FROM usage JOIN client ON client.key = usage.client
              WHERE {condition} AND usage.day >= ?2
-             GROUP BY usage.day, client.id ORDER BY usage.day, client.id"
+             GROUP BY usage.day, client.id, client.removed_at ORDER BY usage.day, client.id, client.removed_at"
         ))?
         .query_map((client, since.map_or(i64::MIN, day_number)), usage_row)?
         .collect()
@@ -220,9 +220,10 @@ pub(super) fn usage(
 fn usage_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
     Ok(UsageRow {
         client: row.get(0)?,
-        day: day_of(row, 1)?,
-        uploads: row.get(2)?,
-        bytes: row.get(3)?,
+        client_removed_at: row.get::<_, Option<i64>>(1)?.map(Timestamp),
+        day: day_of(row, 2)?,
+        uploads: row.get(3)?,
+        bytes: row.get(4)?,
     })
 }
 
