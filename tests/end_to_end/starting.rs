@@ -100,6 +100,11 @@ fn it_answers_one_request_as_cgi() {
         (holdings.rows, holdings.counted, holdings.spooled),
         (1, 1, 0)
     );
+    assert_eq!(
+        site.count("SELECT count(*) FROM token WHERE last_used_at IS NOT NULL"),
+        1,
+        "the use of the token is noted"
+    );
 
     let reply = cgi(&site, &[], &post(), &body[..body.len() - 10]);
     let reply = String::from_utf8_lossy(&reply.stdout).into_owned();
