@@ -6,6 +6,7 @@ refused.
 """
 
 import os
+import uuid
 
 import schemathesis
 
@@ -45,10 +46,12 @@ def before_call(context, case, kwargs):
     body = case.body
     if not isinstance(body, dict) or "store_duration" not in body:
         return
-    # An upload has its credentials in the form.
-    for headers in (case.headers, kwargs.get("headers")):
-        for name in ("X-Client-Id", "X-Client-Token"):
-            (headers or {}).pop(name, None)
+    # An upload has its credentials in the form, and a key of its own.
+    headers = case.headers or {}
+    for name in ("X-Client-Id", "X-Client-Token"):
+        headers.pop(name, None)
+    if "Idempotency-Key" in headers and case.meta.generation.mode.is_positive:
+        headers["Idempotency-Key"] = uuid.uuid4().hex
     if not case.meta.generation.mode.is_positive:
         return
     right_ones += 1
