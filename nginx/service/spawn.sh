@@ -17,9 +17,13 @@ responder_pid() {
   echo "$pid"
 }
 
-# spawn-fcgi opens the socket, changes to the account, and passes the socket as descriptor 0. A responder that ends at once is
-# reported by it, but what that said is lost; it is said again by hand with the command in the message.
+# spawn-fcgi opens the socket, changes to the account, and passes the socket as descriptor 0. It waits a tenth of a second for a
+# responder that ends at once, which is too short on a busy machine, and what that says is lost: so a refusal is asked for first.
 spawn_responder() {
+  "$BINARY" --config "$CONFIG" serve --check >/dev/null || {
+    echo "corenexis-cdn did not start: the line above says why" >&2
+    return 1
+  }
   # The modes of logs and images are set when they are created.
   umask 022
 @[UNIX]
