@@ -1,4 +1,4 @@
-// Makes the pictures of the README: the documentation, and the viewer in the dark.
+// Makes the pictures of the README: the upload page after some uploads, and the viewer in the dark.
 import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { launch, upload, Visitor } from "./browser.mjs";
 
@@ -10,12 +10,24 @@ const { path: image } = await upload(client, "7D", "lake.jpg", lake);
 
 mkdirSync(target, { recursive: true });
 const browser = await launch();
-for (const [name, path, colorScheme, viewport] of [
-  ["documentation", "/image/docs/", "light", { width: 1280, height: 800 }],
+
+const upload_samples = async ({ page }) => {
+  await page.fill("#client-id", client.client_id);
+  await page.fill("#client-token", client.client_token);
+  await page.click("#sign-in-button");
+  await page.locator("#drop").waitFor();
+  const samples = ["lake.webp", "lake-small.jpg", "badge.png"].map((name) => new URL(`../samples/${name}`, import.meta.url).pathname);
+  await page.setInputFiles("#files", samples);
+  await page.getByText("Copy 3 links").waitFor();
+};
+
+for (const [name, path, colorScheme, viewport, prepare] of [
+  ["upload", "/image/upload/", "light", { width: 1280, height: 860 }, upload_samples],
   ["viewer", `/view/?img=${image}`, "dark", { width: 1280, height: 860 }],
 ]) {
   const visitor = await Visitor.arrive(browser, { colorScheme, viewport });
   await visitor.open(path);
+  await prepare?.(visitor);
   const file = new URL(`${name}.jpg`, target).pathname;
   await visitor.page.screenshot({ path: file, type: "jpeg", quality: 82 });
   console.log(`${file}: ${statSync(file).size} bytes`);
