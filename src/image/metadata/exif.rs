@@ -35,10 +35,10 @@ pub(super) fn scrub(tiff: &mut [u8], policy: Policy) -> bool {
     }
     let orientation = orientation_of(tiff);
     let mut scrubbed = match policy {
-        // Directories that overlap could change it.
-        Policy::StripLocation => {
-            without_location(tiff).filter(|kept| orientation_of(kept) == orientation)
-        }
+        // Directories that overlap each other or values could change it, or leave entries that were to be removed.
+        Policy::StripLocation => without_location(tiff).filter(|kept| {
+            orientation_of(kept) == orientation && without_location(kept).as_ref() == Some(kept)
+        }),
         Policy::Keep | Policy::Strip => None,
     }
     .unwrap_or_else(|| orientation_only(orientation));

@@ -94,6 +94,17 @@ fn exif_without_a_position_is_unchanged() {
     assert_eq!(copy, tiff);
 }
 
+/// Found by fuzzing: a directory that overlaps others or their values becomes different entries when entries are removed.
+#[test]
+fn regression_exif_with_directories_that_overlap_keeps_the_orientation_alone() {
+    let tiff = include_bytes!("../../../tests/fuzz/seeds/metadata/exif_overlap");
+    let mut block = tiff.to_vec();
+    assert!(exif::scrub(&mut block, Policy::StripLocation));
+    let once = block.clone();
+    assert!(!exif::scrub(&mut block, Policy::StripLocation));
+    assert_eq!(block, once);
+}
+
 #[test]
 fn properties_for_places_are_removed_from_xmp() {
     let cases: [(&str, Option<&str>); 10] = [
