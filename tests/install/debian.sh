@@ -14,6 +14,7 @@ check "the command again has nothing to do" sh -c "./install.sh --yes 2>&1 | gre
 # The boot of a machine without systemd: what is started then.
 /etc/init.d/corenexis-cdn stop
 nginx -s quit
+while [ -e /run/nginx.pid ]; do sleep 0.1; done
 check "the init script is entered for the boot" sh -c 'ls /etc/rc2.d | grep -q "^S..corenexis-cdn$"'
 check "nginx" /etc/init.d/nginx start
 check "and the responder come up" /etc/init.d/corenexis-cdn start
