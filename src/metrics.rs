@@ -79,10 +79,10 @@ pub(crate) struct Snapshot {
     pub log: Option<wal::Status>,
 }
 
-/// How a scan ends.
+/// Values of the label `result` of scans.
 const SCAN_RESULTS: [&str; 3] = ["passed", "refused", "failed"];
 
-/// How a download ends.
+/// Values of the label `result` of downloads.
 const DOWNLOAD_RESULTS: [&str; 5] = ["image", "no image", "too large", "failed", "busy"];
 
 /// Counters of one process, shared by its threads.

@@ -62,7 +62,7 @@ pub(crate) struct PurgeFailure {
     pub cause: String,
     /// One of the images.
     pub path: ImagePath,
-    /// How often that image was tried.
+    /// Failed calls for that image so far.
     pub attempts: u32,
     /// How many images were given up.
     pub given_up: usize,

@@ -17,7 +17,7 @@ const JSON: &str = "{json}";
 /// URLs of one call. Cloudflare takes 30 a call (<https://developers.cloudflare.com/cache/how-to/purge-cache/purge-by-single-file/>).
 pub(crate) const URLS_PER_CALL: usize = 30;
 
-/// A program and its arguments, with placeholders for URLs. There is no shell, so that nothing in it needs quotes.
+/// A program and its arguments, with placeholders for URLs. It is started without a shell, so nothing needs quoting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PurgeCommand(Vec<String>);
 

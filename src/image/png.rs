@@ -254,7 +254,7 @@ struct Header {
 }
 
 impl Header {
-    /// Whether a frame of an animation lies on the canvas.
+    /// Whether a frame of an animation lies inside the image of IHDR.
     fn holds(&self, (width, height): (u32, u32), (left, top): (u32, u32)) -> bool {
         let fits = |start: u32, length: u32, side: u32| {
             length > 0 && start.checked_add(length).is_some_and(|end| end <= side)

@@ -23,7 +23,7 @@ pub(crate) struct Position {
 }
 
 impl Position {
-    /// The place of an image.
+    /// The position of an image in the list.
     pub(crate) fn of(row: &ImageRow) -> Self {
         Self {
             uploaded_at: row.uploaded_at,

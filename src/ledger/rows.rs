@@ -128,7 +128,7 @@ pub(crate) enum Verdict {
     NameTaken,
 }
 
-/// An upload that was stored with a key.
+/// A stored upload that had an `Idempotency-Key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeyedUpload {
     /// That of what was uploaded.
@@ -146,7 +146,7 @@ pub(crate) struct StorageDifference {
     pub owner: ClientKey,
     /// What is counted.
     pub counted: StorageUse,
-    /// What the rows of its images amount to.
+    /// The sums over the rows of its images.
     pub found: StorageUse,
 }
 

@@ -6,7 +6,7 @@ use super::{NOW, add, digest};
 use crate::ledger::{DEFAULT_TOKEN, Ledger, TokenAdded, TokenRemoved, TokenRow, TokenUse};
 use crate::timestamp::Timestamp;
 
-/// The names of the valid tokens, with an asterisk for one that ends.
+/// The names of the valid tokens; one that has an expiry is followed by an asterisk.
 fn names(ledger: &dyn Ledger, id: &str) -> Vec<String> {
     let tokens = ledger.tokens(id, NOW).expect("readable").expect("there");
     let name = |row: TokenRow| row.name + if row.expires_at.is_some() { "*" } else { "" };

@@ -30,7 +30,7 @@ const COUNT: &str = "INSERT INTO usage (client, day, uploads, bytes) VALUES (?1,
 struct Added {
     /// Images of the day before this batch.
     used_before: u32,
-    /// Bytes of all days before this batch.
+    /// Bytes that the client had stored before this batch, of all days.
     stored_before: u64,
     uploads: u32,
     bytes: u64,

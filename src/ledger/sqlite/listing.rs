@@ -71,7 +71,7 @@ impl Client {
         })
     }
 
-    /// Reads at most `count` more rows, in the direction of the page.
+    /// Reads the next rows, at most `count`: older ones for a page after a position, newer ones for a page before it.
     fn read(
         &mut self,
         connection: &Connection,
