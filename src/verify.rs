@@ -147,28 +147,11 @@ impl Verification<'_> {
             Ok(None) if self.is_in_quarantine(&row.path)? => return Ok(Presence::There),
             Ok(None) => return Ok(self.absence(row, report)),
             Err(error) => {
-                self.tell(
-                    Subject::Image(row.path.clone()),
-                    Difference::Unreadable,
-                    Err(Some(error)),
-                    report,
-                )?;
+                self.tell_unreadable(&row.path, error, report)?;
                 return Ok(Presence::There);
             }
         };
-        report.bytes += stored.size;
-        if stored.size != row.size {
-            let difference = Difference::Size {
-                recorded: row.size,
-                found: stored.size,
-            };
-            self.tell(
-                Subject::Image(row.path.clone()),
-                difference,
-                Err(None),
-                report,
-            )?;
-        }
+        self.compare_size(row, stored, report)?;
         if let Some(recorded) = row.expires_at
             && recorded != stored.expires_at
         {
@@ -188,12 +171,7 @@ impl Verification<'_> {
             Ok(Some(found)) if found != (row.width, row.height) => Ok(Presence::Resized(found)),
             Ok(_) => Ok(Presence::There),
             Err(error) => {
-                self.tell(
-                    Subject::Image(row.path.clone()),
-                    Difference::Unreadable,
-                    Err(Some(error)),
-                    report,
-                )?;
+                self.tell_unreadable(&row.path, error, report)?;
                 Ok(Presence::There)
             }
         }
@@ -298,12 +276,7 @@ impl Verification<'_> {
                 Ok(Some(stored)) => stored,
                 Ok(None) => continue,
                 Err(error) => {
-                    self.tell(
-                        Subject::Image(path.clone()),
-                        Difference::Unreadable,
-                        Err(Some(error)),
-                        report,
-                    )?;
+                    self.tell_unreadable(path, error, report)?;
                     continue;
                 }
             };
@@ -375,6 +348,42 @@ impl Verification<'_> {
             uploaded_at: stored.published_at.min(self.now.into()),
             expires_at,
         })
+    }
+
+    fn compare_size(
+        &mut self,
+        row: &ImageRow,
+        stored: Stored,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
+        report.bytes += stored.size;
+        if stored.size == row.size {
+            return Ok(());
+        }
+        let difference = Difference::Size {
+            recorded: row.size,
+            found: stored.size,
+        };
+        self.tell(
+            Subject::Image(row.path.clone()),
+            difference,
+            Err(None),
+            report,
+        )
+    }
+
+    fn tell_unreadable(
+        &mut self,
+        path: &ImagePath,
+        error: io::Error,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
+        self.tell(
+            Subject::Image(path.clone()),
+            Difference::Unreadable,
+            Err(Some(error)),
+            report,
+        )
     }
 
     fn tell(

@@ -5,7 +5,6 @@ use std::io;
 use super::{Difference, RECOVERED, Report, Subject, Verification, VerifyError};
 use crate::image_path::ImagePath;
 use crate::ledger::{ImageRow, Quarantined};
-use crate::store::Stored;
 
 impl Verification<'_> {
     pub(super) fn is_in_quarantine(&self, path: &ImagePath) -> Result<bool, VerifyError> {
@@ -67,35 +66,8 @@ impl Verification<'_> {
                     report,
                 )
             }
-            Err(error) => self.tell(
-                Subject::Image(path.clone()),
-                Difference::Unreadable,
-                Err(Some(error)),
-                report,
-            ),
+            Err(error) => self.tell_unreadable(path, error, report),
         }
-    }
-
-    fn compare_size(
-        &mut self,
-        row: &ImageRow,
-        stored: Stored,
-        report: &mut Report,
-    ) -> Result<(), VerifyError> {
-        report.bytes += stored.size;
-        if stored.size == row.size {
-            return Ok(());
-        }
-        let difference = Difference::Size {
-            recorded: row.size,
-            found: stored.size,
-        };
-        self.tell(
-            Subject::Image(row.path.clone()),
-            difference,
-            Err(None),
-            report,
-        )
     }
 
     fn mark(&self, path: &ImagePath) -> Result<Result<(), Option<io::Error>>, VerifyError> {
