@@ -262,8 +262,6 @@ pub(crate) enum Owner {
 /// Which images are listed, in the order of their paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ImageFilter {
-    /// Whose; everybody's if `None`.
-    pub owner: Option<Owner>,
     /// Only images uploaded from the first day to the last, UTC; of all days if `None`.
     pub days: Option<(Date, Date)>,
     /// Only images behind this path: where the page before ended.
@@ -276,7 +274,6 @@ impl ImageFilter {
     /// The first `limit` images of all.
     pub(crate) const fn all(limit: u32) -> Self {
         Self {
-            owner: None,
             days: None,
             after: None,
             limit,

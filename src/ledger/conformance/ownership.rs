@@ -2,7 +2,7 @@
 
 use super::{NOW, add, day_image};
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageFilter, Ledger, Owner};
+use crate::ledger::{Ledger, Listing, Owner};
 
 pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
     let first = add(ledger, "shop");
@@ -27,11 +27,11 @@ pub(super) fn images_and_usage_belong_to_a_key(ledger: &dyn Ledger) {
         .expect("recorded");
 
     let owned = |owner, limit| -> Vec<ImagePath> {
-        let filter = ImageFilter {
+        let listing = Listing {
             owner: Some(Owner::Key(owner)),
-            ..ImageFilter::all(limit)
+            ..Listing::newest(limit)
         };
-        let rows = ledger.images(&filter).expect("readable");
+        let rows = ledger.list(&listing).expect("readable");
         assert!(rows.iter().all(|row| row.owner == owner));
         rows.into_iter().map(|row| row.path).collect()
     };

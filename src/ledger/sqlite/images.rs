@@ -14,7 +14,7 @@ use crate::idempotency::REMEMBERED;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::rows::{day_number, instants_of};
 use crate::ledger::{
-    ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage, Owner,
+    ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage,
     Quarantined, Verdict,
 };
 use crate::timestamp::Timestamp;
@@ -304,18 +304,12 @@ pub(super) fn images(
         let (from, to) = filter.days.map_or((i64::MIN, i64::MAX), |(first, last)| {
             (instants_of(first).0, instants_of(last).1)
         });
-        let (id, key) = match &filter.owner {
-            None => (None, None),
-            Some(Owner::Id(id)) => (Some(id.as_str()), None),
-            Some(Owner::Key(key)) => (None, Some(key.0)),
-        };
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND image.uploaded_at BETWEEN ?3 AND ?4
-                AND (?5 IS NULL OR client.id = ?5) AND (?6 IS NULL OR image.client = ?6)
-             ORDER BY image.path LIMIT ?7"
+             ORDER BY image.path LIMIT ?5"
         ))?;
         let page = query.query_map(
-            (first.as_str().max(after), end, from, to, id, key, wanted),
+            (first.as_str().max(after), end, from, to, wanted),
             image_row,
         )?;
         for row in page {
