@@ -310,6 +310,31 @@ pub fn scrub(kind: Kind, metadata: Metadata, block: &mut [u8], policy: Policy) -
     Some(changed)
 }
 
+/// Applies `policy` to the blocks of a file in memory, as an upload does to those of its file; `None` if the file ends within a block. For
+/// tests and the fuzz target.
+///
+/// # Panics
+/// If [`padding`] does not have the length of its block.
+pub fn stripped(file: &[u8], blocks: &[Block], policy: Policy) -> Option<Vec<u8>> {
+    let mut copy = file.to_vec();
+    for block in blocks {
+        let start = usize::try_from(block.start).ok()?;
+        let end = start.checked_add(usize::try_from(block.length).ok()?)?;
+        let bytes = copy.get_mut(start..end)?;
+        let is_kept = match action(block.kind, &bytes[..bytes.len().min(HEAD)], policy) {
+            Action::Keep => true,
+            Action::Drop => false,
+            Action::Scrub(metadata) => scrub(block.kind, metadata, bytes, policy).is_some(),
+        };
+        if !is_kept {
+            let mut out = Vec::with_capacity(bytes.len());
+            padding(block.kind, block.length, &mut out).ok()?;
+            bytes.copy_from_slice(&out);
+        }
+    }
+    Some(copy)
+}
+
 /// Writes a block of the same length that holds nothing and that decoders pass over.
 pub fn padding(kind: Kind, length: u64, out: &mut impl Write) -> io::Result<()> {
     match kind {

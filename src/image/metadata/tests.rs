@@ -7,28 +7,7 @@ use crate::image::{Inspection, Limits, survey};
 /// Applies a policy as an upload does, in memory.
 fn stripped(image: &[u8], policy: Policy) -> Vec<u8> {
     let (_, layout) = survey(&mut &*image, Limits::NONE).expect("an image");
-    let mut copy = image.to_vec();
-    for Block {
-        kind,
-        start,
-        length,
-    } in layout.blocks
-    {
-        let start = usize::try_from(start).expect("small");
-        let range = start..start + usize::try_from(length).expect("small");
-        let block = &mut copy[range];
-        let kept = match action(kind, &block[..block.len().min(HEAD)], policy) {
-            Action::Keep => true,
-            Action::Drop => false,
-            Action::Scrub(metadata) => scrub(kind, metadata, block, policy).is_some(),
-        };
-        if !kept {
-            let mut out = Vec::new();
-            padding(kind, length, &mut out).expect("a vector takes it");
-            block.copy_from_slice(&out);
-        }
-    }
-    copy
+    super::stripped(image, &layout.blocks, policy).expect("whole blocks")
 }
 
 fn contains(bytes: &[u8], text: &[u8]) -> bool {

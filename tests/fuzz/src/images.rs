@@ -2,9 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
-use corenexis_cdn::image::metadata::{
-    Action, Block, HEAD, Kind, Metadata, Policy, action, padding, scrub,
-};
+use corenexis_cdn::image::metadata::{self, Kind, Metadata, Policy, scrub};
 use corenexis_cdn::image::{ImageType, Inspected, Inspection, Limits, Rejected, inspect, survey};
 
 use crate::Split;
@@ -69,27 +67,7 @@ fn walk(file: &[u8]) {
 /// The file after its metadata were removed; `None` where it ends within a block.
 fn stripped(file: &[u8], policy: Policy) -> Option<Vec<u8>> {
     let (_, layout) = survey(&mut &*file, Limits::default()).ok()?;
-    let mut copy = file.to_vec();
-    for Block {
-        kind,
-        start,
-        length,
-    } in layout.blocks
-    {
-        let start = usize::try_from(start).ok()?;
-        let block = copy.get_mut(start..start + usize::try_from(length).ok()?)?;
-        let is_kept = match action(kind, &block[..block.len().min(HEAD)], policy) {
-            Action::Keep => true,
-            Action::Drop => false,
-            Action::Scrub(metadata) => scrub(kind, metadata, block, policy).is_some(),
-        };
-        if !is_kept {
-            let mut out = Vec::new();
-            padding(kind, length, &mut out).expect("a vector takes it");
-            block.copy_from_slice(&out);
-        }
-    }
-    Some(copy)
+    metadata::stripped(file, &layout.blocks, policy)
 }
 
 fn is_whole(file: &[u8]) -> bool {
