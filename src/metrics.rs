@@ -1,15 +1,16 @@
 //! Metrics in the OpenMetrics text format, which Prometheus reads
 //! (<https://prometheus.io/docs/specs/om/open_metrics_spec/>).
 //!
-//! They count what this process did since it started; what sweeps did is read from the ledger. Labels have few values, all of them ours: plans of the configuration,
-//! documented error texts, stages.
+//! They count what this process did since it started; what sweeps did is read from the ledger. Labels have few values, all of them ours:
+//! plans of the configuration, documented error texts, stages.
 
+mod labels;
 mod process;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -21,10 +22,10 @@ use crate::commit::wal;
 use crate::ledger::{Status, TakedownCounts};
 use crate::store::Space;
 use crate::trace::Stage;
+use labels::{
+    DOWNLOAD_RESULTS, KINDS, Kind, Outcome, Plan, SCAN_RESULTS, Scan, StageLabel, Upload,
+};
 use process::Process;
-
-/// What sweeps delete.
-const KINDS: [&str; 4] = ["expired", "abandoned", "withdrawn", "orphaned"];
 
 /// The media type of [`Metrics::encode`].
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,37 +35,6 @@ pub(crate) const STORED: &str = "stored";
 
 /// The result of an upload that was stored before, as the metrics call it.
 pub(crate) const REPEATED: &str = "repeated";
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Upload {
-    plan: String,
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Plan {
-    plan: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabel {
-    stage: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Scan {
-    result: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
-    kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    stored: &'static str,
-}
 
 /// Figures of the disk and the ledger, read when the metrics are requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +48,6 @@ pub(crate) struct Snapshot {
     /// The write-ahead log; `None` if this process does not hold it.
     pub log: Option<wal::Status>,
 }
-
-/// Values of the label `result` of scans.
-const SCAN_RESULTS: [&str; 3] = ["passed", "refused", "failed"];
-
-/// Values of the label `result` of downloads.
-const DOWNLOAD_RESULTS: [&str; 5] = ["image", "no image", "too large", "failed", "busy"];
 
 /// Counters of one process, shared by its threads.
 #[derive(Debug)]
