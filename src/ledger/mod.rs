@@ -346,6 +346,38 @@ pub(crate) mod conformance;
 /// The implementation, for tests of the modules that use the ledger.
 #[cfg(test)]
 pub(crate) mod testing {
+    use time::UtcDateTime;
+
+    use super::{Ledger, NewImage};
+    use crate::expiry::StoreDuration;
+    use crate::image::ImageType;
+    use crate::image_path::ImagePath;
+
     pub(crate) use super::sqlite::backup::restore;
     pub(crate) use crate::ledger::sqlite::SqliteLedger;
+
+    /// Records an upload of the client `a` at this instant: a PNG image of `size` bytes, with width and height in pixels.
+    pub(crate) fn record(
+        ledger: &dyn Ledger,
+        duration: StoreDuration,
+        at: UtcDateTime,
+        size: usize,
+        (width, height): (u32, u32),
+    ) -> ImagePath {
+        let path = ImagePath::random(duration, at.date(), 10, ImageType::Png).expect("random");
+        let account = ledger.account("a", at).expect("readable");
+        let image = NewImage {
+            path: path.clone(),
+            client: account.expect("there").key,
+            daily_limit: 10_000,
+            max_storage: None,
+            size: size as u64,
+            width,
+            height,
+            address: None,
+            key: None,
+        };
+        ledger.record(&[image], at).expect("recorded");
+        path
+    }
 }

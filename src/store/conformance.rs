@@ -63,6 +63,13 @@ pub(crate) fn publish_with(
     store.publish(&mut publication).remove(0)
 }
 
+/// Publishes an image with these bytes that was uploaded at this instant.
+pub(crate) fn place(store: &dyn Store, path: &ImagePath, bytes: &[u8], at: UtcDateTime) {
+    let mut spool = store.spool().expect("a spool");
+    spool.write_all(bytes).expect("written");
+    publish_with(store, &mut spool, path, path.duration().expiry(at)).expect("published");
+}
+
 fn a_spool_counts_its_bytes(store: &dyn Store) {
     let mut spool = spool(store, b"some ");
     spool.write_all(b"bytes").expect("written");

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
 
 use time::Duration;
@@ -10,11 +9,10 @@ use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
 use crate::image::ImageType;
-use crate::ledger::NewImage;
-use crate::ledger::testing::SqliteLedger;
+use crate::ledger::testing::{SqliteLedger, record};
 use crate::store::Docroot;
 use crate::store::Store;
-use crate::store::conformance::publish_with;
+use crate::store::conformance::place;
 
 /// A ledger and a docroot, both of which believe in the present: files get their change times from the kernel.
 struct Site {
@@ -48,38 +46,11 @@ fn site() -> Site {
 
 impl Site {
     fn record(&self, duration: StoreDuration, at: UtcDateTime) -> ImagePath {
-        let path = ImagePath::random(duration, at.date(), 10, ImageType::Png).expect("random");
-        let client = self
-            .ledger
-            .account("a", at)
-            .expect("readable")
-            .expect("there")
-            .key;
-        let image = NewImage {
-            path: path.clone(),
-            client,
-            daily_limit: 100,
-            max_storage: None,
-            size: 5,
-            width: 1,
-            height: 1,
-            address: None,
-            key: None,
-        };
-        self.ledger.record(&[image], at).expect("recorded");
-        path
+        record(&self.ledger, duration, at, 5, (1, 1))
     }
 
     fn place(&self, path: &ImagePath) {
-        let mut spool = self.store.spool().expect("a spool");
-        spool.write_all(b"bytes").expect("written");
-        publish_with(
-            &self.store,
-            &mut spool,
-            path,
-            path.duration().expiry(self.now),
-        )
-        .expect("published");
+        place(&self.store, path, b"bytes", self.now);
     }
 
     fn upload(&self, duration: StoreDuration, at: UtcDateTime) -> ImagePath {

@@ -1,13 +1,10 @@
-use std::io::Write;
-
 use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
-use crate::image::ImageType;
-use crate::ledger::testing::SqliteLedger;
-use crate::ledger::{NewImage, Takedown};
-use crate::store::conformance::publish_with;
+use crate::ledger::Takedown;
+use crate::ledger::testing::{SqliteLedger, record};
+use crate::store::conformance::place;
 use crate::store::{Docroot, Quarantine};
 use crate::sweep::{Report, Sweep};
 use crate::verify::{Report as Verified, Verification};
@@ -44,28 +41,13 @@ const BYTES: &[u8] = include_bytes!("../../tests/samples/badge.png");
 impl Site {
     fn upload(&self, duration: StoreDuration) -> ImagePath {
         let at = self.now - Duration::minutes(20);
-        let path = ImagePath::random(duration, at.date(), 10, ImageType::Png).expect("random");
-        let account = self.ledger.account("a", at).expect("readable");
-        let image = NewImage {
-            path: path.clone(),
-            client: account.expect("there").key,
-            daily_limit: 100,
-            max_storage: None,
-            address: None,
-            key: None,
-            size: BYTES.len() as u64,
-            width: 160,
-            height: 160,
-        };
-        self.ledger.record(&[image], at).expect("recorded");
+        let path = record(&self.ledger, duration, at, BYTES.len(), (160, 160));
         self.place(&path, at);
         path
     }
 
     fn place(&self, path: &ImagePath, at: UtcDateTime) {
-        let mut spool = self.store.spool().expect("a spool");
-        spool.write_all(BYTES).expect("written");
-        publish_with(&self.store, &mut spool, path, path.duration().expiry(at)).expect("published");
+        place(&self.store, path, BYTES, at);
     }
 
     fn images(&self, now: UtcDateTime) -> Images<'_> {

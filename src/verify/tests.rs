@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -7,10 +6,10 @@ use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::ledger::NewImage;
-use crate::ledger::testing::SqliteLedger;
+use crate::ledger::testing::{SqliteLedger, record};
 use crate::store::Docroot;
 use crate::store::Store;
-use crate::store::conformance::publish_with;
+use crate::store::conformance::place;
 
 const PNG: &[u8] = include_bytes!("../../tests/samples/badge.png");
 const PNG_SIZE: (u32, u32) = (160, 160);
@@ -50,25 +49,7 @@ impl Site {
     }
 
     fn upload_at(&self, duration: StoreDuration, placed: bool, at: UtcDateTime) -> ImagePath {
-        let path =
-            ImagePath::random(duration, at.date(), 10, image::ImageType::Png).expect("random");
-        let client = self
-            .ledger
-            .account("a", at)
-            .expect("readable")
-            .expect("there");
-        let image = NewImage {
-            path: path.clone(),
-            client: client.key,
-            daily_limit: 10_000,
-            max_storage: None,
-            size: PNG.len() as u64,
-            width: PNG_SIZE.0,
-            height: PNG_SIZE.1,
-            address: None,
-            key: None,
-        };
-        self.ledger.record(&[image], at).expect("recorded");
+        let path = record(&self.ledger, duration, at, PNG.len(), PNG_SIZE);
         if placed {
             self.place(&path, PNG, at);
         }
@@ -76,9 +57,7 @@ impl Site {
     }
 
     fn place(&self, path: &ImagePath, bytes: &[u8], at: UtcDateTime) {
-        let mut spool = self.store.spool().expect("a spool");
-        spool.write_all(bytes).expect("written");
-        publish_with(&self.store, &mut spool, path, path.duration().expiry(at)).expect("published");
+        place(&self.store, path, bytes, at);
     }
 
     fn file(&self, path: &ImagePath) -> PathBuf {
