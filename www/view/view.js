@@ -1,6 +1,6 @@
 // The page is complete without this script. It adds copy and share buttons, full size in place and, if the responder did not answer
 // nginx, the facts that the headers of the image tell.
-import { copy } from "./copy.js";
+import { copy_on_press } from "./copy.js";
 import { count, day, distance, language, size, t, translate_page } from "./text.js";
 
 const by_id = (id) => document.getElementById(id);
@@ -16,22 +16,13 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   const name = button.textContent;
   button.hidden = false;
   if (button.closest(".copyable")) button.setAttribute("aria-label", `${name}: ${field.labels[0].textContent}`);
-  button.addEventListener("click", async () => {
-    try {
-      await copy(field.value);
-      button.textContent = t("Copied");
-      button.classList.add("done");
-      said.textContent = t("Copied to the clipboard");
-    } catch {
-      // The text is selected, so the keyboard can still copy it.
-      field.select();
-      button.textContent = "Ctrl+C";
-    }
-    setTimeout(() => {
-      button.textContent = name;
-      button.classList.remove("done");
-      said.textContent = "";
-    }, 2000);
+  copy_on_press(button, () => field.value, {
+    done: t("Copied"),
+    refused: "Ctrl+C",
+    status: said,
+    said: { done: t("Copied to the clipboard"), refused: "" },
+    // The text is selected, so the keyboard can still copy it.
+    on_refusal: () => field.select(),
   });
 }
 
