@@ -36,6 +36,7 @@ use crate::expiry::{Expiry, StoreDuration};
 use crate::fastcgi::params::Params;
 use crate::fetch::FetchError;
 use crate::form::{self, FieldReader, FileName, Form, FormError};
+use crate::idempotency::Fingerprint;
 use crate::image_object::StoredImage;
 use crate::ledger::ClientKey;
 use crate::plan::Plan;
@@ -146,7 +147,7 @@ fn read_form<'a, R: Read>(
     params: &'a Params,
     trace: &mut Trace,
 ) -> Result<(Submission<'a>, Authorized<'a>), Error> {
-    let has_key = repetition::key_of(params)?.is_some();
+    let key = repetition::key_of(params)?;
     let mut submission = Submission::new(Credentials::of_headers(params));
     let mut authorized: Option<Authorized<'_>> = None;
     while let Some(field) = form.next_field()? {
@@ -156,7 +157,7 @@ fn read_form<'a, R: Read>(
                     Some(authorized) => authorized.plan.max_file_size,
                     None => app.config.largest_file(),
                 };
-                let received = receive(app, FieldReader::new(&mut form), limit, has_key)
+                let received = receive(app, FieldReader::new(&mut form), limit, key.is_some())
                     .map_err(FormError::from_read)?;
                 let is_absent = received.size == 0 && field.file_name != FileName::Given;
                 submission.set_image(if is_absent {
@@ -169,7 +170,7 @@ fn read_form<'a, R: Read>(
             None => {}
         }
         if authorized.is_none() && submission.can_be_authorized() {
-            authorized = Some(authorize(app, &submission, params, trace)?);
+            authorized = Some(authorize(app, &submission, key, params, trace)?);
             trace.stages.enter(Stage::Form);
         }
     }
@@ -179,7 +180,7 @@ fn read_form<'a, R: Read>(
             submission.required()?;
             authorized
         }
-        None => authorize(app, &submission, params, trace)?,
+        None => authorize(app, &submission, key, params, trace)?,
     };
     Ok((submission, authorized))
 }
@@ -188,6 +189,7 @@ fn read_form<'a, R: Read>(
 fn authorize<'a>(
     app: &'a App,
     submission: &Submission<'_>,
+    key: Option<Fingerprint>,
     params: &Params,
     trace: &mut Trace,
 ) -> Result<Authorized<'a>, Error> {
@@ -202,7 +204,7 @@ fn authorize<'a>(
         .ok_or_else(|| Refusal::InvalidDuration {
             allowed: plan.durations.clone(),
         })?;
-    let keyed = match repetition::key_of(params)? {
+    let keyed = match key {
         Some(key) => Some(Keyed::begin(app, account.key, key, now)?),
         None => None,
     };
