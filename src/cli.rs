@@ -354,7 +354,7 @@ pub(crate) enum ImageCommand {
     },
     /// Delete images now
     ///
-    /// [site] purge_command has a CDN in front forget them; copies in the caches of browsers live until they expire. On a terminal this
+    /// [site] purge_command purges them from a CDN in front; copies in the caches of browsers live until they expire. On a terminal this
     /// says what it will do, and asks. A program that runs it deletes named images without --yes, but none in quarantine, and not all
     /// of a client.
     Delete(DeleteArguments),

@@ -64,7 +64,7 @@ pub struct Site {
     /// The other sites that may show images, as host names; a leading `*.` stands for all subdomains. Empty: every site may.
     #[serde(default)]
     pub referers: Vec<String>,
-    /// What has a CDN in front forget images that were deleted or quarantined; `None`: there is none, or it heeds the expiry alone.
+    /// The program that purges deleted and quarantined images from a CDN in front of the site; `None` if none is needed.
     pub purge_command: Option<PurgeCommand>,
 }
 

@@ -1,7 +1,7 @@
 //! Runs a program of the operator's: without a shell, with a time-out, and with bounded output.
 //!
 //! The program has a process group of its own, which is killed when the time is up and after the program has ended, so that nothing that
-//! it started stays. Its environment has a search path and nothing else: what a CGI host puts there comes from strangers.
+//! it started stays. Its environment has a search path and nothing else: a CGI host puts request headers there.
 
 use std::fmt;
 use std::io::{self, Read};

@@ -1,4 +1,4 @@
-//! Purges: has a CDN in front forget the URLs of images that are not served any more, by `[site] purge_command`.
+//! Purges images that are not served any more from a CDN in front of the site, by `[site] purge_command`.
 //!
 //! The queue is in the ledger, so that a process which dies loses none. The responder, the sweep and the operator's commands take from
 //! it; no request waits for it. A call that fails is made again, after ten seconds, then after ever longer pauses, for a week.
@@ -36,7 +36,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// Takes images from the queue and purges their URLs.
 #[derive(Clone, Copy)]
 pub(crate) struct Purger<'a> {
-    /// What has the CDN forget them.
+    /// The program that purges them, with its arguments.
     pub command: &'a PurgeCommand,
     /// Scheme and host of the URLs.
     pub public_url: &'a str,

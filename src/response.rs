@@ -16,7 +16,7 @@ const EXPOSED: &str =
 pub(crate) const ALLOWED_HEADERS: &str = "*, Authorization, Cache-Control, Content-Type, Idempotency-Key, X-Client-Id, X-Client-Token, X-Delete-Key, X-Requested-With";
 
 /// The challenge of a reply with status 401 (RFC 9110, section 11.6.1): the credentials are headers of this API. Browsers do not know the
-/// scheme, so they ask nobody for a password.
+/// scheme, so they show no password dialog.
 pub(crate) const CHALLENGE: &str = "ClientToken realm=\"image\"";
 
 /// A reply.

@@ -109,7 +109,7 @@ pub(crate) struct Sweep<'a> {
     pub addresses_before: Timestamp,
     /// Compare rows and files of recent days: not before the write-ahead log is recovered, which may hold files that are missing.
     pub reconciles: bool,
-    /// Whether a CDN in front has to forget deleted images that it may still hold: all but expired ones.
+    /// Whether deleted images are purged from a CDN in front; expired ones need no purge.
     pub purges: bool,
     /// Called after each batch with what was done so far.
     pub progress: &'a dyn Fn(&Report),

@@ -1,7 +1,7 @@
 //! Takedowns: images are deleted, or put into quarantine and released again.
 //!
-//! A file goes before its row says so, and a purge is queued between the two, so that a process which is killed between two steps leaves
-//! an image that nobody can reach:
+//! The file is moved or deleted first, then a purge is queued, then the row is changed. A process that is killed between two steps leaves
+//! an image that is not served:
 //!
 //! ```text
 //! delete       file deleted, purge queued, row deleted        killed before the last: the sweep deletes the row
@@ -187,7 +187,7 @@ impl Images<'_> {
         Ok(ReleaseOutcome::Released)
     }
 
-    /// Has a CDN in front forget images that are not served any more.
+    /// Queues purges of images that are not served any more, if there is a `purge_command`.
     pub(crate) fn queue_purges(&self, paths: &[ImagePath]) -> Result<(), LedgerError> {
         if self.purges && !paths.is_empty() {
             self.ledger.queue_purges(paths, self.now)?;

@@ -58,7 +58,7 @@ choose_tls_block() {
   fi
 }
 
-# The sockets that other blocks use for the port 443, asked for a name that nobody has.
+# The sockets that other blocks use for the port 443, with a server name that no site has.
 find_tls_listens() {
   "$bin" nginx-sites "$tmp/nginx" --name corenexis-cdn.invalid --port 443 --ignore "$site_file" ${site_link:+--ignore "$site_link"} 2>/dev/null |
     awk -F '\t' '$1 == "listen" { print $2 }' >"$tmp/tls.listens" || : >"$tmp/tls.listens"

@@ -1,4 +1,4 @@
-//! `[site] purge_command`: the program that has a CDN in front forget URLs.
+//! `[site] purge_command`: the program that purges URLs from a CDN in front of the site.
 
 use std::path::Path;
 

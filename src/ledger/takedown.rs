@@ -1,4 +1,4 @@
-//! [`Takedown`]: what a ledger holds of images in quarantine, of blocked images, and of URLs that a CDN in front has to forget.
+//! [`Takedown`]: the part of a ledger for images in quarantine, the block list, and the queue of purges.
 
 use time::UtcDateTime;
 
@@ -31,7 +31,7 @@ pub(crate) struct Blocked {
     pub reason: Option<String>,
 }
 
-/// An image whose URLs a CDN in front has to forget.
+/// An image in the queue of purges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Purge {
     /// Its path.
@@ -49,7 +49,7 @@ pub(crate) struct TakedownCounts {
     pub quarantined: u64,
     /// Digests on the block list.
     pub blocked: u64,
-    /// Images whose URLs a CDN in front still has to forget.
+    /// Images in the queue of purges.
     pub purges: u64,
 }
 

@@ -1,4 +1,4 @@
-//! [`Quarantine`]: images that nobody can reach and whose bytes are kept.
+//! [`Quarantine`]: images that are not served and whose bytes are kept.
 
 use std::io::{self, Read};
 

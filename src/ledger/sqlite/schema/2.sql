@@ -17,7 +17,7 @@ CREATE TABLE block (
     reason     TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Images whose URLs a CDN in front still has to forget.
+-- The queue of images that are to be purged from a CDN in front of the site.
 CREATE TABLE purge (
     path     TEXT    PRIMARY KEY,
     since    INTEGER NOT NULL,
