@@ -20,8 +20,8 @@
 //! response   the documented JSON
 //! ```
 //!
-//! `view` tells the viewer page what the ledger knows of an image, `sweep` deletes what has expired, `render` writes the files of nginx and cron, `doctor` says whether an installation works, `commands` is
-//! the command line over all of it.
+//! `view` gives the viewer page the details of an image, `sweep` deletes what has expired, `render` writes the files of nginx and cron,
+//! `doctor` checks an installation, `commands` is the command line over all of it.
 //!
 //! # What always holds
 //!

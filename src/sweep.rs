@@ -283,7 +283,8 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files without a row, of `listed` files of a day, that are younger than the ledger. Older ones may belong to an earlier ledger, and are kept.
+    /// Deletes files without a row, of `listed` files of a day, that are younger than the ledger. Older ones may belong to
+    /// an earlier ledger, and are kept.
     fn delete_orphans(
         &self,
         files: HashSet<ImagePath>,

@@ -115,7 +115,8 @@ pub(crate) trait Ledger: Takedown + Tokens + fmt::Debug + Send + Sync {
     /// The clients whose count of what they have stored differs from the rows of their images. With `repair`, the counts are set right.
     fn storage_differences(&self, repair: bool) -> Result<Vec<StorageDifference>, LedgerError>;
 
-    /// Checks key, quota and storage limit for each image in turn and records those that fit, in one transaction. The verdicts are in the order of `batch`.
+    /// Checks key, quota and storage limit for each image in turn and records those that fit, in one transaction. The
+    /// verdicts are in the order of `batch`.
     fn record(&self, batch: &[NewImage], now: UtcDateTime) -> Result<Vec<Verdict>, LedgerError>;
 
     /// Records like [`Self::record`] without a sync, and sets [`LogMarks::recorded`] to `last_lsn`, the highest of the batch. Rows and mark

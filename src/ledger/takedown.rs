@@ -55,7 +55,8 @@ pub(crate) struct TakedownCounts {
 
 /// The part of a ledger for takedowns. Its verbs are as atomic and durable as those of [`super::Ledger`].
 pub(crate) trait Takedown {
-    /// Marks the rows of images as in quarantine. A row that is marked keeps its `at`; the rest is replaced only if `replace`. Returns how many of the images have a row.
+    /// Marks the rows of images as in quarantine. A row that is marked keeps its `at`; the rest is replaced only if `replace`. Returns
+    /// how many of the images have a row.
     fn set_quarantine(
         &self,
         paths: &[ImagePath],

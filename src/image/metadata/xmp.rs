@@ -100,7 +100,7 @@ fn location_ranges(text: &str) -> Option<Vec<std::ops::Range<usize>>> {
     (depth == 0).then_some(ranges)
 }
 
-/// Reads the start tag at `start`: its name, whether it is the whole element, and its end. The attributes for places are added to `location`.
+/// Reads the start tag at `start`: its name, whether it is the whole element, and its end. Attributes for places are added to `location`.
 fn read_tag<'a>(
     text: &'a str,
     start: usize,
