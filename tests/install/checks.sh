@@ -36,7 +36,7 @@ same() {
   if [ "$2" = "$3" ]; then
     echo "ok $1"
   else
-    echo "FAIL $1: expected '$2', found '$3'"
+    echo "FAIL $1: expected '$2', found '$3'" | sed '2,$s/^/    /'
   fi
 }
 
