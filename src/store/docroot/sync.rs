@@ -1,14 +1,17 @@
 //! Makes images durable that were published without a sync.
 //!
-//! On ext4 one syncfs(2) costs two commits of the journal however many files there are, so it is used while little else waits to be
-//! written to that file system. Otherwise each file is synced by itself, on several threads, whose syncs share commits of the journal.
+//! On ext4 one syncfs(2) costs two commits of the journal however many files there are, so it is used unless it would take long because of
+//! what other programs wrote to that file system. Then each file is synced by itself, on several threads, whose syncs share commits of the
+//! journal; still, several times as many commits make uploads wait that come meanwhile.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{fstatfs, syncfs};
 use rustix::system::uname;
@@ -19,9 +22,15 @@ const EXT4: i64 = 0xEF53;
 /// Since this version syncfs(2) reports writes that failed before it was called (its manual page, "Versions").
 const FIRST_KERNEL: (u32, u32) = (5, 8);
 
-/// Bytes of any program that may wait to be written while syncfs is used: about a second's work of a slow disk, behind what a full
-/// log describes.
-const MAX_WAITING: u64 = 192 * 1024 * 1024;
+/// Bytes of any program that may always wait to be written while syncfs is used: about a second's work of a slow disk, behind what a
+/// full log describes.
+const ALWAYS_ALLOWED: u64 = 192 * 1024 * 1024;
+
+/// How long a syncfs should take at most.
+const ALLOWED_TIME: Duration = Duration::from_secs(1);
+
+/// For so long the time of a syncfs is what the next one is judged by.
+const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Threads that sync single files.
 const THREADS: usize = 8;
@@ -39,6 +48,29 @@ pub(super) struct FileSystem {
     /// Opened before the first upload, so that every write that fails is reported to it.
     directory: File,
     has_failed: AtomicBool,
+    last: Mutex<Option<Sync>>,
+}
+
+/// A syncfs that succeeded.
+#[derive(Debug, Clone, Copy)]
+struct Sync {
+    /// Bytes of this host that waited to be written when it began. How many of them are on this file system is unknown.
+    waiting: u64,
+    began: Instant,
+    took: Duration,
+}
+
+impl Sync {
+    /// Whether a syncfs at `now`, with so many bytes waiting, is expected to take no longer than [`ALLOWED_TIME`].
+    fn allows(last: Option<Self>, waiting: u64, now: Instant) -> bool {
+        let Some(last) = last.filter(|last| now.duration_since(last.began) < REMEMBERED) else {
+            return true;
+        };
+        // At the rate of the last one.
+        let expected = last.took.as_nanos() * u128::from(waiting)
+            / u128::from(last.waiting.max(ALWAYS_ALLOWED));
+        waiting <= ALWAYS_ALLOWED || expected <= ALLOWED_TIME.as_nanos()
+    }
 }
 
 impl FileSystem {
@@ -51,21 +83,38 @@ impl FileSystem {
         (reports_failures && is_ext4).then(|| Self {
             directory,
             has_failed: AtomicBool::new(false),
+            last: Mutex::default(),
         })
     }
 
-    fn is_usable(&self) -> bool {
-        !self.has_failed.load(Ordering::Relaxed)
-            && waiting_now().is_some_and(|bytes| bytes <= MAX_WAITING)
+    /// Syncs the whole file system; `None` if its files had better be synced one by one.
+    fn sync(&self) -> Option<io::Result<()>> {
+        if self.has_failed.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (waiting, began) = (waiting_now()?, Instant::now());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Sync::allows(*last, waiting, began) {
+            return None;
+        }
+        let synced = syncfs(&self.directory);
+        if synced.is_err() {
+            // It is not used again after a failure: only each file's own fsync tells which ones are lost.
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        *last = Some(Sync {
+            waiting,
+            began,
+            took: began.elapsed(),
+        });
+        Some(synced.map_err(io::Error::from))
     }
 }
 
 /// Makes files and their names durable. Files that do not exist any more are left out.
 pub(super) fn sync(file_system: Option<&FileSystem>, files: &[PathBuf]) -> io::Result<()> {
-    if let Some(file_system) = file_system.filter(|file_system| file_system.is_usable()) {
-        // It is not used again after a failure: only each file's own fsync tells which ones are lost.
-        return Ok(syncfs(&file_system.directory)
-            .inspect_err(|_| file_system.has_failed.store(true, Ordering::Relaxed))?);
+    if let Some(synced) = file_system.and_then(FileSystem::sync) {
+        return synced;
     }
     let part = files.len().div_ceil(THREADS).max(1);
     thread::scope(|scope| {
@@ -161,12 +210,31 @@ mod tests {
         let file_system = FileSystem {
             directory: only_a_path.into(),
             has_failed: AtomicBool::new(false),
+            last: Mutex::default(),
         };
-        if file_system.is_usable() {
-            sync(Some(&file_system), &[]).expect_err("it fails");
-            assert!(!file_system.is_usable());
-        }
+        sync(Some(&file_system), &[]).expect_err("it fails");
+        assert!(file_system.sync().is_none());
         sync(Some(&file_system), &[]).expect("no file to sync");
+    }
+
+    #[test]
+    fn a_file_system_is_not_synced_as_a_whole_while_that_takes_long() {
+        const GIB: u64 = 1 << 30;
+        let began = Instant::now();
+        let after = |seconds| began + Duration::from_secs(seconds);
+        assert!(Sync::allows(None, 100 * GIB, began), "the first one tells");
+        let sync = |millis| {
+            Some(Sync {
+                waiting: GIB,
+                began,
+                took: Duration::from_millis(millis),
+            })
+        };
+        // What waits belongs to another file system.
+        assert!(Sync::allows(sync(50), 10 * GIB, after(1)));
+        assert!(!Sync::allows(sync(5_000), GIB, after(5)));
+        assert!(Sync::allows(sync(5_000), GIB / 10, after(5)));
+        assert!(Sync::allows(sync(5_000), GIB, after(60)), "tried again");
     }
 
     #[test]
