@@ -117,23 +117,28 @@ fn count(app: &App, trace: &Trace, error: Option<&'static str>, took: Duration) 
     }
 }
 
-/// Whether uploads can be stored: the ledger answers, the docroot is writable and has `min_free` bytes left. `client_address` is `proxy`
+/// Whether uploads can be stored: the ledger answers, a bucket answers, the docroot or the spool is writable and has `min_free` bytes left. `client_address` is `proxy`
 /// where the request came through a proxy whose address nginx takes for the client's, which `doctor` warns of.
 fn health(app: &App, params: &Params) -> Response {
     let ledger = app.ledger.status();
+    let reached = app.store.check_reachable();
     let space = app.store.space();
     let has_space = space
         .as_ref()
         .is_ok_and(|space| app.has_free_space(*space).is_ok());
     let verdict = |good: bool| if good { "ok" } else { "failed" };
-    let is_healthy = ledger.is_ok() && has_space;
+    let is_healthy = ledger.is_ok() && reached.is_ok() && has_space;
+    let kind = match app.config.storage.s3 {
+        Some(_) => "bucket",
+        None => "docroot",
+    };
     let last_sweep = ledger.as_ref().ok().and_then(|status| status.last_sweep);
     Response::json(
         if is_healthy { 200 } else { 503 },
         json!({
             "status": verdict(is_healthy),
             "ledger": verdict(ledger.is_ok()),
-            "docroot": verdict(space.is_ok()),
+            kind: verdict(reached.is_ok() && space.is_ok()),
             "free_space": verdict(has_space),
             "last_sweep": last_sweep.map(|at| at.to_string()),
             "client_address": if is_address_of_proxy(params) { "proxy" } else { "ok" },

@@ -6,6 +6,7 @@
 pub(crate) mod document;
 mod plans;
 mod purge_command;
+mod storage;
 mod values;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::plan::Plan;
 
 use plans::{PlanTable, plans_from};
 pub use purge_command::PurgeCommand;
+pub use storage::{S3, Serve, Storage};
 pub(crate) use values::duration_of;
 pub use values::{ByteSize, Listen};
 use values::{PublicUrl, Seconds};
@@ -109,37 +111,6 @@ pub enum Durability {
     Full,
     /// Nothing is synced: a crash of the process loses nothing, a power cut may lose the last uploads.
     Relaxed,
-}
-
-/// `[storage]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Storage {
-    /// The directory that nginx serves `/p/` and `/view/` from.
-    pub docroot: PathBuf,
-    min_free: ByteSize,
-    /// Characters in the random name of an image.
-    pub name_length: usize,
-    /// Whether an acknowledged upload survives a power cut.
-    pub durability: Durability,
-}
-
-impl Storage {
-    /// Uploads are refused while the docroot's file system has fewer bytes free than this.
-    pub const fn min_free(&self) -> u64 {
-        self.min_free.0
-    }
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self {
-            docroot: "/var/www/corenexis-cdn".into(),
-            min_free: ByteSize(1 << 30),
-            name_length: 10,
-            durability: Durability::Full,
-        }
-    }
 }
 
 /// `[ledger]`
@@ -354,9 +325,16 @@ impl Config {
             format!("[storage] name_length = {name_length}: expected 6 to 32 characters")
         })?;
         let log = self.server.log.as_ref().map(|log| ("[server] log", log));
+        let s3 = self.storage.s3.iter().flat_map(|s3| {
+            [
+                ("[storage] key_file", &s3.key_file),
+                ("[storage] spool", &s3.spool),
+            ]
+        });
         let outside = [("[ledger] path", &self.ledger.path)]
             .into_iter()
-            .chain(log);
+            .chain(log)
+            .chain(s3);
         let docroot = ("[storage] docroot", &self.storage.docroot);
         for (key, path) in outside.clone().chain([docroot]) {
             ensure(path.is_absolute(), || {

@@ -1,9 +1,11 @@
 //! Checks an installation: what works, what does not, and what to do next.
 //!
-//! Each submodule checks one subject. The checks change nothing on the host. They open nothing that could block: a file is opened only
+//! Each submodule checks one subject. The checks change nothing on the host; in a bucket they write
+//! objects and delete them. They open nothing that could block: a file is opened only
 //! if it is a regular file, and every connection has a time limit.
 
 mod access;
+mod bucket;
 mod certificate;
 mod check;
 mod dns;
@@ -45,6 +47,10 @@ pub(crate) fn check(
     progress("files");
     checks.push(docroot::check(&installation));
     checks.extend(file_systems::checks(&installation.config));
+    if installation.config.storage.s3.is_some() {
+        progress("bucket");
+        checks.extend(bucket::checks(&installation));
+    }
     progress("ledger");
     let (ledger, events) = ledger::checks(&installation);
     checks.extend(ledger);

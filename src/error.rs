@@ -1,7 +1,7 @@
 //! The errors of a request.
 //!
 //! A [`Refusal`] is the client's error (status 4xx, or 503): it has a documented status and body. A [`Fault`] is the server's error
-//! (status 500): the reply has one of four documented texts, the log has the cause. A function that can only refuse returns a
+//! (status 500, or 503): the reply has one of five documented texts, the log has the cause. A function that can only refuse returns a
 //! `Refusal`, one that can only fail a `Fault`, the upload pipeline either, as [`Error`].
 
 use std::fmt;
@@ -246,7 +246,10 @@ impl Refusal {
     }
 }
 
-/// An error of the server. The reply has status 500 and [`Fault::message`]; [`fmt::Display`] is for the log.
+/// Seconds after which a request is worth another attempt that found the ledger or the store out of reach.
+const UNAVAILABLE_FOR: u64 = 5;
+
+/// An error of the server. The reply has [`Fault::status`] and [`Fault::message`]; [`fmt::Display`] is for the log.
 #[derive(Debug)]
 pub(crate) enum Fault {
     /// A directory of the docroot could not be created.
@@ -260,15 +263,20 @@ pub(crate) enum Fault {
     },
     /// The ledger cannot grow: its file system is full.
     LedgerFull(String),
+    /// The ledger or the store is out of reach; the same request may succeed later.
+    Unavailable(String),
     /// The ledger could not be read or written, or anything else.
     Internal(String),
 }
 
 impl Fault {
-    /// Classifies an error of writing an image: a full disk or quota is [`Fault::InsufficientStorage`].
+    /// Classifies an error of the store: a full disk or quota is [`Fault::InsufficientStorage`], a store out of reach, which has the kind
+    /// [`io::ErrorKind::ResourceBusy`], is [`Fault::Unavailable`].
     pub(crate) fn saving(error: io::Error) -> Self {
         if is_full(&error) {
             Self::InsufficientStorage { free: 0 }
+        } else if error.kind() == io::ErrorKind::ResourceBusy {
+            Self::Unavailable(error.to_string())
         } else {
             Self::SaveImage(error)
         }
@@ -289,7 +297,24 @@ impl Fault {
             Self::CreateDirectory(_) => "Failed to create directory",
             Self::SaveImage(_) => "Failed to save image",
             Self::InsufficientStorage { .. } | Self::LedgerFull(_) => "Insufficient storage",
+            Self::Unavailable(_) => "Server busy",
             Self::Internal(_) => "Internal server error",
+        }
+    }
+
+    /// The HTTP status of the reply.
+    pub(crate) const fn status(&self) -> u16 {
+        match self {
+            Self::Unavailable(_) => 503,
+            _ => 500,
+        }
+    }
+
+    /// Seconds for the `Retry-After` header, if the reply has one.
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Unavailable(_) => Some(UNAVAILABLE_FOR),
+            _ => None,
         }
     }
 }
@@ -311,7 +336,9 @@ impl fmt::Display for Fault {
             Self::InsufficientStorage { free } => {
                 write!(f, "the docroot's file system has {free} bytes free")
             }
-            Self::LedgerFull(cause) | Self::Internal(cause) => f.write_str(cause),
+            Self::LedgerFull(cause) | Self::Unavailable(cause) | Self::Internal(cause) => {
+                f.write_str(cause)
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use crate::config::Durability;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{Docroot, Quarantine, SPOOL, Store, has_images};
+use crate::store::{Docroot, Quarantine, SPOOL, Store};
 
 /// What a pass copied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -166,10 +166,10 @@ pub(crate) fn claim(target: &Path, id: u64) -> io::Result<()> {
         Some(found) if found.id != id => Some("it holds images of another site"),
         // An earlier run of the same move.
         Some(Identity { mark: 0, .. }) => None,
-        Some(_) if has_images(&docroot)? => Some(
+        Some(_) if docroot.has_images()? => Some(
             "it holds an older copy of this site's images: remove its directory p, or name another directory",
         ),
-        None if has_images(&docroot)? => Some("it holds images of another site"),
+        None if docroot.has_images()? => Some("it holds images of another site"),
         Some(_) | None => None,
     };
     if let Some(why) = why_not {

@@ -110,7 +110,11 @@ impl Response {
 
     /// The documented reply to a fault; its cause is for the log only.
     pub(crate) fn fault(fault: &Fault) -> Self {
-        Self::json(500, json!({ "error": fault.message() }))
+        let reply = Self::json(fault.status(), json!({ "error": fault.message() }));
+        match fault.retry_after() {
+            Some(seconds) => reply.with("Retry-After", seconds.to_string()),
+            None => reply,
+        }
     }
 
     /// Adds a header. `value` must be free of line breaks.

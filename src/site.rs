@@ -28,14 +28,14 @@ pub(crate) enum SiteError {
     #[error("{0}")]
     Ledger(#[from] LedgerError),
     /// The store failed.
-    #[error(
-        "the docroot {docroot} cannot be used: {error}; it must exist and be writable by the account that runs this"
-    )]
+    #[error("the {place} cannot be used: {error}{advice}")]
     Store {
-        /// `[storage] docroot`
-        docroot: String,
+        /// Which store.
+        place: String,
         /// What failed.
         error: io::Error,
+        /// What to do, if the error does not say it.
+        advice: &'static str,
     },
     /// They do not belong together; the text names both places, both ids and the command that helps.
     #[error("{0}")]
@@ -44,7 +44,7 @@ pub(crate) enum SiteError {
 
 /// Opens the site for the responder: makes what a new site lacks, and renews the mark. `readers` requests may read the ledger at once.
 pub(crate) fn open_to_serve(config: &Config, readers: usize) -> Result<Site, SiteError> {
-    let pair = check(config)?;
+    let pair = check_to_open(config)?;
     let site = Site::open(config, ledger::open(config, readers)?, pair)?;
     site.renew_mark()?;
     Ok(site)
@@ -52,7 +52,7 @@ pub(crate) fn open_to_serve(config: &Config, readers: usize) -> Result<Site, Sit
 
 /// Opens the site for one request of a CGI host, which does not renew the mark.
 pub(crate) fn open_for_request(config: &Config) -> Result<Site, SiteError> {
-    let pair = check(config)?;
+    let pair = check_to_open(config)?;
     Site::open(config, ledger::open(config, 1)?, pair)
 }
 
@@ -83,7 +83,7 @@ pub(crate) fn open_ledger_or_create(config: &Config) -> Result<Box<dyn Ledger>, 
     if ledger::state(config)? != LedgerState::Missing {
         return Ok(ledger::open_existing(config)?);
     }
-    let pair = check(config)?;
+    let pair = check_to_open(config)?;
     Ok(Site::open(config, ledger::open_or_create(config)?, pair)?.ledger)
 }
 
@@ -138,15 +138,26 @@ pub(crate) fn check(config: &Config) -> Result<Pair, SiteError> {
     identity::check(found.0, found.1).map_err(|mismatch| explain(config, found, mismatch))
 }
 
+/// Checks like [`check`], and for a new site also that the store can be written: otherwise a ledger would be left without one.
+fn check_to_open(config: &Config) -> Result<Pair, SiteError> {
+    let pair = check(config)?;
+    if matches!(pair, Pair::Unnamed(_)) {
+        store::view(config)
+            .and_then(|store| store.check_writable())
+            .map_err(|error| unusable(config, error))?;
+    }
+    Ok(pair)
+}
+
 /// The states of ledger and store.
 pub(crate) fn states(config: &Config) -> Result<(LedgerState, StoreState), SiteError> {
     let ledger = ledger::state(config)?;
-    let store = store::view(config);
     let failed = |error| unusable(config, error);
+    let store = store::view(config).map_err(failed)?;
     let identity = store.identity().map_err(failed)?;
     // A store with a confirmed identity had images or clients. Without one the images themselves tell whether there is something to lose.
     let is_confirmed = identity.is_some_and(|identity| identity.mark > 0);
-    let has_images = is_confirmed || store::has_images(&*store).map_err(failed)?;
+    let has_images = is_confirmed || store.has_images().map_err(failed)?;
     let store = StoreState {
         identity,
         has_images,
@@ -160,8 +171,12 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, SiteError> {
 
 fn unusable(config: &Config, error: io::Error) -> SiteError {
     SiteError::Store {
-        docroot: config.storage.docroot.display().to_string(),
+        place: store::place(config),
         error,
+        advice: match config.storage.s3 {
+            Some(_) => "",
+            None => "; it must exist and be writable by the account that runs this",
+        },
     }
 }
 
@@ -234,7 +249,7 @@ impl Site {
                     Ok(renewed)
                 }
                 _ => Err(LedgerError::Failed(
-                    "the docroot was replaced while it was opened; try again".to_owned(),
+                    "the store was replaced while it was opened; try again".to_owned(),
                 )),
             }
         });
@@ -252,7 +267,7 @@ impl Site {
 }
 
 fn store_failed(error: &io::Error) -> LedgerError {
-    let cause = format!("the identity of the docroot could not be read or written: {error}");
+    let cause = format!("the identity of the store could not be read or written: {error}");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerError::Full(cause),
         _ => LedgerError::Failed(cause),
@@ -266,7 +281,7 @@ fn explain(
     mismatch: Mismatch,
 ) -> SiteError {
     let ledger = config.ledger.path.display();
-    let docroot = config.storage.docroot.display();
+    let place = store::place(config);
     let id = |identity: Option<Identity>| {
         identity.map_or_else(
             || "no id".to_owned(),
@@ -278,32 +293,69 @@ fn explain(
         LedgerState::Missing | LedgerState::Unnamed { .. } => None,
     });
     let store_id = id(store_state.identity);
+    let Names {
+        kind,
+        key,
+        moved,
+        lost,
+    } = Names::of(config);
     SiteError::Mismatch(match mismatch {
         Mismatch::LostLedger => format!(
-            "there is no ledger {ledger}, but the docroot {docroot} ({store_id}) has images or belonged to one. If [ledger] path was changed, put it back, and \
+            "there is no ledger {ledger}, but the {place} ({store_id}) has images or belonged to one. If [ledger] path was changed, put it back, and \
              move the ledger with `corenexis-cdn move ledger`. If the ledger is lost, `corenexis-cdn restore FILE` brings a backup back, \
              and `corenexis-cdn verify --rebuild` makes a ledger from the images"
         ),
         Mismatch::NewLedger => format!(
-            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: the ledger was not made for this docroot. Put \
+            "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: the ledger was not made for this {kind}. Put \
              [ledger] path back, or bring the ledger back with `corenexis-cdn restore FILE`; `corenexis-cdn verify --accept` joins the two"
         ),
         Mismatch::LostStore => format!(
-            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: it is not the ledger's docroot. Is its disk mounted? \
-             If [storage] docroot was changed, put it back, and move the images with `corenexis-cdn move docroot`. If the images are lost, \
-             copy a backup back with its file p/.identity, or start without them with `corenexis-cdn verify --accept`"
+            "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: it is not the ledger's {kind}. {moved} If the images are lost, \
+             {lost}, or start without them with `corenexis-cdn verify --accept`"
         ),
         Mismatch::OtherIds => format!(
-            "the ledger {ledger} has {ledger_id}, the docroot {docroot} has {store_id}: they do not belong together. Put [ledger] path or \
-             [storage] docroot back to the place of the other; `corenexis-cdn verify --accept` joins the two"
+            "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: they do not belong together. Put [ledger] path or \
+             {key} back to the place of the other; `corenexis-cdn verify --accept` joins the two"
         ),
         Mismatch::OldStore => format!(
-            "the docroot {docroot} ({store_id}) is an older copy than the ledger {ledger} ({ledger_id}) expects. Is its disk mounted? If it \
-             was restored from a backup, `corenexis-cdn verify --accept` accepts it"
+            "the {place} ({store_id}) is an older copy than the ledger {ledger} ({ledger_id}) expects.{} If it \
+             was restored from a backup, `corenexis-cdn verify --accept` accepts it",
+            if config.storage.s3.is_none() {
+                " Is its disk mounted?"
+            } else {
+                ""
+            }
         ),
         Mismatch::OldLedger => format!(
-            "the ledger {ledger} ({ledger_id}) is an older copy than the docroot {docroot} ({store_id}) expects. If it was restored from a \
+            "the ledger {ledger} ({ledger_id}) is an older copy than the {place} ({store_id}) expects. If it was restored from a \
              backup, `corenexis-cdn verify --rebuild` adds rows for the images that were uploaded since"
         ),
     })
+}
+
+/// The words of a refusal that differ between the kinds of store.
+struct Names {
+    kind: &'static str,
+    key: &'static str,
+    moved: &'static str,
+    lost: &'static str,
+}
+
+impl Names {
+    const fn of(config: &Config) -> Self {
+        match config.storage.s3 {
+            None => Self {
+                kind: "docroot",
+                key: "[storage] docroot",
+                moved: "Is its disk mounted? If [storage] docroot was changed, put it back, and move the images with `corenexis-cdn move docroot`.",
+                lost: "copy a backup back with its file p/.identity",
+            },
+            Some(_) => Self {
+                kind: "bucket",
+                key: "[storage] bucket",
+                moved: "If [storage] kind, endpoint or bucket was changed, put it back.",
+                lost: "copy them back with the object .identity",
+            },
+        }
+    }
 }

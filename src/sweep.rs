@@ -87,8 +87,8 @@ pub(crate) enum SweepError {
     /// The ledger failed.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// The docroot failed.
-    #[error("the docroot failed: {0}")]
+    /// The store failed.
+    #[error("the store failed: {0}")]
     Store(#[from] io::Error),
 }
 

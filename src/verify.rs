@@ -39,8 +39,8 @@ pub(crate) enum VerifyError {
     /// The ledger failed.
     #[error("{0}")]
     Ledger(#[from] LedgerError),
-    /// The docroot failed.
-    #[error("the docroot failed: {0}")]
+    /// The store failed.
+    #[error("the store failed: {0}")]
     Store(#[source] io::Error),
     /// A finding could not be written.
     #[error("the findings could not be written: {0}")]

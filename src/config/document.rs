@@ -1,8 +1,10 @@
 //! The configuration as a document: every key with its value, and the text of a new `config.toml`.
 
+use std::path::Path;
+
 use toml::Value;
 
-use super::{ByteSize, Config, Durability, Invalid, ScanOnError};
+use super::{ByteSize, Config, Durability, Invalid, ScanOnError, Storage};
 use crate::expiry::StoreDuration;
 use crate::plan::{Plan, UrlKind};
 
@@ -18,7 +20,7 @@ type Entry = (String, Option<Value>);
 
 /// Every key with the value that holds, in the order of [`default_text`].
 pub(crate) fn values(config: &Config) -> Vec<Entry> {
-    let path = |path: &std::path::Path| Some(Value::from(path.to_string_lossy().into_owned()));
+    let path = |path: &Path| Some(Value::from(path.to_string_lossy().into_owned()));
     let number = |number: u64| Some(Value::Integer(i64::try_from(number).unwrap_or(i64::MAX)));
     let text = |text: &str| Some(Value::from(text));
     let list = |list: Vec<Value>| Some(Value::Array(list));
@@ -39,10 +41,6 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     let ports = fetch.ports.iter().map(|&port| Value::Integer(port.into()));
     let purge_command = site.purge_command.as_ref();
     let purge_command = purge_command.and_then(|command| texts(command.as_slice().to_vec()));
-    let durability = match storage.durability {
-        Durability::Full => "full",
-        Durability::Relaxed => "relaxed",
-    };
     let mut values: Vec<Entry> = [
         ("site.public_url", text(site.public_url())),
         ("site.contact", text(&site.contact)),
@@ -59,10 +57,11 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
             "server.metrics_allow",
             texts(strings(&server.metrics_allow)),
         ),
-        ("storage.docroot", path(&storage.docroot)),
-        ("storage.min_free", text(&storage.min_free.to_string())),
-        ("storage.name_length", number(storage.name_length as u64)),
-        ("storage.durability", text(durability)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    values.extend(storage_values(storage));
+    let others = [
         ("ledger.path", path(&ledger.path)),
         ("images.max_side", number(images.max_side.into())),
         (
@@ -111,10 +110,46 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
                 .map(|length| Value::from(length.to_string())),
         ),
     ]
-    .map(|(key, value)| (key.to_owned(), value))
-    .into();
+    .map(|(key, value)| (key.to_owned(), value));
+    values.extend(others);
     values.extend(plans.values().flat_map(plan_values));
     values
+}
+
+fn storage_values(storage: &Storage) -> [Entry; 13] {
+    let path = |path: &Path| Some(Value::from(path.to_string_lossy().into_owned()));
+    let text = |text: &str| Some(Value::from(text));
+    let s3 = storage.s3.as_ref();
+    let name_length = i64::try_from(storage.name_length).unwrap_or(i64::MAX);
+    let durability = match storage.durability {
+        Durability::Full => "full",
+        Durability::Relaxed => "relaxed",
+    };
+    [
+        (
+            "storage.kind",
+            text(if s3.is_some() { "s3" } else { "docroot" }),
+        ),
+        ("storage.docroot", path(&storage.docroot)),
+        ("storage.min_free", text(&storage.min_free.to_string())),
+        ("storage.name_length", Some(Value::Integer(name_length))),
+        ("storage.durability", text(durability)),
+        ("storage.endpoint", s3.and_then(|s3| text(&s3.endpoint))),
+        ("storage.region", s3.and_then(|s3| text(&s3.region))),
+        ("storage.bucket", s3.and_then(|s3| text(&s3.bucket))),
+        (
+            "storage.path_style",
+            s3.map(|s3| Value::Boolean(s3.path_style)),
+        ),
+        ("storage.key_file", s3.and_then(|s3| path(&s3.key_file))),
+        ("storage.spool", s3.and_then(|s3| path(&s3.spool))),
+        ("storage.serve", s3.and_then(|s3| text(s3.serve.name()))),
+        (
+            "storage.cache",
+            s3.and_then(|s3| text(&ByteSize(s3.cache()).to_string())),
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
 }
 
 fn plan_values(plan: &Plan) -> [Entry; 6] {
@@ -193,7 +228,7 @@ fn set(values: &mut [Entry], setting: &str) -> Result<(), Invalid> {
         .ok_or_else(|| Invalid(format!("there is no key {key:?} in the configuration")))?;
     *value = match value {
         Some(Value::String(_)) => Some(Value::from(text)),
-        None if !text.starts_with('[') => Some(Value::from(text)),
+        None if !text.starts_with('[') && text.parse::<bool>().is_err() => Some(Value::from(text)),
         _ => {
             let parsed: toml::Table = toml::from_str(&format!("value = {text}"))
                 .map_err(|_| Invalid(format!("{key} = {text}: expected a TOML value")))?;
@@ -269,8 +304,22 @@ mod tests {
             "site.purge_command=[\"/bin/purge\", \"{url}\"]",
             "abuse.keep_addresses=30d",
             "plans.free.max_storage=10GiB",
-        ]
-        .map(str::to_owned);
+        ];
+        let of_a_bucket = [
+            "storage.kind=s3",
+            "storage.endpoint=https://s3.example.net",
+            "storage.region=eu-1",
+            "storage.bucket=images",
+            "storage.path_style=false",
+            "storage.key_file=/etc/s3.key",
+            "storage.spool=/var/spool/cdn",
+            "storage.serve=signed",
+            "storage.cache=1GiB",
+        ];
+        let mut without_default = without_default.map(str::to_owned).to_vec();
+        if cfg!(feature = "s3") {
+            without_default.extend(of_a_bucket.map(str::to_owned));
+        }
         let text = default_text(&without_default, "", "").expect("a configuration");
         let config = Config::from_toml(&text).expect(&text);
         for key in keys(&values(&config)) {

@@ -121,20 +121,23 @@ pub(super) struct PublicUrl(pub(super) String);
 impl<'de> Deserialize<'de> for PublicUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let url = text.trim_end_matches('/');
-        let host = url
-            .strip_prefix("https://")
-            .or_else(|| url.strip_prefix("http://"))
-            .unwrap_or_default();
-        // The value is written into nginx files and HTML pages, so only what a host and a port are made of is let through.
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if host.is_empty() || !host.bytes().all(legal) {
-            return Err(de::Error::custom(format!(
+        host_url(&text).map(Self).ok_or_else(|| {
+            de::Error::custom(format!(
                 "{text:?} is not a public URL: expected https://HOST or http://HOST, without a path"
-            )));
-        }
-        Ok(Self(url.to_owned()))
+            ))
+        })
     }
+}
+
+/// A URL of scheme and host without a slash at the end; `None` if `text` is none. It is written into nginx files and HTML pages, so only
+/// what a host and a port are made of is let through.
+pub(super) fn host_url(text: &str) -> Option<String> {
+    let url = text.trim_end_matches('/');
+    let host = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"))?;
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
+    (!host.is_empty() && host.bytes().all(legal)).then(|| url.to_owned())
 }
 
 /// Where the responder listens: `unix:/run/corenexis-cdn.sock` or `tcp:127.0.0.1:9000`.

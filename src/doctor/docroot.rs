@@ -25,6 +25,9 @@ pub(super) fn class_directories(docroot: &Path) -> Vec<PathBuf> {
 
 /// Whether the account of the responder can create files in the docroot, and rename them into place.
 pub(super) fn check(installation: &Installation) -> Check {
+    if let Some(bucket) = &installation.config.storage.s3 {
+        return check_spool(installation, &bucket.spool);
+    }
     let name = "docroot";
     let docroot = &installation.config.storage.docroot;
     let shown = docroot.display();
@@ -86,4 +89,27 @@ pub(super) fn check(installation: &Installation) -> Check {
         }
     }
     Check::ok(name, format!("{owner} can write to {shown}"))
+}
+
+/// Whether the account of the responder can write uploads to the spool of a bucket, which its start makes.
+fn check_spool(installation: &Installation, spool: &Path) -> Check {
+    let name = "spool";
+    let shown = spool.display();
+    let Some(service) = installation.service.as_ref() else {
+        return Check::skip(name, "the account of the responder is not known");
+    };
+    let owner = &service.name;
+    let place = match spool.symlink_metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => spool.parent().unwrap_or(spool),
+        _ => spool,
+    };
+    match service.refusal(place, Permission::Create) {
+        Ok(None) => Check::ok(name, format!("{owner} can write to {shown}")),
+        Ok(Some(refusal)) => Check::fail(
+            name,
+            format!("the account of the responder, {refusal}"),
+            format!("`install -d -m 0700 -o {owner} {shown}`"),
+        ),
+        Err(error) => Check::skip(name, format!("{}: {error}", place.display())),
+    }
 }

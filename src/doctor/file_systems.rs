@@ -95,13 +95,23 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mounts: Vec<_> = mountinfo.lines().filter_map(parse_mount).collect();
     let configured = configured_mount_points(Path::new("/"));
     let mut checks = Vec::new();
-    for (what, path) in [("docroot", &*docroot.join(IMAGE_ROOT)), ("ledger", ledger)] {
+    let images = match &config.storage.s3 {
+        Some(bucket) => ("spool", bucket.spool.clone()),
+        None => ("docroot", docroot.join(IMAGE_ROOT)),
+    };
+    // The first start makes the spool.
+    let written: &Path = match &config.storage.s3 {
+        Some(bucket) if bucket.spool.exists() => &bucket.spool,
+        Some(bucket) => bucket.spool.parent().unwrap_or(docroot),
+        None => docroot,
+    };
+    for (what, path) in [(images.0, &*images.1), ("ledger", ledger)] {
         checks.extend(unmounted(what, path, &configured, &mounts));
         checks.extend(mount_of(path, &mounts).map(|mount| suitability(what, mount)));
     }
-    checks.push(match statvfs(docroot) {
+    checks.push(match statvfs(written) {
         Ok(found) => free_space(&found, config.storage.min_free()),
-        Err(error) => Check::skip("free space", format!("{}: {error}", docroot.display())),
+        Err(error) => Check::skip("free space", format!("{}: {error}", written.display())),
     });
     let advice = "free some space there: without it no upload can be recorded";
     checks.extend(little_space("ledger space", ledger, LEDGER_SPACE, advice));

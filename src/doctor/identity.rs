@@ -1,4 +1,4 @@
-//! Whether ledger and docroot belong together.
+//! Whether ledger and store belong together.
 
 use super::check::Check;
 use super::installation::Installation;
@@ -9,12 +9,16 @@ use crate::site::{SiteError, check as check_pair};
 /// `None` where one of them cannot be read, which its own check reports.
 pub(super) fn check(installation: &Installation) -> Option<Check> {
     let name = "identity";
+    let kind = match installation.config.storage.s3 {
+        Some(_) => "bucket",
+        None => "docroot",
+    };
     Some(
         match read_as_owner(&installation.config, check_pair).ok()? {
-            Ok(Pair::Complete) => Check::ok(name, "ledger and docroot belong together"),
+            Ok(Pair::Complete) => Check::ok(name, format!("ledger and {kind} belong together")),
             Ok(Pair::Unnamed(_)) => Check::ok(
                 name,
-                "ledger and docroot get one at the next start of the responder",
+                format!("ledger and {kind} get one at the next start of the responder"),
             ),
             Err(SiteError::Mismatch(refusal)) => Check::fail(
                 name,

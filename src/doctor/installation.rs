@@ -50,7 +50,11 @@ fn service_account(config: &Config) -> Option<Account> {
     let ledger = &config.ledger.path;
     let docroot = &config.storage.docroot;
     let parent = ledger.parent().unwrap_or(ledger);
-    let places = [parent, ledger, &docroot.join(SPOOL), docroot];
+    let spool = match &config.storage.s3 {
+        Some(bucket) => bucket.spool.clone(),
+        None => docroot.join(SPOOL),
+    };
+    let places = [parent, ledger, &spool, docroot];
     let owner = |place: &Path| Some(place.symlink_metadata().ok()?.uid());
     let owners: Vec<_> = places.into_iter().filter_map(owner).collect();
     let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;

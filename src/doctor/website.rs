@@ -127,7 +127,7 @@ fn health(url: &str, reply: &Reply) -> Check {
             return Check::ok(name, format!("{url} answers"));
         }
         (503, Some(body)) if body["status"] == "failed" => {
-            let mut parts = vec!["ledger", "docroot", "free_space"];
+            let mut parts = vec!["ledger", "docroot", "bucket", "free_space"];
             parts.retain(|part| body[*part] == "failed");
             (
                 format!(

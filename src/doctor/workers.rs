@@ -46,8 +46,11 @@ pub(super) fn checks(
 fn readable(installation: &Installation, account: &Account) -> Check {
     let name = "nginx workers";
     let docroot = &installation.config.storage.docroot;
-    let mut directories = vec![docroot.join(IMAGE_ROOT)];
-    directories.extend(class_directories(docroot));
+    let mut directories = class_directories(docroot);
+    directories.push(match installation.config.storage.s3 {
+        Some(_) => docroot.clone(),
+        None => docroot.join(IMAGE_ROOT),
+    });
     if let Some(link) = directories.iter().find(|directory| directory.is_symlink()) {
         return Check::fail(
             name,

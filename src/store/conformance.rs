@@ -11,6 +11,7 @@ use time::{Date, UtcDateTime};
 
 use super::{Cleaned, Publication, PublishError, Spool, Store};
 use crate::expiry::{Expiry, StoreDuration};
+use crate::identity::Identity;
 use crate::image::ImageType;
 use crate::image_path::{Directory, ImagePath};
 use crate::timestamp::Timestamp;
@@ -19,6 +20,7 @@ const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
 /// Runs the whole suite, each part over a store of its own.
 pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
+    images_are_found(&open());
     a_spool_counts_its_bytes(&open());
     many_are_published_at_once(&open());
     many_are_published_together(&open());
@@ -26,12 +28,34 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     deleting_is_idempotent(&open());
     an_image_says_what_it_is(&open());
     abandoned_uploads_are_deleted(&open());
-    empty_directories_are_deleted(&open());
-    directories_may_vanish_at_any_time(&open());
     quarantine::an_image_in_quarantine_is_not_served_and_keeps_its_bytes(&open());
     quarantine::a_served_copy_of_an_image_in_quarantine_goes(&open());
     let space = open().space().expect("writable");
     assert!(space.free_bytes != Some(0) && space.free_files != Some(0));
+}
+
+/// Runs the part of the suite for stores that have directories.
+pub(crate) fn check_directories<S: Store>(open: impl Fn() -> S) {
+    empty_directories_are_deleted(&open());
+    directories_may_vanish_at_any_time(&open());
+}
+
+fn images_are_found(store: &dyn Store) {
+    store.check_writable().expect("writable");
+    assert!(!store.has_images().expect("listed"));
+    assert_eq!(store.identity().expect("known"), None);
+    for mark in [0, 7] {
+        let identity = Identity { id: 0xfe, mark };
+        store.set_identity(identity).expect("written");
+        assert_eq!(store.identity().expect("known"), Some(identity));
+    }
+    assert!(
+        !store.has_images().expect("listed"),
+        "an identity is no image"
+    );
+    let image = path(StoreDuration::Months3, date!(2026 - 12 - 31));
+    publish(store, &mut spool(store, b"12345"), &image).expect("published");
+    assert!(store.has_images().expect("listed"));
 }
 
 fn path(duration: StoreDuration, day: Date) -> ImagePath {

@@ -13,15 +13,15 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, RenameFlags, StatVfsMountFlags, Timespec, Timestamps, UTIME_OMIT,
-    renameat_with, unlinkat,
+    AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with,
+    unlinkat,
 };
 use rustix::io::Errno;
 
 use self::sync::FileSystem;
+use super::spool::SpoolDirectory;
 use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
 use crate::expiry::{Expiry, StoreDuration};
@@ -40,7 +40,7 @@ const DIRECTORY_TRIES: u32 = 3;
 pub(crate) struct Docroot {
     root: PathBuf,
     durability: Durability,
-    spooled: AtomicU64,
+    spool: SpoolDirectory,
     /// `None` if files are synced one by one.
     file_system: Option<FileSystem>,
 }
@@ -69,7 +69,7 @@ impl Docroot {
         Self {
             root: root.to_owned(),
             durability,
-            spooled: AtomicU64::new(0),
+            spool: SpoolDirectory::new(root.join(SPOOL), durability),
             file_system: FileSystem::of(root),
         }
     }
@@ -125,23 +125,6 @@ impl Docroot {
         }
     }
 
-    fn delete_abandoned(&self, before: Timestamp, dry_run: bool) -> io::Result<u64> {
-        let mut abandoned = 0;
-        for entry in entries(&self.root.join(SPOOL))? {
-            let entry = entry?;
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_file() && metadata.ctime() < before.0 => {}
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => continue,
-            }
-            if !dry_run {
-                remove_if_exists(&entry.path())?;
-            }
-            abandoned += 1;
-        }
-        Ok(abandoned)
-    }
-
     fn delete_empty_directories(&self, kept: &[Directory]) -> io::Result<u64> {
         let mut deleted = 0;
         for duration in StoreDuration::ALL {
@@ -172,17 +155,7 @@ impl Store for Docroot {
     }
 
     fn spool(&self) -> io::Result<Spool> {
-        let number = self.spooled.fetch_add(1, Ordering::Relaxed);
-        // Process ids are reused after a restart, so an abandoned file may have the name; the next one is tried.
-        (0..1_000_u32)
-            .find_map(|attempt| {
-                let name = format!("{}-{number}-{attempt}", std::process::id());
-                match Spool::create(self.root.join(SPOOL).join(name), self.durability) {
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
-                    outcome => Some(outcome),
-                }
-            })
-            .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
+        self.spool.create()
     }
 
     fn prepare(&self, uploads: &mut [(&mut Spool, Option<Expiry>)]) -> io::Result<()> {
@@ -307,19 +280,12 @@ impl Store for Docroot {
     }
 
     fn space(&self) -> io::Result<Space> {
-        let file_system = rustix::fs::statvfs(self.root.join(SPOOL))?;
-        if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
-            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
-        }
-        Ok(Space {
-            free_bytes: Some(file_system.f_bavail.saturating_mul(file_system.f_frsize)),
-            free_files: (file_system.f_files > 0).then_some(file_system.f_favail),
-        })
+        self.spool.space()
     }
 
     fn clean(&self, before: Timestamp, kept: &[Directory], dry_run: bool) -> io::Result<Cleaned> {
         Ok(Cleaned {
-            abandoned: self.delete_abandoned(before, dry_run)?,
+            abandoned: self.spool.clean(before, dry_run)?,
             directories: if dry_run {
                 0
             } else {

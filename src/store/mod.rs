@@ -1,10 +1,13 @@
 //! The store: where the bytes of images lie.
 //!
-//! [`Store`] is the second seam of the program; a directory that nginx serves is behind it. An upload is written to a [`Spool`], then
+//! [`Store`] is the second seam of the program; a directory that nginx serves or a bucket is behind it. An upload is written to a [`Spool`], then
 //! prepared, then published under its path, so that an image is never visible in part.
 
 mod docroot;
+mod identity_document;
 mod quarantine;
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
 mod spool;
 
 use std::fmt;
@@ -89,6 +92,26 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
     /// Replaces the identity; durable when this returns.
     fn set_identity(&self, identity: Identity) -> io::Result<()>;
 
+    /// Fails if the store cannot be written, and leaves nothing behind. Called before a new site is made.
+    fn check_writable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Fails if the store cannot be reached now; takes two seconds at most.
+    fn check_reachable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether there is an image.
+    fn has_images(&self) -> io::Result<bool> {
+        for directory in Directory::all() {
+            if !self.list(directory)?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// A new file for the bytes of an upload. It is deleted when it is dropped without having been published.
     fn spool(&self) -> io::Result<Spool>;
 
@@ -127,29 +150,40 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
     fn clean(&self, before: Timestamp, kept: &[Directory], dry_run: bool) -> io::Result<Cleaned>;
 }
 
-/// Opens the store; makes the directories inside the docroot that are missing.
+/// Opens the store; makes the directories that are missing: those inside the docroot, or that of a bucket's spool.
 pub(crate) fn open(config: &Config) -> io::Result<Box<dyn Store>> {
     let storage = &config.storage;
+    #[cfg(feature = "s3")]
+    if let Some(bucket) = &storage.s3 {
+        return Ok(Box::new(s3::S3Store::open(bucket)?));
+    }
     Ok(Box::new(Docroot::open(
         &storage.docroot,
         storage.durability,
     )?))
 }
 
-/// Whether the store has an image.
-pub(crate) fn has_images(store: &dyn Store) -> io::Result<bool> {
-    for directory in Directory::all() {
-        if !store.list(directory)?.is_empty() {
-            return Ok(true);
-        }
+/// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty. Fails if the key of a bucket cannot be
+/// read.
+pub(crate) fn view(config: &Config) -> io::Result<Box<dyn Store>> {
+    let storage = &config.storage;
+    #[cfg(feature = "s3")]
+    if let Some(bucket) = &storage.s3 {
+        return Ok(Box::new(s3::S3Store::at(bucket)?));
     }
-    Ok(false)
+    #[cfg(not(feature = "s3"))]
+    if storage.s3.is_some() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    Ok(Box::new(Docroot::at(&storage.docroot, storage.durability)))
 }
 
-/// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty.
-pub(crate) fn view(config: &Config) -> Box<dyn Store> {
-    let storage = &config.storage;
-    Box::new(Docroot::at(&storage.docroot, storage.durability))
+/// Names the store in messages: `docroot /var/www/corenexis-cdn`, or `bucket images at https://s3.example.net`.
+pub(crate) fn place(config: &Config) -> String {
+    match &config.storage.s3 {
+        Some(bucket) => bucket.place().to_string(),
+        None => format!("docroot {}", config.storage.docroot.display()),
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,89 @@
-//! The spool file of an upload.
+//! The spool file of an upload, and the directory of spool files.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, StatVfsMountFlags};
 
+use super::Space;
 use crate::config::Durability;
 use crate::expiry::Expiry;
+use crate::timestamp::Timestamp;
+
+/// A directory of spool files.
+#[derive(Debug)]
+pub(super) struct SpoolDirectory {
+    path: PathBuf,
+    durability: Durability,
+    created: AtomicU64,
+}
+
+impl SpoolDirectory {
+    /// The directory at `path`, which is not made.
+    pub(super) const fn new(path: PathBuf, durability: Durability) -> Self {
+        Self {
+            path,
+            durability,
+            created: AtomicU64::new(0),
+        }
+    }
+
+    /// A new file, which is deleted when it is dropped without having been published.
+    pub(super) fn create(&self) -> io::Result<Spool> {
+        let number = self.created.fetch_add(1, Ordering::Relaxed);
+        // Process ids are reused after a restart, so an abandoned file may have the name; the next one is tried.
+        (0..1_000_u32)
+            .find_map(|attempt| {
+                let name = format!("{}-{number}-{attempt}", std::process::id());
+                match Spool::create(self.path.join(name), self.durability) {
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                    outcome => Some(outcome),
+                }
+            })
+            .unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Deletes files older than `before`, or only counts them.
+    pub(super) fn clean(&self, before: Timestamp, dry_run: bool) -> io::Result<u64> {
+        let entries = match fs::read_dir(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            entries => entries?,
+        };
+        let mut abandoned = 0;
+        for entry in entries {
+            let entry = entry?;
+            match entry.metadata() {
+                Ok(metadata) if metadata.is_file() && metadata.ctime() < before.0 => {}
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => continue,
+            }
+            if !dry_run {
+                match fs::remove_file(entry.path()) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+            abandoned += 1;
+        }
+        Ok(abandoned)
+    }
+
+    /// The space that is left. An error on a read-only file system.
+    pub(super) fn space(&self) -> io::Result<Space> {
+        let file_system = rustix::fs::statvfs(&self.path)?;
+        if file_system.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        Ok(Space {
+            free_bytes: Some(file_system.f_bavail.saturating_mul(file_system.f_frsize)),
+            free_files: (file_system.f_files > 0).then_some(file_system.f_favail),
+        })
+    }
+}
 
 /// Whether the file is synced, and with which expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +104,7 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    pub(super) fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
+    fn create(path: PathBuf, durability: Durability) -> io::Result<Self> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)

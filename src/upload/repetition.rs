@@ -86,7 +86,7 @@ impl<'a> Keyed<'a> {
             return Err(Refusal::KeyReused.into());
         }
         let image = &earlier.image;
-        let stored = app.store.stat(&image.path).map_err(Fault::SaveImage)?;
+        let stored = app.store.stat(&image.path).map_err(Fault::saving)?;
         // The file of an image in quarantine is elsewhere. Read again, since its row is marked before its file is moved.
         let row = app.ledger.image(&image.path).map_err(Fault::from)?;
         if stored.is_some() || row.is_some_and(|row| row.quarantine.is_some()) {

@@ -6,20 +6,14 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use serde::Deserialize;
 
 use crate::identity::Identity;
+use crate::store::identity_document;
 
 const NAME: &str = ".identity";
 
 /// The largest file that is read, in bytes.
 const MAX_SIZE: u64 = 4096;
-
-#[derive(Deserialize)]
-struct Document {
-    id: String,
-    mark: u64,
-}
 
 /// Reads the file in `directory`; `None` if there is none.
 pub(super) fn read(directory: &Path) -> io::Result<Option<Identity>> {
@@ -42,9 +36,8 @@ pub(super) fn read(directory: &Path) -> io::Result<Option<Identity>> {
     }
     let mut text = String::new();
     file.take(MAX_SIZE).read_to_string(&mut text)?;
-    let Document { id, mark } = toml::from_str(&text).map_err(|error| invalid(&error))?;
-    let id = u64::from_str_radix(&id, 16).map_err(|error| invalid(&error))?;
-    Ok(Some(Identity { id, mark }))
+    let identity = identity_document::parse(&text).map_err(|error| invalid(&error))?;
+    Ok(Some(identity))
 }
 
 /// Replaces the file in `directory`: written beside it, synced, renamed, and the directory synced.
@@ -53,11 +46,7 @@ pub(super) fn write(directory: &Path, identity: Identity) -> io::Result<()> {
         .prefix(".identity-")
         .permissions(Permissions::from_mode(0o644))
         .tempfile_in(directory)?;
-    write!(
-        file,
-        "# The ledger that these images belong to (corenexis-cdn). Copy this file with the images.\nid = \"{:016x}\"\nmark = {}\n",
-        identity.id, identity.mark
-    )?;
+    file.write_all(identity_document::text(identity).as_bytes())?;
     file.as_file().sync_all()?;
     file.persist(directory.join(NAME))?;
     File::open(directory)?.sync_all()

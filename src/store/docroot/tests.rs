@@ -34,12 +34,14 @@ fn files_below(directory: &Path) -> usize {
 fn it_is_a_store() {
     let directories = RefCell::new(Vec::new());
     for durability in [Durability::Full, Durability::Relaxed] {
-        conformance::check(|| {
+        let open = || {
             let directory = tempfile::tempdir().expect("a directory");
             let docroot = Docroot::open(directory.path(), durability).expect("open");
             directories.borrow_mut().push(directory);
             docroot
-        });
+        };
+        conformance::check(open);
+        conformance::check_directories(open);
     }
 }
 

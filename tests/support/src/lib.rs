@@ -5,9 +5,11 @@ pub mod dns;
 pub mod fastcgi;
 pub mod form;
 pub mod http;
+pub mod http_proxy;
 pub mod machine;
 pub mod origin;
 pub mod pictures;
+pub mod seaweedfs;
 pub mod site;
 
 use std::path::Path;

@@ -1,0 +1,96 @@
+//! Publishes an upload: one PUT that never replaces an object.
+//!
+//! ```text
+//! 200                      it is in the bucket
+//! 412                      an object has its key: the upload itself if an earlier reply was lost, which size and hash prove
+//! 500, 503, no answer      the same PUT again, until the deadline
+//! deadline                 the object is deleted if it is there and is the upload; the caller refunds the row
+//! ```
+//!
+//! Names are unique by the ledger's key, so a store that ignores `If-None-Match` replaces nothing either.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Reply, retry};
+use super::failure::Failure;
+use super::now;
+use super::object::Metadata;
+use super::operations::Hash;
+use crate::store::{Publication, PublishError};
+
+/// How long a PUT may take, its repetitions included: nginx waits 15 s longer for the reply than a download may take.
+const DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long an upload whose outcome is unknown may take to be withdrawn.
+const WITHDRAWAL: Duration = Duration::from_secs(2);
+
+/// What a PUT that did not fail did.
+enum Put {
+    Stored,
+    NameTaken,
+}
+
+pub(super) fn publish(client: &Client, upload: &Publication<'_>) -> Result<(), PublishError> {
+    let key = upload.path.as_str();
+    let size = upload.spool.size();
+    let hash = upload
+        .spool
+        .reader()
+        .and_then(|mut reader| Hash::of(&mut reader))
+        .map_err(PublishError::Image)?;
+    let metadata = Metadata::new(upload.path, upload.expiry, now());
+    let mut signed = metadata.headers();
+    signed.push(("content-md5", &hash.base64));
+    let deadline = Instant::now() + DEADLINE;
+    let mut is_unknown = false;
+    let put = retry(deadline, || {
+        let mut reader = match upload.spool.reader() {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error)),
+        };
+        let conditions = [("if-none-match", "*")];
+        let body = (&mut reader as &mut dyn io::Read, size);
+        let reply = client.put_once(key, &signed, &conditions, body, deadline);
+        match reply.and_then(Reply::document) {
+            Ok(_) => Ok(Ok(Put::Stored)),
+            Err(failure) if failure.status() == Some(412) => {
+                let is_ours = holds(client, key, size, &hash)?;
+                Ok(Ok(if is_ours { Put::Stored } else { Put::NameTaken }))
+            }
+            Err(failure) => {
+                is_unknown |= failure.is_unknown();
+                Err(failure)
+            }
+        }
+    });
+    match put {
+        Ok(Ok(Put::Stored)) => Ok(()),
+        Ok(Ok(Put::NameTaken)) => Err(PublishError::NameTaken),
+        Ok(Err(error)) => Err(PublishError::Image(error)),
+        Err(failure) => {
+            if is_unknown {
+                withdraw(client, key, size, &hash);
+            }
+            Err(PublishError::Image(failure.into()))
+        }
+    }
+}
+
+/// Whether the object is the upload.
+fn holds(client: &Client, key: &str, size: u64, hash: &Hash) -> Result<bool, Failure> {
+    let object = client.head(key)?;
+    Ok(object.is_some_and(|object| object.stored.size == size && object.etag == hash.etag))
+}
+
+/// Deletes an upload that is refused although the store may have it. What cannot be deleted now is deleted by the sweep, as a file without
+/// a row.
+fn withdraw(client: &Client, key: &str, size: u64, hash: &Hash) {
+    let deadline = Instant::now() + WITHDRAWAL;
+    if let Ok(Some(object)) = client.head_within(key, deadline)
+        && object.stored.size == size
+        && object.etag == hash.etag
+    {
+        let _ = client.delete_once(key, deadline);
+    }
+}

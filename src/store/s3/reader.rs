@@ -1,0 +1,105 @@
+//! Reads an object.
+//!
+//! The first part is read at once, so that a reader that needs the beginning alone leaves a connection that can be used again. A body that
+//! is cut off is continued where it ended.
+
+use std::io::{self, Cursor, Read};
+use std::sync::Arc;
+
+use super::client::Client;
+use super::object::unquoted;
+
+/// Bytes of the first request. Width and height of nearly every image are in them.
+const FIRST: u64 = 64 << 10;
+
+/// How often the body of one object may be cut off.
+const CUTS: u32 = 5;
+
+/// The bytes of an object, in order.
+pub(super) struct ObjectReader {
+    client: Arc<Client>,
+    key: String,
+    /// With quotes, as a condition has it.
+    etag: String,
+    size: u64,
+    first: Cursor<Vec<u8>>,
+    rest: Option<Box<dyn Read>>,
+    /// Where the next byte of `rest` lies.
+    offset: u64,
+    cuts: u32,
+}
+
+impl ObjectReader {
+    /// Fails with [`io::ErrorKind::NotFound`] if there is no such object.
+    pub(super) fn open(client: Arc<Client>, key: String) -> io::Result<Self> {
+        let reply = client.get(&key, 0, Some(FIRST), None)?;
+        let etag = format!("\"{}\"", unquoted(reply.header("etag").unwrap_or_default()));
+        // A store that ignores `Range` sends the whole object.
+        let (size, is_whole) = match reply.header("content-range") {
+            Some(range) => (range.rsplit('/').next(), false),
+            None => (reply.header("content-length"), true),
+        };
+        let size = size.and_then(|size| size.parse().ok()).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "an object without a size")
+        })?;
+        let mut reader = Self {
+            client,
+            key,
+            etag,
+            size,
+            first: Cursor::default(),
+            rest: None,
+            offset: 0,
+            cuts: 0,
+        };
+        if is_whole {
+            reader.rest = Some(Box::new(reply.reader()));
+        } else {
+            let mut first = Vec::new();
+            // What is missing after a cut is asked for again.
+            let _ = reply.reader().take(FIRST).read_to_end(&mut first);
+            reader.offset = first.len() as u64;
+            reader.first = Cursor::new(first);
+        }
+        Ok(reader)
+    }
+
+    fn rest(&mut self) -> io::Result<&mut Box<dyn Read>> {
+        let rest = if let Some(rest) = self.rest.take() {
+            rest
+        } else {
+            let etag = Some(self.etag.as_str());
+            let reply = self.client.get(&self.key, self.offset, None, etag)?;
+            if self.offset > 0 && reply.header("content-range").is_none() {
+                return Err(io::Error::other("the store does not continue an object"));
+            }
+            Box::new(reply.reader())
+        };
+        Ok(self.rest.insert(rest))
+    }
+}
+
+impl Read for ObjectReader {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.first.read(out)?;
+        if read > 0 || out.is_empty() {
+            return Ok(read);
+        }
+        while self.offset < self.size {
+            let error = match self.rest()?.read(out) {
+                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(read) => {
+                    self.offset += read as u64;
+                    return Ok(read);
+                }
+                Err(error) => error,
+            };
+            self.rest = None;
+            self.cuts += 1;
+            if self.cuts > CUTS {
+                return Err(error);
+            }
+        }
+        Ok(0)
+    }
+}

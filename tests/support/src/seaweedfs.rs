@@ -1,0 +1,227 @@
+//! An S3-compatible store for tests: one SeaweedFS for the process, with buckets of its own for each test.
+//!
+//! It verifies signatures and clocks, lets exactly one `If-None-Match: *` win, and checks `Content-MD5`. The kernel ends it with this
+//! process.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{LazyLock, mpsc};
+use std::{env, thread};
+
+use tempfile::TempDir;
+
+use crate::http;
+use crate::machine::{free_port, until};
+use crate::{repository, skip};
+
+/// How many buckets of one process may be public.
+const PUBLIC_BUCKETS: usize = 100;
+
+/// The access keys: what each may do. The key's secret is its name, repeated.
+const KEYS: [(&str, &str); 3] = [
+    ("responder", r#""Read","Write","List""#),
+    ("reader", r#""Read","List""#),
+    ("unlisting", r#""Read","Write""#),
+];
+
+/// What everybody may read of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The images, and nothing else.
+    Public,
+    /// Every object, those in quarantine too.
+    Open,
+    /// Nothing.
+    Private,
+}
+
+/// A running store.
+#[derive(Debug)]
+struct Server {
+    s3: u16,
+    filer: u16,
+}
+
+/// A bucket of one test, and the files of its access keys.
+#[derive(Debug)]
+pub struct Bucket {
+    /// The URL of the store.
+    pub endpoint: String,
+    /// Its name.
+    pub name: String,
+    /// A directory of the test's own, with the key files and the spool; not the store's.
+    pub directory: TempDir,
+    filer: u16,
+}
+
+impl Bucket {
+    /// A new bucket; `None`, and the test is skipped, where SeaweedFS is not installed.
+    pub fn new(access: Access) -> Option<Self> {
+        static SERVER: LazyLock<Option<Server>> = LazyLock::new(start);
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let Some(server) = &*SERVER else {
+            skip("SeaweedFS (weed) is not installed");
+            return None;
+        };
+        let kind = match access {
+            Access::Public => "images",
+            Access::Open => "open",
+            Access::Private => "private",
+        };
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        assert!(number < PUBLIC_BUCKETS, "too many buckets in one process");
+        let name = format!("{kind}-{number}");
+        let created = http::request(server.filer, "POST", &format!("/buckets/{name}/"), &[], b"");
+        assert!(created.status < 300, "no bucket: {created:?}");
+        let directory = tempfile::tempdir().expect("a directory");
+        for (key, _) in KEYS.into_iter().chain([("stranger", "")]) {
+            let file = directory.path().join(format!("{key}.key"));
+            fs::write(&file, format!("{key}:{key}{key}\n")).expect("written");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
+        }
+        Some(Self {
+            endpoint: format!("http://127.0.0.1:{}", server.s3),
+            name,
+            directory,
+            filer: server.filer,
+        })
+    }
+
+    /// Deletes an object behind the back of whoever uses the bucket.
+    pub fn delete_object(&self, key: &str) -> http::Reply {
+        http::request(
+            self.filer,
+            "DELETE",
+            &format!("/buckets/{}/{key}", self.name),
+            &[],
+            b"",
+        )
+    }
+
+    /// The file of an access key: `responder` may do what the responder needs, `reader` may not write, `unlisting` may not list,
+    /// `stranger` is not known.
+    pub fn key_file(&self, key: &str) -> PathBuf {
+        self.directory.path().join(format!("{key}.key"))
+    }
+
+    /// Lines of `[storage]` for the bucket, with the key `responder`.
+    pub fn storage(&self) -> String {
+        self.storage_at(&self.endpoint, "responder")
+    }
+
+    /// Lines of `[storage]` for the bucket, reached by another URL or with another key.
+    pub fn storage_at(&self, endpoint: &str, key: &str) -> String {
+        format!(
+            "kind = \"s3\"\nendpoint = \"{endpoint}\"\nbucket = \"{}\"\nkey_file = \"{}\"\nspool = \"{}\"\n",
+            self.name,
+            self.key_file(key).display(),
+            self.directory.path().join("spool").display()
+        )
+    }
+}
+
+/// Starts the server; `None` if it is not installed.
+fn start() -> Option<Server> {
+    let weed = find()?;
+    let directory = tempfile::Builder::new()
+        .prefix("corenexis-cdn-seaweedfs-")
+        .tempdir()
+        .expect("a temporary directory");
+    let place = directory.path();
+    fs::create_dir(place.join("data")).expect("a directory");
+    fs::write(place.join("s3.json"), identities()).expect("written");
+    // Seven volumes for each bucket are the default.
+    let growth = "[master.volume_growth]\ncopy_1 = 1\n";
+    fs::write(place.join("master.toml"), growth).expect("written");
+    let server = Server {
+        s3: free_port(),
+        filer: free_port(),
+    };
+    let mut command = command(&weed, place, &server);
+    let (started, is_started) = mpsc::channel();
+    // The kernel ends the server when the thread that started it ends, so this one stays.
+    thread::Builder::new()
+        .name("seaweedfs".to_owned())
+        .spawn(move || {
+            let mut child = command.spawn().expect("setpriv starts");
+            let _ = started.send(());
+            let _ = child.wait();
+            drop(directory);
+        })
+        .expect("a thread");
+    is_started.recv().expect("SeaweedFS starts");
+    until("SeaweedFS", || {
+        let is_up = |port, target: &str| {
+            let request =
+                format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+            http::exchange(port, request.as_bytes()).is_ok_and(|reply| reply.status == 200)
+        };
+        (is_up(server.filer, "/") && is_up(server.s3, "/status")).then_some(())
+    });
+    Some(server)
+}
+
+/// `weed` on the path, or where tests/run installs it.
+fn find() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([repository().join("target/test-tools/bin")])
+        .map(|directory| directory.join("weed"))
+        .find(|file| file.is_file())
+}
+
+/// One process with all of its servers, on loopback alone.
+fn command(weed: &Path, place: &Path, server: &Server) -> Command {
+    let log = File::create(place.join("log")).expect("a log");
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(weed);
+    // Once, its own clean-up after SIGTERM took 40 seconds; there is nothing to clean up.
+    command.args(["-logtostderr=true", "server", "-dir=data"]);
+    command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
+    command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64"]);
+    command.args(["-volume.max=1000", "-volume.preStopSeconds=0"]);
+    command.args(["-volume.minFreeSpace=100MiB", "-s3.config=s3.json"]);
+    command.args(["-s3.autoCreateBucket=false", "-s3.iam=false"]);
+    command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
+    command.arg(format!("-s3.port={}", server.s3));
+    command.arg(format!("-filer.port={}", server.filer));
+    let others = [
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+        "filer.port.grpc",
+        "s3.port.grpc",
+    ];
+    for other in others {
+        command.arg(format!("-{other}={}", free_port()));
+    }
+    command
+        .current_dir(place)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a descriptor"))
+        .stderr(log);
+    command
+}
+
+fn identities() -> String {
+    let mut identities = String::from("{\"identities\":[");
+    for (key, actions) in KEYS {
+        let _ = write!(
+            identities,
+            r#"{{"name":"{key}","credentials":[{{"accessKey":"{key}","secretKey":"{key}{key}"}}],"actions":[{actions}]}},"#
+        );
+    }
+    identities.push_str(r#"{"name":"anonymous","actions":["Read:open-*""#);
+    for number in 0..PUBLIC_BUCKETS {
+        for class in ["d", "m", "mm", "l"] {
+            let _ = write!(identities, r#","Read:images-{number}/{class}/*""#);
+        }
+    }
+    identities.push_str("]}]}");
+    identities
+}
