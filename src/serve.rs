@@ -5,6 +5,7 @@
 
 mod connections;
 pub(crate) mod listener;
+mod service_manager;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -16,7 +17,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use time::UtcDateTime;
 
@@ -30,6 +31,7 @@ use crate::response::Response;
 use crate::trace::request_id;
 use connections::{Connections, Registered};
 use listener::{Listener, Stream};
+use service_manager::ServiceManager;
 
 /// Longer than nginx keeps an idle connection (60 s), so that nginx closes it.
 const READ_TIMEOUT: Duration = Duration::from_secs(75);
@@ -120,9 +122,11 @@ pub(crate) fn serve(
         busy,
     };
     listener.set_nonblocking()?;
-    while wait_for_connection(listener, stop)? {
+    let mut manager = ServiceManager::ready();
+    while wait_for_connection(listener, stop, &mut manager)? {
         acceptor.accept_waiting();
     }
+    manager.stopping();
     event("draining")
         .field("connections", connections.count())
         .write();
@@ -130,15 +134,21 @@ pub(crate) fn serve(
     Ok(())
 }
 
-/// Waits for a connection (`true`) or for `stop` (`false`).
-fn wait_for_connection(listener: &Listener, stop: &UnixStream) -> io::Result<bool> {
+/// Waits for a connection (`true`) or for `stop` (`false`), and reports to the service manager meanwhile.
+fn wait_for_connection(
+    listener: &Listener,
+    stop: &UnixStream,
+    manager: &mut ServiceManager,
+) -> io::Result<bool> {
     loop {
+        let timeout = manager.report(Instant::now());
+        let timeout = timeout.and_then(|left| Timespec::try_from(left).ok());
         let mut descriptors = [
             PollFd::new(listener, PollFlags::IN),
             PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut descriptors, None) {
-            Err(rustix::io::Errno::INTR) => {}
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
             Ok(_) => return Ok(descriptors[1].revents().is_empty()),
         }

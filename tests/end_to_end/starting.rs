@@ -1,13 +1,15 @@
 //! Starting the responder: on its own socket, on an inherited one, as CGI; and configurations it refuses.
 
+use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use support::builder::Launch;
 use support::form::{Form, MULTIPART};
-use support::machine::{path_of, until};
+use support::machine::{PATIENCE, path_of, until};
 use support::pictures::PNG;
 use support::site::{NOTHING, Site};
 use support::{http, program, skip};
@@ -45,6 +47,38 @@ fn it_takes_a_socket_on_descriptor_0() {
 #[test]
 fn it_takes_a_socket_from_systemd() {
     works(&Site::builder().launch(Launch::SocketActivation).start());
+}
+
+#[test]
+fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
+    for launch in [Launch::SocketActivation, Launch::Plain] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).expect("a socket");
+        manager.set_read_timeout(Some(PATIENCE)).expect("set");
+        let told = || {
+            let mut message = [0; 256];
+            let length = manager.recv(&mut message).expect("a message");
+            String::from_utf8_lossy(&message[..length]).into_owned()
+        };
+        let mut site = Site::builder()
+            .launch(launch)
+            .variable("NOTIFY_SOCKET", &path)
+            .variable("WATCHDOG_USEC", "300000")
+            .start();
+        assert_eq!(told(), "READY=1\n");
+        for _ in 0..5 {
+            assert_eq!(told(), "WATCHDOG=1\n");
+        }
+        works(&site);
+        site.signal(Signal::TERM);
+        let last = until("the last message", || {
+            let message = told();
+            (message != "WATCHDOG=1\n").then_some(message)
+        });
+        assert_eq!(last, "STOPPING=1\n");
+        assert!(site.wait_for_end().success());
+    }
 }
 
 /// A site without a responder, for a CGI host.

@@ -68,6 +68,17 @@ same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load
 kill -KILL "$(systemctl show -p MainPID --value corenexis-cdn.service)"
 same "a responder that was killed is back before anybody notices" 0 "$(serves shop.example "$(upload shop.example)" && echo 0)"
 
+# A responder that hangs. The unit waits for 30 seconds; here 2.
+mkdir -p /run/systemd/system/corenexis-cdn.service.d
+printf '[Service]\nWatchdogSec=2\n' >/run/systemd/system/corenexis-cdn.service.d/soon.conf
+check "the unit with a short watchdog" sh -c 'systemctl daemon-reload && systemctl restart corenexis-cdn.service'
+hanging=$(systemctl show -p MainPID --value corenexis-cdn.service)
+kill -STOP "$hanging"
+same "a responder that hangs is ended and started again, and the upload that waited is answered" 0 "$(serves shop.example "$(upload shop.example)" && echo 0)"
+check "it is another process" test "$(systemctl show -p MainPID --value corenexis-cdn.service)" != "$hanging"
+rm -r /run/systemd/system/corenexis-cdn.service.d
+check "the unit as it was" sh -c 'systemctl daemon-reload && systemctl restart corenexis-cdn.service'
+
 # An upgrade whose responder does not start: the old one comes back.
 cp dist/corenexis-cdn /tmp/good
 printf '#!/bin/sh\n[ "$3" != serve ] || exit 1\nexec /tmp/good "$@"\n' >dist/corenexis-cdn
