@@ -9,14 +9,17 @@ use anstyle::{AnsiColor, Style};
 use rustix::termios::tcgetwinsize;
 use serde_json::{Value, json};
 
-use super::{Failure, print, print_json, printed, read_config, spinner};
+use super::{Failure, print, print_json, printed, read_config, setup, spinner};
 use crate::cli::DoctorArguments;
 use crate::doctor::{Check, NginxOptions, Verdict, check, nginx_version, worst};
 
 pub(super) fn doctor(config_file: &Path, arguments: DoctorArguments) -> Result<(), Failure> {
     let json = arguments.json;
     let nagios = arguments.nagios;
-    let checks = run(config_file, arguments);
+    let mut checks = run(config_file, arguments);
+    if setup::script().is_some() {
+        name_setup(&mut checks);
+    }
     if nagios {
         print(&as_plugin_output(&checks))?;
         return match worst(&checks) {
@@ -66,6 +69,13 @@ fn run(config_file: &Path, arguments: DoctorArguments) -> Vec<Check> {
     });
     bar.finish_and_clear();
     checks
+}
+
+/// A package has install.sh under the name `corenexis-cdn setup`.
+fn name_setup(checks: &mut [Check]) {
+    for advice in checks.iter_mut().filter_map(|check| check.advice.as_mut()) {
+        *advice = advice.replace("install.sh", "corenexis-cdn setup");
+    }
 }
 
 fn count(checks: &[Check], verdict: Verdict) -> usize {
@@ -190,6 +200,16 @@ fn style(verdict: Verdict) -> Style {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_has_install_sh_as_setup() {
+        let mut checks = [Check::warn("https", "no", "run `install.sh --https`")];
+        name_setup(&mut checks);
+        assert_eq!(
+            checks[0].advice.as_deref(),
+            Some("run `corenexis-cdn setup --https`")
+        );
+    }
 
     #[test]
     fn checks_are_printed_with_advice_below() {

@@ -10,8 +10,7 @@ use super::Failure;
 
 /// Replaces this process by install.sh, with the options.
 pub(super) fn setup(options: &[OsString]) -> Result<(), Failure> {
-    let script = script_of(&env::current_exe()?);
-    let script = script.filter(|script| script.is_file()).ok_or_else(|| {
+    let script = script().ok_or_else(|| {
         Failure::failed(
             "this program does not come from a package: run the install.sh of the source tree or of the archive that it was installed from",
         )
@@ -21,6 +20,12 @@ pub(super) fn setup(options: &[OsString]) -> Result<(), Failure> {
         "{} could not be run: {error}",
         script.display()
     )))
+}
+
+/// The install.sh of the package that this program comes from; `None` if it does not come from one.
+pub(super) fn script() -> Option<PathBuf> {
+    let script = script_of(&env::current_exe().ok()?)?;
+    script.is_file().then_some(script)
 }
 
 /// The install.sh of a package whose program this is: PREFIX/share/corenexis-cdn/install.sh for PREFIX/bin/corenexis-cdn.

@@ -43,14 +43,15 @@ fn explain(error: &CertificateError) -> (String, &'static str) {
         ),
         E::NotValidForNameContext { presented, .. } => (
             format!("is for other names: {}", presented.join(", ")),
-            "get one for this name (`certbot --nginx -d NAME`), and check that the server block of the site uses it: without a matching \
-             server_name nginx serves another site's",
+            "get one for this name: `install.sh --https` does, where the site has none of its own. Else check that its server block uses the \
+             right one: without a matching server_name nginx serves another site's",
         ),
         E::UnknownIssuer => (
             "is not signed by a public certificate authority: it is self-signed, from an internal authority, or sent without its \
              intermediate certificates"
                 .to_owned(),
-            "get one from a public authority (`certbot --nginx -d NAME`), and let ssl_certificate name the full chain (fullchain.pem)",
+            "get one from a public authority: `install.sh --https` does, where the site has none of its own. Else let its ssl_certificate \
+             name the full chain (fullchain.pem)",
         ),
         E::Revoked => (
             "is revoked".to_owned(),
@@ -59,11 +60,11 @@ fn explain(error: &CertificateError) -> (String, &'static str) {
         // A self-signed certificate of `openssl req -x509` is a CA certificate, which may not be a server's.
         E::Other(cause) => (
             format!("is rejected by clients ({cause}); a self-signed certificate is the usual cause"),
-            "get one from a public authority (`certbot --nginx -d NAME`)",
+            "get one from a public authority: `install.sh --https` does, where the site has none of its own",
         ),
         other => (
             format!("is rejected by clients ({other})"),
-            "get a new one from a public authority (`certbot --nginx -d NAME`)",
+            "get a new one from a public authority: `install.sh --https` does, where the site has none of its own",
         ),
     }
 }

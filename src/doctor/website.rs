@@ -65,7 +65,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         checks.push(Check::warn(
             "https",
             format!("{url} is not encrypted: tokens can be read on the way"),
-            "get a certificate for the site, set public_url to https://…, and run `install.sh` again",
+            "run `install.sh --https`: it gets a certificate and changes public_url",
         ));
     }
     checks
