@@ -85,17 +85,26 @@ change_scheme() {
   esac
 }
 
+# Whether the certificate is one of --staging, which a run without it replaces.
+is_trial() {
+  [ -n "$tls_block" ] && [ -z "$certificate_file$staging" ] && grep -qs '^server = https://acme-staging' "/etc/letsencrypt/renewal/$domain.conf"
+}
+
 # After the installation over http. Ends with an error that leaves it, or by the run that makes the server block.
 get_certificate() {
   # An upgrade asks for none.
-  if [ -z "$certify" ] || [ "$scheme" = https ]; then
+  [ -n "$certify" ] || return 0
+  again=--keep-until-expiring
+  if is_trial; then
+    again=--force-renewal
+  elif [ "$scheme" = https ]; then
     return
   fi
   nginx_runs || err "--https needs a running nginx, which answers the certificate authority: start it and run this again"
   say ""
   say "Asking for a certificate for $domain ..."
   set -- certonly --webroot --webroot-path "$docroot" --domain "$domain" --cert-name "$domain" --non-interactive --agree-tos \
-    --keep-until-expiring --deploy-hook "$(renewal_hook)"
+    "$again" --deploy-hook "$(renewal_hook)"
   if [ -n "$email" ]; then
     set -- "$@" --email "$email"
   else
@@ -105,7 +114,7 @@ get_certificate() {
   [ -z "$acme_server" ] || set -- "$@" --server "$acme_server"
   if ! certbot "$@" >"$tmp/certbot" 2>&1 </dev/null || [ ! -r "/etc/letsencrypt/live/$domain/fullchain.pem" ]; then
     show "$tmp/certbot"
-    err "no certificate was issued: the lines above say why. The site goes on with http.
+    err "no certificate was issued: the lines above say why. The site goes on with $scheme.
     The certificate authority fetches http://$domain/.well-known/acme-challenge/…: the name has to lead to this host, with port 80 open.
     Run this again afterwards; --staging tries it without using up Let's Encrypt's limits"
   fi

@@ -7,23 +7,9 @@ command -v certbot pebble >/dev/null || {
   echo "certbot or pebble is not installed"
   exit 77
 }
-authority=https://localhost:14000/dir
 printf '127.0.0.1 localhost cdn.example.com shop.example www.shop.example\n192.0.2.1 elsewhere.example\n' >/etc/hosts
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-  -keyout /tmp/pebble.key -out /tmp/pebble.pem 2>/dev/null
-cat >/tmp/pebble.json <<'CONFIG'
-{"pebble": {"listenAddress": "127.0.0.1:14000", "managementListenAddress": "127.0.0.1:15000", "certificate": "/tmp/pebble.pem",
-  "privateKey": "/tmp/pebble.key", "httpPort": 80, "tlsPort": 443, "ocspResponderURL": "", "externalAccountBindingRequired": false}}
-CONFIG
-export REQUESTS_CA_BUNDLE=/tmp/pebble.pem PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=0 PEBBLE_AUTHZREUSE=0
-start_authority() {
-  pebble -config /tmp/pebble.json >/tmp/pebble.log 2>&1 &
-  authority_pid=$!
-  until curl -sk "$authority" >/dev/null; do
-    kill -0 "$authority_pid" || break
-    sleep 0.1
-  done
-}
+# shellcheck source=tests/install/authority.sh
+. install/authority.sh
 start_authority
 
 # status URL
@@ -74,6 +60,13 @@ snapshot >/tmp/installed
 check "again" ./install.sh --yes
 unchanged "changes nothing" /tmp/installed
 check "and with --https" sh -c './install.sh --https --yes 2>&1 | grep "nothing to do"'
+renewal=/etc/letsencrypt/renewal/cdn.example.com.conf
+serial() { openssl x509 -noout -serial -in /etc/letsencrypt/live/cdn.example.com/cert.pem; }
+before=$(serial)
+sed -i 's|^server = .*|server = https://acme-staging-v02.api.letsencrypt.org/directory|' "$renewal"
+check "a certificate of --staging is replaced" ./install.sh --https --acme-server "$authority" --yes
+same "by one of the authority" "1 another" "$(grep -c "^server = $authority\$" "$renewal") $([ "$(serial)" = "$before" ] || echo another)"
+check "which is kept" sh -c './install.sh --https --yes 2>&1 | grep "nothing to do"'
 check "an upgrade keeps https" sh -c 'printf "\n" >>dist/corenexis-cdn && ./install.sh --upgrade --yes'
 check "uploads over https go on" uploads_over_https cdn.example.com
 check "purge" ./install.sh --uninstall --purge --yes
