@@ -46,12 +46,12 @@ install_tools() {
       need php-fpm8.2 php-fpm
       php -m 2>/dev/null | grep -q pdo_sqlite || missing+=(php-sqlite3)
       ;;
-    install)
+    install | package)
       need cc gcc libc6-dev && need strip binutils && need nginx nginx && need curl curl
       need systemd-analyze systemd && need crontab cron && need logrotate logrotate
-      need spawn-fcgi spawn-fcgi && need fcgiwrap fcgiwrap && need debootstrap debootstrap
+      need spawn-fcgi spawn-fcgi && need fcgiwrap fcgiwrap && need debootstrap debootstrap && need busybox busybox
       need ip iproute2 && need python3 python3 && need shellcheck shellcheck && need shfmt shfmt
-      need rpmbuild rpm && need lintian lintian && need certbot certbot && need pebble pebble && need man man-db
+      need rpmbuild rpm && need lintian lintian && need rpmlint rpmlint && need certbot certbot && need pebble pebble && need man man-db
       compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)
       ;;
     clients)

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2016,SC2317
-# A host with OpenRC, Alpine's layout of nginx and Alpine's directories of scripts for cron. OpenRC is the real one, from Debian's
+# A host with OpenRC, Alpine's layout of nginx, busybox and Alpine's directories of scripts for cron. OpenRC is the real one, from Debian's
 # packages; only its boot did not happen here, so what that makes is made by hand.
 # shellcheck source=tests/install/checks.sh
 . install/checks.sh
@@ -16,10 +16,24 @@ chmod 755 /etc/init.d/localmount
 mv /etc/nginx /etc/nginx.debian
 cp -a install/layouts/alpine /etc/nginx
 groupadd --system nginx && useradd --system --no-user-group -g nginx nginx
+# Its shell and tools are busybox's. Accounts are made with Debian's useradd, since Debian's busybox has no adduser.
+command -v busybox >/dev/null || {
+  echo "busybox is not installed"
+  exit 77
+}
+mkdir /opt/alpine
+busybox --install -s /opt/alpine
+for program in curl spawn-fcgi flock; do
+  ln -s "$(command -v "$program")" /opt/alpine/
+done
+ln -sf "$(command -v busybox)" /bin/sh
+set_up() {
+  PATH=/opt/alpine ./install.sh "$@"
+}
 nginx
 snapshot >/tmp/before
 
-check "install" ./install.sh --domain cdn.example.com --yes
+check "install" set_up --domain cdn.example.com --yes
 check "OpenRC says that it runs" rc-service corenexis-cdn status
 check "and starts it at boot" sh -c 'rc-update show default | grep -q corenexis-cdn'
 check "http.d is the http context" test -s /etc/nginx/http.d/corenexis-cdn.conf -a -s /etc/nginx/http.d/zz-corenexis-cdn.conf
@@ -28,18 +42,18 @@ path=$(upload cdn.example.com)
 same "an image is served" 0 "$(serves cdn.example.com "$path" && echo 0)"
 check "the script for cron sweeps" sh -c '/etc/periodic/15min/corenexis-cdn | grep -q "^deleted 0 expired"'
 snapshot >/tmp/installed
-check "install again" ./install.sh --yes
+check "install again" set_up --yes
 unchanged "changes nothing" /tmp/installed
 
 sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^concurrent_requests = .*/concurrent_requests = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
   /etc/corenexis-cdn/config.toml
-check "a changed configuration" ./install.sh --yes
+check "a changed configuration" set_up --yes
 cdn client add load --plan 3m | sed -n 's/^client_token=//p' >/tmp/load.token
 python3 install/load.py cdn.example.com 80 /tmp/load.token >/tmp/load.out 2>&1 &
 load=$!
 printf '\n' >>dist/corenexis-cdn
 old=$(cat /run/corenexis-cdn.pid)
-check "upgrade under load" ./install.sh --yes
+check "upgrade under load" set_up --yes
 check "it is another process" test "$(cat /run/corenexis-cdn.pid)" != "$old"
 sleep 1
 touch /tmp/enough
@@ -47,6 +61,6 @@ wait $load
 same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load.out)"
 
 # Once, an upgrade forgot the directories that the first installation had made.
-check "purge" ./install.sh --uninstall --purge --yes
+check "purge" set_up --uninstall --purge --yes
 unchanged "leaves nothing" /tmp/before
 same "no process is left" "" "$(pgrep corenexis)"
