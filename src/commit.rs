@@ -211,11 +211,12 @@ impl Committer {
     }
 }
 
-/// The directory of the write-ahead log, `<ledger>-log`.
-pub(crate) fn log_directory(config: &Config) -> PathBuf {
+/// The directory of the write-ahead log, `<ledger>-log`; `None` for a ledger in PostgreSQL, which has a log of its own.
+pub(crate) fn log_directory(config: &Config) -> Option<PathBuf> {
+    config.ledger.directory()?;
     let mut directory = config.ledger.path.clone().into_os_string();
     directory.push("-log");
-    directory.into()
+    Some(directory.into())
 }
 
 /// Recovers what a responder that was killed left in the write-ahead log, unless another one holds the log now.
@@ -224,7 +225,9 @@ pub(crate) fn recover(
     ledger: &dyn Ledger,
     store: &dyn Store,
 ) -> Result<wal::Recovered, Fault> {
-    let directory = log_directory(config);
+    let Some(directory) = log_directory(config) else {
+        return Ok(wal::Recovered::default());
+    };
     wal::recover(&directory, ledger, store).map_err(|error| {
         Fault::Internal(format!(
             "the write-ahead log {}: {error}",

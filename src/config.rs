@@ -4,6 +4,7 @@
 //! not exist are refused, so that a misspelt one is not silently a default.
 
 pub(crate) mod document;
+mod ledger;
 mod plans;
 mod purge_command;
 mod storage;
@@ -20,6 +21,8 @@ use crate::image;
 use crate::image_path::NAME_LENGTHS;
 use crate::plan::Plan;
 
+use ledger::LedgerTable;
+pub use ledger::{Ledger, Postgres};
 use plans::{PlanTable, plans_from};
 pub use purge_command::PurgeCommand;
 pub use storage::{S3, Serve, Storage};
@@ -111,22 +114,6 @@ pub enum Durability {
     Full,
     /// Nothing is synced: a crash of the process loses nothing, a power cut may lose the last uploads.
     Relaxed,
-}
-
-/// `[ledger]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Ledger {
-    /// The SQLite database.
-    pub path: PathBuf,
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Self {
-            path: "/var/lib/corenexis-cdn/ledger.db".into(),
-        }
-    }
 }
 
 /// What happens to an image that the program could not judge.
@@ -240,7 +227,7 @@ struct Document {
     #[serde(default)]
     storage: Storage,
     #[serde(default)]
-    ledger: Ledger,
+    ledger: LedgerTable,
     #[serde(default)]
     images: Images,
     #[serde(default)]
@@ -285,7 +272,7 @@ impl Config {
             site: document.site,
             server: document.server,
             storage: document.storage,
-            ledger: document.ledger,
+            ledger: document.ledger.checked()?,
             images: image::Limits {
                 max_side: document.images.max_side,
                 max_megapixels: document.images.max_megapixels,
@@ -325,16 +312,17 @@ impl Config {
             format!("[storage] name_length = {name_length}: expected 6 to 32 characters")
         })?;
         let log = self.server.log.as_ref().map(|log| ("[server] log", log));
+        let ledger = match self.ledger.postgres {
+            None => Some(("[ledger] path", &self.ledger.path)),
+            Some(_) => None,
+        };
         let s3 = self.storage.s3.iter().flat_map(|s3| {
             [
                 ("[storage] key_file", &s3.key_file),
                 ("[storage] spool", &s3.spool),
             ]
         });
-        let outside = [("[ledger] path", &self.ledger.path)]
-            .into_iter()
-            .chain(log)
-            .chain(s3);
+        let outside = ledger.into_iter().chain(log).chain(s3);
         let docroot = ("[storage] docroot", &self.storage.docroot);
         for (key, path) in outside.clone().chain([docroot]) {
             ensure(path.is_absolute(), || {

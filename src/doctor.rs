@@ -16,6 +16,8 @@ mod identity;
 mod installation;
 mod ledger;
 mod nginx;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod responder;
 mod scan;
 mod settings;

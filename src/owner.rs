@@ -1,4 +1,4 @@
-//! The account that a process of root's works as: the owner of the ledger's directory.
+//! The account that a process of root's works as: the owner of the ledger's directory, or of the spool if the ledger is in PostgreSQL.
 //!
 //! The service account may write the directories of ledger and docroot, and could put links, FIFOs or devices there for root to follow.
 //! So root becomes that account before it opens anything in them. Credentials belong to a thread in Linux, and new threads inherit them
@@ -7,13 +7,13 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::thread;
 
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::config::Config;
+use crate::store::SPOOL;
 
 /// The owner of the ledger's directory, whom root becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +56,11 @@ impl Owner {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        let directory = config.ledger.path.parent().unwrap_or(Path::new("/"));
+        let spool = match &config.storage.s3 {
+            Some(bucket) => bucket.spool.clone(),
+            None => config.storage.docroot.join(SPOOL),
+        };
+        let directory = config.ledger.directory().unwrap_or(&spool);
         let Ok(metadata) = fs::metadata(directory) else {
             return Ok(None);
         };

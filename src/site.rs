@@ -69,6 +69,12 @@ pub(crate) fn open_to_sweep(config: &Config) -> Result<Site, SiteError> {
     Site::open(config, ledger, pair)
 }
 
+/// Opens the site and keeps every sweep out until it is dropped.
+pub(crate) fn open_without_sweep(config: &Config) -> Result<Site, SiteError> {
+    let pair = check(config)?;
+    Site::open(config, ledger::open_without_sweep(config)?, pair)
+}
+
 /// Opens a site that exists, for an operator's command, whose changes to the ledger are durable whatever `[storage] durability` says.
 pub(crate) fn open_existing(config: &Config) -> Result<Site, SiteError> {
     check(config)?;
@@ -280,7 +286,8 @@ fn explain(
     (ledger_state, store_state): (LedgerState, StoreState),
     mismatch: Mismatch,
 ) -> SiteError {
-    let ledger = config.ledger.path.display();
+    let ledger = &config.ledger;
+    let ledger_key = config.ledger.key();
     let place = store::place(config);
     let id = |identity: Option<Identity>| {
         identity.map_or_else(
@@ -301,20 +308,20 @@ fn explain(
     } = Names::of(config);
     SiteError::Mismatch(match mismatch {
         Mismatch::LostLedger => format!(
-            "there is no ledger {ledger}, but the {place} ({store_id}) has images or belonged to one. If [ledger] path was changed, put it back, and \
+            "there is no ledger {ledger}, but the {place} ({store_id}) has images or belonged to one. If {ledger_key} was changed, put it back, and \
              move the ledger with `corenexis-cdn move ledger`. If the ledger is lost, `corenexis-cdn restore FILE` brings a backup back, \
              and `corenexis-cdn verify --rebuild` makes a ledger from the images"
         ),
         Mismatch::NewLedger => format!(
             "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: the ledger was not made for this {kind}. Put \
-             [ledger] path back, or bring the ledger back with `corenexis-cdn restore FILE`; `corenexis-cdn verify --accept` joins the two"
+             {ledger_key} back, or bring the ledger back with `corenexis-cdn restore FILE`; `corenexis-cdn verify --accept` joins the two"
         ),
         Mismatch::LostStore => format!(
             "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: it is not the ledger's {kind}. {moved} If the images are lost, \
              {lost}, or start without them with `corenexis-cdn verify --accept`"
         ),
         Mismatch::OtherIds => format!(
-            "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: they do not belong together. Put [ledger] path or \
+            "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: they do not belong together. Put {ledger_key} or \
              {key} back to the place of the other; `corenexis-cdn verify --accept` joins the two"
         ),
         Mismatch::OldStore => format!(

@@ -25,6 +25,8 @@ install_tools() {
       # Namespaces with a DNS server or network of their own.
       need unshare util-linux && need mount mount && need ip iproute2
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
+      need pgbouncer pgbouncer
       ;;
     faults)
       need cc gcc libc6-dev && need nginx nginx && need faketime faketime
@@ -91,11 +93,27 @@ install_tools() {
   echo "done"
 }
 
+# Keeps the packages of servers that the tests start by themselves from starting one of this host's, now and at its next boot.
+without_servers() {
+  local policy=/usr/sbin/policy-rc.d conf=/etc/postgresql-common/createcluster.conf
+  if [[ " $* " == *" postgresql "* ]]; then
+    apt-get -q install -y --no-install-recommends postgresql-common
+    [ ! -e "$conf" ] || sed -i -E 's/^#?create_main_cluster *=.*/create_main_cluster = false/' "$conf"
+  fi
+  if [[ " $* " == *" pgbouncer "* && ! -e $policy ]]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+    apt-get -q install -y --no-install-recommends pgbouncer
+    rm -f -- "$policy"
+    update-rc.d pgbouncer disable
+  fi
+}
+
 install_packages() {
   local package
   export DEBIAN_FRONTEND=noninteractive
   {
     apt-get -q update
+    without_servers "$@"
     # One by one after a failure: a package that this release lacks skips only its own checks.
     apt-get -q install -y --no-install-recommends "$@" || for package; do
       apt-get -q install -y --no-install-recommends "$package" || echo "tests/run: $package could not be installed"

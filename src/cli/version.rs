@@ -24,13 +24,25 @@ pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
+/// The schema in PostgreSQL, if the program was built with it.
+#[cfg(feature = "postgres")]
+fn postgresql() -> String {
+    format!("; schema {}, PostgreSQL", ledger::newest_postgres_schema())
+}
+
+#[cfg(not(feature = "postgres"))]
+const fn postgresql() -> &'static str {
+    ""
+}
+
 /// [`SHORT`], and lines with the target and the parts that decide what the program can read and reach.
 pub(super) static LONG: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "{}\ntarget:   {ARCH}-linux-{LIBC}\nledger:   schema {}, SQLite {}\nlistens:  FastCGI on a socket, socket activation, spawn-fcgi, CGI\n\
+        "{}\ntarget:   {ARCH}-linux-{LIBC}\nledger:   schema {}, SQLite {}{}\nlistens:  FastCGI on a socket, socket activation, spawn-fcgi, CGI\n\
          images:   JPEG, PNG, GIF, WebP\nfetches:  HTTP/1.1, TLS 1.2 and 1.3 (rustls)",
         *SHORT,
         ledger::newest_schema(),
         rusqlite::version(),
+        postgresql(),
     )
 });

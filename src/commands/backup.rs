@@ -14,7 +14,7 @@ use time::UtcDateTime;
 
 use super::{Failure, confirm, print, print_json, recover, spinner};
 use crate::config::Config;
-use crate::ledger::{self, Contents, LedgerError};
+use crate::ledger::{self, Contents, FileTask, LedgerError};
 use crate::owner::Owner;
 use crate::site;
 
@@ -51,6 +51,7 @@ pub(super) fn backup_and_keep(
 }
 
 pub(super) fn backup(config: &Config, file: &Path, force: bool, json: bool) -> Result<(), Failure> {
+    ledger::require_file(config, FileTask::BackUp)?;
     let bar = spinner();
     bar.set_message(format!("writing {}", file.display()));
     let outcome = write(config, file, force);
@@ -167,7 +168,7 @@ fn readable(config: &Config, file: &Path) -> Result<Option<TempPath>, Failure> {
 }
 
 pub(super) fn restore(config: &Config, file: &Path, yes: bool, json: bool) -> Result<(), Failure> {
-    let path = &config.ledger.path;
+    let path = ledger::require_file(config, FileTask::Restore)?;
     let staged = readable(config, file)?;
     let backup = staged.as_deref().unwrap_or(file);
     let contents = ledger::check_backup(backup)?;

@@ -13,7 +13,7 @@ use crate::cli::MoveCommand;
 use crate::config::Config;
 use crate::identity::LedgerState;
 use crate::image_path::IMAGE_ROOT;
-use crate::ledger;
+use crate::ledger::{self, FileTask};
 use crate::owner::Owner;
 use crate::relocate;
 use crate::site;
@@ -21,6 +21,7 @@ use crate::store::SPOOL;
 
 pub(super) fn relocate(config_file: &Path, command: &MoveCommand) -> Result<(), Failure> {
     let config = read_config(config_file)?;
+    ledger::require_file(&config, FileTask::Move)?;
     match command {
         MoveCommand::Docroot { to } => docroot(&config, config_file, to),
         MoveCommand::Ledger { to } => ledger(&config, config_file, to),

@@ -84,7 +84,7 @@ pub(super) fn serve(
     // An upload into a bucket is durable there, before the reply.
     let needs_log = config.storage.durability == Durability::Full && config.storage.s3.is_none();
     let log = if needs_log {
-        Some(log_directory(&config))
+        log_directory(&config)
     } else {
         // Another responder may have been killed before the setting was changed.
         recover(&config, &site)?;
@@ -247,18 +247,16 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     site::check(config)?;
     if ledger::state(config)? != LedgerState::Missing {
         let inspection = ledger::inspect(config, CHECK_TIMEOUT)?;
-        if inspection.schema > ledger::newest_schema() {
+        if inspection.schema > inspection.newest {
             return Err(Failure::storage(format!(
                 "the ledger {} has schema version {}; this program knows {}: use a newer corenexis-cdn",
-                config.ledger.path.display(),
-                inspection.schema,
-                ledger::newest_schema()
+                config.ledger, inspection.schema, inspection.newest
             )));
         }
         if let QuickCheck::Damaged(damage) = inspection.check {
             return Err(Failure::storage(format!(
                 "the ledger {} is damaged: {damage}; `corenexis-cdn restore FILE` brings a backup back",
-                config.ledger.path.display()
+                config.ledger
             )));
         }
         let clients = inspection.clients.iter();
@@ -270,11 +268,7 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     let docroot = &config.storage.docroot;
     let log = config.server.log.as_deref().and_then(Path::parent);
     let directories = [
-        (
-            "[ledger] path",
-            config.ledger.path.parent(),
-            Access::WRITE_OK,
-        ),
+        ("[ledger] path", config.ledger.directory(), Access::WRITE_OK),
         ("[storage] docroot", Some(docroot), Access::READ_OK),
         ("[server] log", log, Access::WRITE_OK),
         (

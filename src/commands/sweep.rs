@@ -70,7 +70,7 @@ pub(super) fn sweep(
             report.doubtful_rows,
             report.doubtful_files,
             store::place(config),
-            config.ledger.path.display()
+            config.ledger
         )));
     }
     if report.failed > 0 {

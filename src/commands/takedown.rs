@@ -203,7 +203,7 @@ fn release_one(images: &Images<'_>, path: &ImagePath, dry_run: bool, report: &mu
 fn open_without_sweep(config: &Config) -> Result<Site, Failure> {
     let began = Instant::now();
     let site = loop {
-        match site::open_to_sweep(config) {
+        match site::open_without_sweep(config) {
             Err(SiteError::Ledger(LedgerError::SweepRuns)) if began.elapsed() < SWEEP_PATIENCE => {
                 thread::sleep(Duration::from_millis(100));
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::Value;
 
-use super::{ByteSize, Config, Durability, Invalid, ScanOnError, Storage};
+use super::{ByteSize, Config, Durability, Invalid, Ledger, Postgres, ScanOnError, Storage};
 use crate::expiry::StoreDuration;
 use crate::plan::{Plan, UrlKind};
 
@@ -61,8 +61,8 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     .map(|(key, value)| (key.to_owned(), value))
     .into();
     values.extend(storage_values(storage));
+    values.extend(ledger_values(ledger));
     let others = [
-        ("ledger.path", path(&ledger.path)),
         ("images.max_side", number(images.max_side.into())),
         (
             "images.max_megapixels",
@@ -114,6 +114,35 @@ pub(crate) fn values(config: &Config) -> Vec<Entry> {
     values.extend(others);
     values.extend(plans.values().flat_map(plan_values));
     values
+}
+
+fn ledger_values(ledger: &Ledger) -> [Entry; 5] {
+    let path = |path: &Path| Some(Value::from(path.to_string_lossy().into_owned()));
+    let postgres = ledger.postgres.as_ref();
+    let connections = |postgres: &Postgres| i64::try_from(postgres.connections).ok();
+    [
+        (
+            "ledger.path",
+            path(&ledger.path).filter(|_| postgres.is_none()),
+        ),
+        (
+            "ledger.url",
+            postgres.map(|postgres| Value::from(&*postgres.url)),
+        ),
+        (
+            "ledger.password_file",
+            postgres.and_then(|postgres| path(postgres.password_file.as_deref()?)),
+        ),
+        (
+            "ledger.ca_file",
+            postgres.and_then(|postgres| path(postgres.ca_file.as_deref()?)),
+        ),
+        (
+            "ledger.connections",
+            postgres.and_then(connections).map(Value::Integer),
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
 }
 
 fn storage_values(storage: &Storage) -> [Entry; 13] {
@@ -211,6 +240,13 @@ pub(crate) fn default_text(
     for setting in settings {
         set(&mut values, setting)?;
     }
+    // A ledger in PostgreSQL has no path.
+    if values
+        .iter()
+        .any(|(key, url)| key == "ledger.url" && url.is_some())
+    {
+        values.retain(|(key, _)| key != "ledger.path");
+    }
     let filled = fill(&defaults, &values)
         .replace("<title>", title)
         .replace("<apply>", apply);
@@ -228,7 +264,10 @@ fn set(values: &mut [Entry], setting: &str) -> Result<(), Invalid> {
         .ok_or_else(|| Invalid(format!("there is no key {key:?} in the configuration")))?;
     *value = match value {
         Some(Value::String(_)) => Some(Value::from(text)),
-        None if !text.starts_with('[') && text.parse::<bool>().is_err() => Some(Value::from(text)),
+        None if !text.starts_with('[') && text.parse::<bool>().is_err() => Some(
+            text.parse()
+                .map_or_else(|_| Value::from(text), Value::Integer),
+        ),
         _ => {
             let parsed: toml::Table = toml::from_str(&format!("value = {text}"))
                 .map_err(|_| Invalid(format!("{key} = {text}: expected a TOML value")))?;
@@ -259,12 +298,14 @@ fn fill(defaults: &[Entry], values: &[Entry]) -> String {
             continue;
         };
         let key = format!("{table}.{name}");
-        let default = value_of(defaults, &key).map(|value| plain(&value));
-        text.push_str(&comment.replace("{}", &default.unwrap_or_default()));
+        let default = value_of(defaults, &key);
+        let in_words = default.as_ref().map(plain).unwrap_or_default();
+        text.push_str(&comment.replace("{}", &in_words));
         comment.clear();
-        match value_of(values, &key) {
-            Some(value) => text.extend([name, " = ", &value.to_string(), "\n"]),
-            None => text.extend(["#", line, "\n"]),
+        match (value_of(values, &key), default) {
+            (Some(value), _) => text.extend([name, " = ", &value.to_string(), "\n"]),
+            (None, Some(default)) => text.extend(["#", name, " = ", &default.to_string(), "\n"]),
+            (None, None) => text.extend(["#", line, "\n"]),
         }
     }
     text + &comment
@@ -361,6 +402,29 @@ mod tests {
         assert_eq!(config.storage.docroot.to_str(), Some("/srv/a \"b\" \\ c"));
         assert_eq!(config.scan.command, ["/bin/scan", "-"]);
         assert_eq!((config.limits.burst, config.fetch.ports), (0, vec![80]));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_ledger_in_postgresql_has_no_path() {
+        let settings = [
+            "ledger.url=postgresql://u@db/d",
+            "ledger.password_file=/etc/password",
+            "ledger.connections=4",
+        ]
+        .map(str::to_owned);
+        let text = default_text(&settings, "", "").expect("a configuration");
+        let config = Config::from_toml(&text).expect(&text);
+        let postgres = config.ledger.postgres.as_ref().expect(&text);
+        assert_eq!(postgres.connections, 4);
+        assert!(text.contains("#path = \"/var/lib/"), "{text}");
+        let written = values(&config);
+        let value = |key: &str| {
+            let entry = written.iter().find(|(name, _)| name == key).expect(key);
+            entry.1.as_ref().map(plain)
+        };
+        assert_eq!(value("ledger.path"), None);
+        assert_eq!(value("ledger.url").as_deref(), Some("postgresql://u@db/d"));
     }
 
     #[test]

@@ -90,7 +90,7 @@ fn unescape(text: &str) -> String {
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let docroot = &config.storage.docroot;
-    let ledger = config.ledger.path.parent().unwrap_or(Path::new("/"));
+    let ledger = config.ledger.directory();
     let mountinfo = read_file(Path::new("/proc/self/mountinfo")).unwrap_or_default();
     let mounts: Vec<_> = mountinfo.lines().filter_map(parse_mount).collect();
     let configured = configured_mount_points(Path::new("/"));
@@ -105,7 +105,11 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         Some(bucket) => bucket.spool.parent().unwrap_or(docroot),
         None => docroot,
     };
-    for (what, path) in [(images.0, &*images.1), ("ledger", ledger)] {
+    let places = [(images.0, Some(&*images.1)), ("ledger", ledger)];
+    for (what, path) in places {
+        let Some(path) = path else {
+            continue;
+        };
         checks.extend(unmounted(what, path, &configured, &mounts));
         checks.extend(mount_of(path, &mounts).map(|mount| suitability(what, mount)));
     }
@@ -114,7 +118,9 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         Err(error) => Check::skip("free space", format!("{}: {error}", written.display())),
     });
     let advice = "free some space there: without it no upload can be recorded";
-    checks.extend(little_space("ledger space", ledger, LEDGER_SPACE, advice));
+    checks.extend(
+        ledger.and_then(|ledger| little_space("ledger space", ledger, LEDGER_SPACE, advice)),
+    );
     checks
 }
 

@@ -47,16 +47,19 @@ impl Installation {
 /// The account of the responder: the first owner other than root of the ledger's directory, the ledger, the spool and the docroot. `None`
 /// if none of them can be seen.
 fn service_account(config: &Config) -> Option<Account> {
-    let ledger = &config.ledger.path;
     let docroot = &config.storage.docroot;
-    let parent = ledger.parent().unwrap_or(ledger);
     let spool = match &config.storage.s3 {
         Some(bucket) => bucket.spool.clone(),
         None => docroot.join(SPOOL),
     };
-    let places = [parent, ledger, &spool, docroot];
+    let directory = config.ledger.directory();
+    let ledger = directory.map(|_| &*config.ledger.path);
+    let places = directory
+        .into_iter()
+        .chain(ledger)
+        .chain([&*spool, docroot]);
     let owner = |place: &Path| Some(place.symlink_metadata().ok()?.uid());
-    let owners: Vec<_> = places.into_iter().filter_map(owner).collect();
+    let owners: Vec<_> = places.filter_map(owner).collect();
     let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;
     Some(Account::of_uid(*uid))
 }

@@ -16,7 +16,7 @@ use super::docroot::class_directories;
 use super::installation::Installation;
 use crate::config::Config;
 use crate::expiry::DAY_SECONDS;
-use crate::ledger::{Inspection, QuickCheck, inspect, newest_schema};
+use crate::ledger::{Inspection, QuickCheck, inspect};
 use crate::owner::Owner;
 use crate::timestamp::Timestamp;
 
@@ -37,6 +37,10 @@ const RESTORE: &str = "stop the responder, then `corenexis-cdn restore BACKUP`; 
 
 /// The checks, and what the ledger holds if it can be read.
 pub(super) fn checks(installation: &Installation) -> (Vec<Check>, Option<Inspection>) {
+    #[cfg(feature = "postgres")]
+    if let Some(place) = &installation.config.ledger.postgres {
+        return super::postgres::checks(installation, place);
+    }
     let path = &installation.config.ledger.path;
     let mut checks = Vec::new();
     // Before SQLite opens the files: as root it gives them to the owner of the ledger.
@@ -131,7 +135,7 @@ fn lost(installation: &Installation, path: &Path) -> Check {
 fn integrity(path: &Path, ledger: &Inspection) -> Check {
     let name = "ledger";
     let path = path.display();
-    let (schema, known) = (ledger.schema, newest_schema());
+    let (schema, known) = (ledger.schema, ledger.newest);
     let version = format!("{path} has schema version {schema}");
     match &ledger.check {
         QuickCheck::Damaged(damage) => {
@@ -165,15 +169,16 @@ fn integrity(path: &Path, ledger: &Inspection) -> Check {
                 format!("{version}; its quick check did not end within {seconds} seconds: {why}"),
             )
         }
-        QuickCheck::Sound if ledger.journal != "wal" => {
-            let message = format!("{path} has journal_mode={} instead of wal", ledger.journal);
+        QuickCheck::Sound if ledger.journal.as_deref() != Some("wal") => {
+            let journal = ledger.journal.as_deref().unwrap_or_default();
+            let message = format!("{path} has journal_mode={journal} instead of wal");
             Check::warn(name, message, "restart the responder, which sets it")
         }
         QuickCheck::Sound => Check::ok(name, format!("{path} is intact, schema version {schema}")),
     }
 }
 
-fn clients(config: &Config, ledger: &Inspection) -> Option<Check> {
+pub(super) fn clients(config: &Config, ledger: &Inspection) -> Option<Check> {
     let name = "clients";
     let without_plan: Vec<_> = ledger
         .clients
@@ -192,7 +197,7 @@ fn clients(config: &Config, ledger: &Inspection) -> Option<Check> {
         ));
     }
     // The clients of another schema version are not read.
-    (ledger.schema == newest_schema()).then(|| match ledger.clients.len() {
+    (ledger.schema == ledger.newest).then(|| match ledger.clients.len() {
         0 => Check::warn(
             name,
             "there is none, so no upload is accepted",
@@ -224,7 +229,7 @@ fn owners(installation: &Installation, path: &Path) -> Option<Check> {
     ))
 }
 
-fn clock(now: Timestamp, ledger: Option<&Inspection>) -> Check {
+pub(super) fn clock(now: Timestamp, ledger: Option<&Inspection>) -> Check {
     let name = "clock";
     let advice = "set it, and synchronize it with NTP (chrony, systemd-timesyncd): expiry and quota depend on it";
     if now < EARLIEST {

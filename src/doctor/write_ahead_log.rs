@@ -11,9 +11,10 @@ use crate::ledger::Inspection;
 pub(super) fn check(installation: &Installation, ledger: Option<&Inspection>) -> Option<Check> {
     let name = "write-ahead log";
     let marks = ledger?.log?;
-    let directory = log_directory(&installation.config);
-    let found = read_as_owner(&installation.config, move |config| {
-        wal::inspect(&log_directory(config), marks)
+    let directory = log_directory(&installation.config)?;
+    let found = read_as_owner(&installation.config, {
+        let directory = directory.clone();
+        move |_| wal::inspect(&directory, marks)
     });
     let directory = directory.display();
     Some(match found {

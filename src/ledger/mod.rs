@@ -1,33 +1,33 @@
 //! The ledger: clients, quotas and images.
 //!
-//! [`Ledger`] is one of the two seams of the program; SQLite is behind it. Its verbs take `now` and never read a clock, and no type of a
-//! driver is in their signatures. The functions beside it open, back up, restore and inspect the ledger that the configuration names.
+//! [`Ledger`] is one of the two seams of the program; behind it is SQLite or PostgreSQL. Its verbs take `now` and never read a clock, and no
+//! type of a driver is in their signatures. The functions of `open` open, back up, restore and inspect the ledger that the configuration names.
 
 mod listing;
+mod open;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rows;
 mod sqlite;
 mod takedown;
 mod tokens;
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
-use std::time::Duration;
 
-use tempfile::TempPath;
 use time::{Date, UtcDateTime};
 
 use crate::auth::TokenDigest;
-use crate::config::{Config, Durability};
 use crate::delete_key::SECRET_BYTES;
 use crate::error::Fault;
 use crate::idempotency::Fingerprint;
-use crate::identity::{Identity, LedgerState};
+use crate::identity::Identity;
 use crate::image_path::ImagePath;
 use crate::timestamp::Timestamp;
 pub(crate) use listing::{Listing, Page, Position};
+pub(crate) use open::*;
+#[cfg(feature = "postgres")]
+pub(crate) use postgres::{Database, newest_schema as newest_postgres_schema};
 pub(crate) use rows::*;
-use sqlite::SqliteLedger;
 pub(crate) use sqlite::backup::{Contents, Restored};
 pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
 pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown, TakedownCounts};
@@ -39,6 +39,9 @@ pub enum LedgerError {
     /// Another process held the write lock for longer than the busy timeout.
     #[error("the ledger is locked by another process: {0}")]
     Busy(String),
+    /// Its server is out of reach, or did not answer in time.
+    #[error("{0}")]
+    Unreachable(String),
     /// Another sweep holds the sweep lock.
     #[error("another sweep runs; this one did nothing")]
     SweepRuns,
@@ -72,6 +75,7 @@ impl From<LedgerError> for Fault {
     fn from(error: LedgerError) -> Self {
         match error {
             LedgerError::Full(_) => Self::LedgerFull(error.to_string()),
+            LedgerError::Unreachable(_) => Self::Unavailable(error.to_string()),
             _ => Self::Internal(error.to_string()),
         }
     }
@@ -218,127 +222,6 @@ pub(crate) trait Ledger: Takedown + Tokens + fmt::Debug + Send + Sync {
         swept: Swept,
         completed_at: Option<UtcDateTime>,
     ) -> Result<(), LedgerError>;
-}
-
-/// Opens the ledger for the responder, with the configured durability; makes it if there is none, and migrates an older schema after a
-/// backup. `readers` requests may read at once.
-pub(crate) fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerError> {
-    let durability = config.storage.durability;
-    let ledger = SqliteLedger::open(&config.ledger.path, durability, readers, UtcDateTime::now())?;
-    Ok(Box::new(ledger))
-}
-
-/// Opens the ledger for an operator's command, whose changes are durable whatever `[storage] durability` says; makes it if there is
-/// none.
-pub(crate) fn open_or_create(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
-    Ok(Box::new(open_full(config)?))
-}
-
-/// Opens a ledger that exists, as [`open_or_create`] does. A lost ledger is not replaced by an empty one.
-pub(crate) fn open_existing(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
-    require(config)?;
-    open_or_create(config)
-}
-
-/// Opens the ledger for a sweep and holds the sweep lock until it is dropped; fails with [`LedgerError::SweepRuns`] while another sweep
-/// holds it.
-pub(crate) fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
-    let durability = config.storage.durability;
-    let ledger = SqliteLedger::open_for_sweep(&config.ledger.path, durability, UtcDateTime::now())?;
-    Ok(Box::new(ledger))
-}
-
-/// What is known of the ledger, without creating or migrating it.
-pub(crate) fn state(config: &Config) -> Result<LedgerState, LedgerError> {
-    let path = &config.ledger.path;
-    if exists(path)? {
-        sqlite::inspection::state(path)
-    } else {
-        Ok(LedgerState::Missing)
-    }
-}
-
-/// Writes a copy of the ledger to the file `target` while uploads go on; an existing file is replaced only with `force`. The copy is
-/// checked and durable when this returns.
-pub(crate) fn back_up(
-    config: &Config,
-    target: &Path,
-    force: bool,
-) -> Result<Contents, LedgerError> {
-    require(config)?;
-    open_full(config)?.backup(target, force)
-}
-
-/// Writes a checked copy of the ledger to an unnamed file in the ledger's directory, for a target that only root may write.
-pub(crate) fn back_up_unnamed(config: &Config) -> Result<(File, Contents), LedgerError> {
-    require(config)?;
-    open_full(config)?.backup_unnamed(&config.ledger.path)
-}
-
-/// Excludes every other process from the ledger until the file is dropped; [`LedgerError::Busy`] while one has it open.
-pub(crate) fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
-    sqlite::backup::lock_exclusively(&config.ledger.path)
-}
-
-/// Opens the ledger under a lock of [`lock_exclusively`], which is released when the ledger is dropped.
-pub(crate) fn open_locked(config: &Config, lock: File) -> Result<Box<dyn Ledger>, LedgerError> {
-    require(config)?;
-    let (path, now) = (&config.ledger.path, UtcDateTime::now());
-    let ledger = SqliteLedger::open_locked(path, Durability::Full, 1, now, Some(lock))?;
-    Ok(Box::new(ledger))
-}
-
-/// Writes a checked copy of the ledger to `target`, which must not exist, while the caller holds [`lock_exclusively`].
-pub(crate) fn back_up_locked(config: &Config, target: &Path) -> Result<Contents, LedgerError> {
-    require(config)?;
-    sqlite::backup::back_up_locked(&config.ledger.path, target)
-}
-
-/// Copies a backup that only root may read to a temporary file beside the ledger.
-pub(crate) fn stage_backup(config: &Config, backup: &mut File) -> Result<TempPath, LedgerError> {
-    sqlite::backup::stage(backup, &config.ledger.path)
-}
-
-/// Checks that `file` is an intact ledger with a schema version that this program knows.
-pub(crate) fn check_backup(file: &Path) -> Result<Contents, LedgerError> {
-    sqlite::backup::check(file)
-}
-
-/// Replaces the ledger with the backup `file`; the replaced ledger is kept beside it. Fails with [`LedgerError::Busy`] while another
-/// process has the ledger open.
-pub(crate) fn restore(
-    config: &Config,
-    file: &Path,
-    now: UtcDateTime,
-) -> Result<Restored, LedgerError> {
-    sqlite::backup::restore(file, &config.ledger.path, now)
-}
-
-/// Inspects the ledger without changing it; the check of its pages may take `timeout`.
-pub(crate) fn inspect(config: &Config, timeout: Duration) -> Result<Inspection, LedgerError> {
-    sqlite::inspection::inspect(&config.ledger.path, timeout)
-}
-
-fn open_full(config: &Config) -> Result<SqliteLedger, LedgerError> {
-    SqliteLedger::open(&config.ledger.path, Durability::Full, 1, UtcDateTime::now())
-}
-
-fn require(config: &Config) -> Result<(), LedgerError> {
-    let path = &config.ledger.path;
-    if exists(path)? {
-        Ok(())
-    } else {
-        Err(LedgerError::Missing(path.display().to_string()))
-    }
-}
-
-fn exists(path: &Path) -> Result<bool, LedgerError> {
-    path.try_exists().map_err(|error| {
-        LedgerError::Failed(format!(
-            "the ledger {} cannot be read: {error}",
-            path.display()
-        ))
-    })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use time::{Date, UtcDateTime};
 use crate::auth::TokenDigest;
 use crate::expiry::Expiry;
 use crate::idempotency::{Fingerprint, UploadKey};
-use crate::image_path::ImagePath;
+use crate::image_path::{Directory, ImagePath};
 use crate::ledger::Quarantined;
 use crate::timestamp::Timestamp;
 
@@ -271,6 +271,13 @@ pub(crate) struct ImageFilter {
 }
 
 impl ImageFilter {
+    /// The first and the last instant of its days, in Unix seconds.
+    pub(crate) fn instants(&self) -> (i64, i64) {
+        self.days.map_or((i64::MIN, i64::MAX), |(first, last)| {
+            (instants_of(first).0, instants_of(last).1)
+        })
+    }
+
     /// The first `limit` images of all.
     pub(crate) const fn all(limit: u32) -> Self {
         Self {
@@ -312,8 +319,39 @@ pub(crate) fn day_number(day: Date) -> i64 {
     crate::expiry::unix_midnight(day) / crate::expiry::DAY_SECONDS
 }
 
+/// The UTC day of that number; `None` outside the years that [`Date`] has.
+pub(crate) fn day_of_number(day: i64) -> Option<Date> {
+    let midnight = day.checked_mul(crate::expiry::DAY_SECONDS)?;
+    Timestamp(midnight).date()
+}
+
 /// The first and the last instant of a day, in Unix seconds.
 pub(crate) fn instants_of(day: Date) -> (i64, i64) {
     let midnight = crate::expiry::unix_midnight(day);
     (midnight, midnight + crate::expiry::DAY_SECONDS - 1)
+}
+
+/// The ranges of paths that can hold images of the filter, in their order. The days of a filter name directories, which are ranges of
+/// the table's key, so that a listing of a few days does not read the others.
+pub(crate) fn path_ranges(filter: &ImageFilter) -> Vec<(String, String)> {
+    let all = || vec![(String::new(), "~".to_owned())];
+    let Some((first, last)) = filter.days else {
+        return all();
+    };
+    if (last - first).whole_days() >= 31 {
+        return all();
+    }
+    let days = std::iter::successors(Some(first), |day| day.next_day().filter(|day| *day <= last));
+    let mut prefixes: Vec<_> = days
+        .flat_map(Directory::all_of)
+        .map(|directory| directory.prefix())
+        .collect();
+    prefixes.sort_unstable();
+    prefixes.dedup();
+    // The paths of a directory are those between `d/ap5/` and `d/ap50`: the character 0 follows the slash.
+    let end = |prefix: &str| format!("{}0", prefix.trim_end_matches('/'));
+    prefixes
+        .into_iter()
+        .map(|prefix| (prefix.clone(), end(&prefix)))
+        .collect()
 }

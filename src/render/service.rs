@@ -129,7 +129,8 @@ fn unit(text: &str, sections: &[(&str, bool)], config: &Config, options: &Option
 /// The directories that responder and sweep write to.
 fn writable(config: &Config) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let mut directories = vec![config.storage.docroot.clone(), parent(&config.ledger.path)];
+    let mut directories = vec![config.storage.docroot.clone()];
+    directories.extend(config.ledger.directory().map(Path::to_owned));
     // systemd creates the default one (LogsDirectory=).
     directories.extend(
         config

@@ -18,6 +18,7 @@ mod identity;
 mod image_metadata;
 mod management;
 mod metrics_and_log;
+mod postgres;
 mod quota;
 mod rate_limits;
 mod refusal_order;

@@ -6,8 +6,7 @@ use time::{Date, UtcDateTime};
 
 use super::tokens;
 use crate::auth::TokenDigest;
-use crate::expiry::DAY_SECONDS;
-use crate::ledger::rows::day_number;
+use crate::ledger::rows::{day_number, day_of_number};
 use crate::ledger::{Account, ClientKey, ClientRow, DEFAULT_TOKEN, Owner, StorageUse, UsageRow};
 use crate::timestamp::Timestamp;
 
@@ -229,10 +228,7 @@ fn usage_row(row: &Row<'_>) -> rusqlite::Result<UsageRow> {
 
 fn day_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Date> {
     let day: i64 = row.get(column)?;
-    day.checked_mul(DAY_SECONDS)
-        .and_then(|midnight| UtcDateTime::from_unix_timestamp(midnight).ok())
-        .map(UtcDateTime::date)
-        .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, day))
+    day_of_number(day).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, day))
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use time::UtcDateTime;
 use super::upload_keys::{self, remember};
 use crate::expiry::DAY_SECONDS;
 use crate::idempotency::REMEMBERED;
-use crate::image_path::{Directory, ImagePath};
-use crate::ledger::rows::{day_number, instants_of};
+use crate::image_path::ImagePath;
+use crate::ledger::rows::{day_number, path_ranges};
 use crate::ledger::{
     ClientKey, Deleted, Expired, FoundImage, ImageFilter, ImageRow, LoggedImage, NewImage,
     Quarantined, Verdict,
@@ -301,9 +301,7 @@ pub(super) fn images(
             break;
         }
         let after = filter.after.as_ref().map_or("", ImagePath::as_str);
-        let (from, to) = filter.days.map_or((i64::MIN, i64::MAX), |(first, last)| {
-            (instants_of(first).0, instants_of(last).1)
-        });
+        let (from, to) = filter.instants();
         let mut query = connection.prepare_cached(&format!(
             "SELECT {COLUMNS} WHERE image.path > ?1 AND image.path < ?2 AND image.uploaded_at BETWEEN ?3 AND ?4
              ORDER BY image.path LIMIT ?5"
@@ -317,31 +315,6 @@ pub(super) fn images(
         }
     }
     Ok(rows)
-}
-
-/// The ranges of paths that can hold images of the filter, in their order. The days of a filter name directories, which are ranges of
-/// the table's key, so that a listing of a few days does not read the others.
-fn path_ranges(filter: &ImageFilter) -> Vec<(String, String)> {
-    let all = || vec![(String::new(), "~".to_owned())];
-    let Some((first, last)) = filter.days else {
-        return all();
-    };
-    if (last - first).whole_days() >= 31 {
-        return all();
-    }
-    let days = std::iter::successors(Some(first), |day| day.next_day().filter(|day| *day <= last));
-    let mut prefixes: Vec<_> = days
-        .flat_map(Directory::all_of)
-        .map(|directory| directory.prefix())
-        .collect();
-    prefixes.sort_unstable();
-    prefixes.dedup();
-    // The paths of a directory are those between `d/ap5/` and `d/ap50`: the character 0 follows the slash.
-    let end = |prefix: &str| format!("{}0", prefix.trim_end_matches('/'));
-    prefixes
-        .into_iter()
-        .map(|prefix| (prefix.clone(), end(&prefix)))
-        .collect()
 }
 
 pub(super) fn image_row(row: &Row<'_>) -> rusqlite::Result<ImageRow> {

@@ -10,6 +10,8 @@ use rusqlite::Connection;
 use super::backup::open_for_reading;
 use super::{log, meta, schema};
 use crate::identity::LedgerState;
+#[cfg(feature = "postgres")]
+use crate::ledger::postgres::Database;
 use crate::ledger::{LedgerError, LogMarks};
 use crate::timestamp::Timestamp;
 
@@ -18,9 +20,11 @@ use crate::timestamp::Timestamp;
 pub(crate) struct Inspection {
     /// Its schema version; 0 for a database of something else.
     pub schema: i64,
-    /// Its journal mode: `wal`.
-    pub journal: String,
-    /// What SQLite's quick check found.
+    /// The schema version that this program writes.
+    pub newest: i64,
+    /// Its journal mode: `wal`; `None` in PostgreSQL.
+    pub journal: Option<String>,
+    /// What SQLite's quick check found; PostgreSQL has none.
     pub check: QuickCheck,
     /// The clients that were not removed, with the names of their plans.
     pub clients: Vec<(String, String)>,
@@ -32,6 +36,9 @@ pub(crate) struct Inspection {
     pub newest_day: Option<i64>,
     /// Where it stands beside its write-ahead log; `None` if it never had one.
     pub log: Option<LogMarks>,
+    /// The database that it is in; `None` in SQLite.
+    #[cfg(feature = "postgres")]
+    pub database: Option<Database>,
 }
 
 /// The outcome of `PRAGMA quick_check` (<https://www.sqlite.org/pragma.html#pragma_quick_check>).
@@ -56,13 +63,18 @@ pub(crate) fn inspect(path: &Path, timeout: Duration) -> Result<Inspection, Ledg
     let schema = schema::version(&connection)?;
     let mut inspection = Inspection {
         schema,
-        journal: connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+        newest: schema::newest(),
+        journal: connection
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .map(Some)?,
         check: quick_check(&connection, timeout)?,
         clients: Vec::new(),
         created: None,
         swept: None,
         newest_day: None,
         log: None,
+        #[cfg(feature = "postgres")]
+        database: None,
     };
     // Of another version only the number is known, and a damaged one has told enough.
     if schema == schema::newest() && !matches!(inspection.check, QuickCheck::Damaged(_)) {
@@ -166,13 +178,16 @@ mod tests {
             found,
             Inspection {
                 schema: newest_schema(),
-                journal: "wal".to_owned(),
+                newest: newest_schema(),
+                journal: Some("wal".to_owned()),
                 check: QuickCheck::Sound,
                 clients: vec![("shop".to_owned(), "3m".to_owned())],
                 created: Some(seconds),
                 swept: Some(seconds),
                 newest_day: None,
                 log: None,
+                #[cfg(feature = "postgres")]
+                database: None,
             }
         );
     }

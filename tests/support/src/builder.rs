@@ -60,6 +60,7 @@ pub struct SiteBuilder {
     pub(crate) environment: Vec<(&'static str, OsString)>,
     pub(crate) docroot: Option<PathBuf>,
     pub(crate) ledger: Option<PathBuf>,
+    pub(crate) clients: BTreeMap<&'static str, Client>,
     pub(crate) expected: Vec<&'static str>,
 }
 
@@ -117,6 +118,13 @@ impl SiteBuilder {
     /// The ledger is in this existing directory.
     pub fn ledger(mut self, directory: &Path) -> Self {
         self.ledger = Some(directory.to_owned());
+        self
+    }
+
+    /// The site is another host of `other`: it has the same docroot and the same clients. The ledger is set as the other's was.
+    pub fn beside(mut self, other: &Site) -> Self {
+        self.docroot = Some(other.docroot());
+        self.clients = other.clients().clone();
         self
     }
 

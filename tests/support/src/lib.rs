@@ -9,8 +9,10 @@ pub mod http_proxy;
 pub mod machine;
 pub mod origin;
 pub mod pictures;
+pub mod postgres;
 pub mod seaweedfs;
 pub mod site;
+pub mod tcp_proxy;
 
 use std::path::Path;
 use std::sync::LazyLock;

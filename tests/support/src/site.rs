@@ -83,6 +83,7 @@ impl Site {
             environment: Vec::new(),
             docroot: None,
             ledger: None,
+            clients: BTreeMap::new(),
             expected: Vec::new(),
         }
     }
@@ -100,7 +101,7 @@ impl Site {
         let mut site = Self {
             port: 0,
             root,
-            clients: BTreeMap::new(),
+            clients: settings.clients.clone(),
             nginx: None,
             responder: None,
             passed: None,
@@ -114,7 +115,7 @@ impl Site {
             site.start_nginx()
         });
         for plan in PLANS {
-            if site.has_plan(plan) {
+            if site.has_plan(plan) && !site.clients.contains_key(plan) {
                 let id = format!("client-{plan}");
                 let added = site.run(&["client", "add", &id, "--plan", plan]);
                 site.clients.insert(plan, Client::printed(&added));
@@ -152,6 +153,10 @@ impl Site {
                 format!("path = \"{}\"\n", self.ledger_file().display()),
             ),
         ]);
+        let ledger = self.settings.sections.get("ledger");
+        if ledger.is_some_and(|lines| lines.contains("url = ")) {
+            sections.remove("ledger");
+        }
         if !self.settings.sections.contains_key("limits") {
             let off = "requests_per_second = 0\nconcurrent_requests = 0\nfailed_attempts_per_minute = 0\n";
             sections.insert("limits".to_owned(), off.to_owned());
@@ -356,6 +361,11 @@ impl Site {
     /// The client of a plan.
     pub fn client(&self, plan: &str) -> &Client {
         &self.clients[plan]
+    }
+
+    /// The clients by their plans.
+    pub fn clients(&self) -> &BTreeMap<&'static str, Client> {
+        &self.clients
     }
 
     /// The program under test with this site's configuration.

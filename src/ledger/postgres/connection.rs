@@ -1,0 +1,106 @@
+//! One connection: a thread that owns the driver's client.
+//!
+//! The driver has no time limits: a server that is stopped, or whose disk hangs, would hold its caller for good. So the caller waits for
+//! the thread, and only as long as it likes. A thread that is waited for no longer ends by itself, when the server answers or the
+//! connection breaks.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use postgres::{Client, Row};
+
+use super::failure::Failure;
+use super::server::Server;
+use super::statement::Statement;
+
+/// Stack of a connection's thread, in bytes. TLS handshakes need the most.
+const STACK_SIZE: usize = 1 << 20;
+
+/// The result of a statement.
+type Outcome = Result<Vec<Row>, Failure>;
+
+/// A statement to be sent, and where its result goes.
+struct Job {
+    statement: Arc<Statement>,
+    reply: SyncSender<Outcome>,
+}
+
+/// A connection to the server.
+#[derive(Debug)]
+pub(super) struct Connection {
+    jobs: Sender<Job>,
+}
+
+impl Connection {
+    /// Connects; gives up at `until`. `token` is dropped when the connection's thread has ended.
+    pub(super) fn open(
+        server: &Arc<Server>,
+        until: Instant,
+        token: impl Send + 'static,
+    ) -> Result<Self, Failure> {
+        let (jobs, incoming) = channel();
+        let (reply, ready) = sync_channel(1);
+        let server = Arc::clone(server);
+        let serve = move || {
+            let _token = token;
+            match server.connect() {
+                Ok(client) => {
+                    if reply.send(Ok(())).is_ok() {
+                        serve(client, &incoming);
+                    }
+                }
+                Err(failure) => {
+                    let _ = reply.send(Err(failure));
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("ledger".to_owned())
+            .stack_size(STACK_SIZE)
+            .spawn(serve)
+            .map_err(|error| Failure::Unconnected {
+                why: format!("no thread for another connection to the ledger: {error}"),
+                is_passing: true,
+            })?;
+        wait(&ready, until)??;
+        Ok(Self { jobs })
+    }
+
+    /// Sends a statement and waits for its rows until `until`. After [`Failure::Late`] the connection must be dropped.
+    pub(super) fn query(&self, statement: &Arc<Statement>, until: Instant) -> Outcome {
+        let (reply, answer) = sync_channel(1);
+        let job = Job {
+            statement: Arc::clone(statement),
+            reply,
+        };
+        self.jobs.send(job).map_err(|_| Failure::Lost)?;
+        wait(&answer, until)?
+    }
+}
+
+fn wait<T>(answer: &Receiver<T>, until: Instant) -> Result<T, Failure> {
+    let left = until.saturating_duration_since(Instant::now());
+    answer.recv_timeout(left).map_err(|error| match error {
+        RecvTimeoutError::Timeout => Failure::Late,
+        RecvTimeoutError::Disconnected => Failure::Lost,
+    })
+}
+
+/// Carries statements out until the connection is dropped, or nobody waits for a result any more.
+fn serve(mut client: Client, jobs: &Receiver<Job>) {
+    for Job { statement, reply } in jobs {
+        let parameters: Vec<_> = statement
+            .parameters
+            .iter()
+            .map(|(value, kind)| (&**value as _, kind.clone()))
+            .collect();
+        let outcome = client
+            .query_typed(&statement.sql, &parameters)
+            .map_err(Failure::of_statement);
+        if reply.send(outcome).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Read-only inspection of a ledger: no migration, no lock that blocks uploads.
+
+use std::time::{Duration, Instant};
+
+use time::UtcDateTime;
+
+use super::pool::Pool;
+use super::schema::{self, Found};
+use super::server::Server;
+use super::statement::{get, only};
+use super::{DEADLINE, meta};
+use crate::config::Postgres;
+use crate::identity::LedgerState;
+use crate::ledger::{Inspection, LedgerError, QuickCheck};
+use crate::timestamp::Timestamp;
+
+/// What is known of the database of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Database {
+    /// The version of PostgreSQL, such as `15.7`.
+    pub version: String,
+    /// How long one round trip takes.
+    pub round_trip: Duration,
+    /// By how many seconds its clock is ahead of this host's.
+    pub ahead: i64,
+    /// Its settings that make a commit less than durable, such as `fsync = off`.
+    pub not_durable: Vec<String>,
+    /// Connections that it takes in all.
+    pub max_connections: i64,
+}
+
+/// Inspects the ledger.
+pub(crate) fn inspect(place: &Postgres) -> Result<Inspection, LedgerError> {
+    let pool = pool(place)?;
+    let found = schema::find(&pool)?;
+    let mut inspection = Inspection {
+        schema: match found {
+            Found::Version(version) => version,
+            Found::Nothing | Found::Another => 0,
+        },
+        newest: schema::newest(),
+        journal: None,
+        check: QuickCheck::Sound,
+        clients: Vec::new(),
+        created: None,
+        swept: None,
+        newest_day: None,
+        log: None,
+        database: Some(database(&pool)?),
+    };
+    if inspection.schema == inspection.newest {
+        const CLIENTS: &str =
+            "SELECT id, plan FROM corenexis.client WHERE removed_at IS NULL ORDER BY id";
+        let clients = pool.query(CLIENTS, |_| vec![])?;
+        inspection.clients = clients
+            .iter()
+            .map(|row| Ok((get(row, 0)?, get(row, 1)?)))
+            .collect::<Result<_, LedgerError>>()?;
+        let status = meta::status(&pool)?;
+        inspection.created = Some(status.created_at);
+        inspection.swept = status.last_sweep;
+        let newest = "SELECT max(day) FROM corenexis.usage";
+        inspection.newest_day = get(&only(pool.query(newest, |_| vec![])?)?, 0)?;
+    }
+    Ok(inspection)
+}
+
+/// What is known of the ledger, without creating or migrating it.
+pub(crate) fn state(place: &Postgres) -> Result<LedgerState, LedgerError> {
+    const SQL: &str = "SELECT id, mark, EXISTS (SELECT FROM corenexis.image) FROM corenexis.site";
+    let pool = pool(place)?;
+    let found = schema::find(&pool)?;
+    schema::require_known(&pool, found)?;
+    if found == Found::Nothing {
+        return Ok(LedgerState::Missing);
+    }
+    let row = only(pool.query(SQL, |_| vec![])?)?;
+    Ok(match meta::identity(&row)? {
+        Some(identity) => LedgerState::Named(identity),
+        None => LedgerState::Unnamed {
+            has_images: get(&row, 2)?,
+        },
+    })
+}
+
+fn pool(place: &Postgres) -> Result<Pool, LedgerError> {
+    Ok(Pool::new(Server::new(place)?, 1, DEADLINE))
+}
+
+fn database(pool: &Pool) -> Result<Database, LedgerError> {
+    const SQL: &str = "SELECT current_setting('server_version'), extract(epoch FROM clock_timestamp())::bigint,
+         current_setting('max_connections')::bigint,
+         ARRAY(SELECT name || ' = ' || setting FROM pg_settings
+               WHERE name IN ('fsync', 'synchronous_commit', 'full_page_writes') AND setting = 'off')";
+    let began = Instant::now();
+    pool.query("SELECT 1", |_| vec![])?;
+    let round_trip = began.elapsed();
+    let row = only(pool.query(SQL, |_| vec![])?)?;
+    let here = Timestamp::from(UtcDateTime::now());
+    Ok(Database {
+        version: get(&row, 0)?,
+        round_trip,
+        ahead: get::<i64>(&row, 1)? - here.0,
+        max_connections: get(&row, 2)?,
+        not_durable: get(&row, 3)?,
+    })
+}

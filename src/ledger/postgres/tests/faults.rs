@@ -1,0 +1,209 @@
+//! Killed backends, cut connections and a stopped server: what was acknowledged is there once, and counted once.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use support::tcp_proxy::{Direction, TcpProxy};
+
+use super::*;
+use crate::ledger::{ImageFilter, TokenAdded, Tokens as _};
+
+/// A place that is reached through a proxy.
+fn place_behind(proxy: &TcpProxy, database: &str, directory: &std::path::Path) -> Postgres {
+    let file = directory.join("password");
+    Server::write_password(&file);
+    Postgres {
+        password_file: Some(file),
+        ..place(Server::tcp_url(proxy.port(), database))
+    }
+}
+
+/// Asserts that the rows, the quota and the stored bytes are those of these images.
+fn assert_exactly(ledger: &PostgresLedger, id: &str, acknowledged: &[ImagePath]) {
+    let rows = ledger
+        .images(&ImageFilter::all(1_000_000))
+        .expect("readable");
+    let rows: HashSet<_> = rows.into_iter().map(|row| row.path).collect();
+    let expected: HashSet<_> = acknowledged.iter().cloned().collect();
+    assert_eq!(expected.len(), acknowledged.len(), "none twice");
+    assert_eq!(rows, expected);
+    let account = ledger.account(id, NOW).expect("readable").expect("there");
+    let count = acknowledged.len() as u64;
+    assert_eq!(u64::from(account.used), count);
+    assert_eq!(
+        (account.stored.images, account.stored.bytes),
+        (count, 100 * count)
+    );
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a process id");
+    // It may have ended.
+    let _ = kill_process(pid, signal);
+}
+
+#[test]
+fn killed_backends_lose_and_repeat_nothing() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let place = place(server.url(&database));
+    let ledger = PostgresLedger::open(&place, Durability::Full, NOW).expect("opened");
+    let client = add(&ledger, "a");
+    let acknowledged = Mutex::new(Vec::new());
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let batch = [(); 3].map(|()| new_image(client, 1_000_000));
+                    let Ok(verdicts) = ledger.record(&batch, NOW) else {
+                        continue;
+                    };
+                    assert!(
+                        verdicts
+                            .iter()
+                            .all(|verdict| matches!(verdict, Verdict::Recorded { .. }))
+                    );
+                    let paths = batch.map(|image| image.path);
+                    acknowledged.lock().expect("no panic").extend(paths);
+                }
+            });
+        }
+        for _ in 0..100 {
+            let before = acknowledged.lock().expect("no panic").len();
+            for backend in server.backends(&database).into_iter().take(2) {
+                server.run(
+                    "postgres",
+                    &format!("SELECT pg_terminate_backend({backend})"),
+                );
+            }
+            while acknowledged.lock().expect("no panic").len() == before {
+                thread::yield_now();
+            }
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_exactly(&ledger, "a", &acknowledged.into_inner().expect("no panic"));
+}
+
+#[test]
+fn a_commit_that_is_cut_anywhere_happens_once() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let proxy = TcpProxy::to(server.port());
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = place_behind(&proxy, &database, directory.path());
+    let ledger = PostgresLedger::open(&place, Durability::Full, NOW).expect("opened");
+    let client = add(&ledger, "a");
+    let mut acknowledged = Vec::new();
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        for bytes in (0..).step_by(13) {
+            proxy.cut_after(direction, bytes);
+            let batch = [(); 2].map(|()| new_image(client, 1_000_000));
+            let verdicts = ledger.record(&batch, NOW).expect("recorded in the end");
+            assert!(
+                verdicts
+                    .iter()
+                    .all(|verdict| matches!(verdict, Verdict::Recorded { .. }))
+            );
+            acknowledged.extend(batch.map(|image| image.path));
+            if proxy.cut_no_more() {
+                assert!(bytes > 100, "a batch is longer");
+                break;
+            }
+        }
+    }
+    assert!(acknowledged.len() > 50, "{}", acknowledged.len());
+    assert_exactly(&ledger, "a", &acknowledged);
+}
+
+#[test]
+fn administration_that_is_cut_reports_what_it_did() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let proxy = TcpProxy::to(server.port());
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = place_behind(&proxy, &database, directory.path());
+    let ledger = PostgresLedger::open(&place, Durability::Full, NOW).expect("opened");
+    let swept = Swept {
+        expired: 1,
+        ..Swept::default()
+    };
+    for number in 0..10_u64 {
+        let id = format!("client-{number}");
+        // The reply to each is lost, after it was carried out.
+        let cut = || proxy.cut_after(Direction::ToClient, 0);
+        cut();
+        assert_eq!(ledger.add_client(&id, "free", digest(&id), NOW), Ok(true));
+        cut();
+        let added = ledger.add_token(&id, "ci", digest("ci"), NOW);
+        assert_eq!(added, Ok(TokenAdded::Added));
+        cut();
+        ledger.finish_sweep(swept, Some(NOW)).expect("noted");
+        assert_eq!(ledger.status().expect("readable").swept.expired, number + 1);
+        let mark = Identity {
+            id: 7,
+            mark: number,
+        };
+        cut();
+        ledger.update_identity(&mut |_| Ok(mark)).expect("changed");
+        cut();
+        assert_eq!(ledger.remove_client(&id, NOW), Ok(true));
+        assert!(!proxy.cut_no_more());
+    }
+}
+
+#[test]
+fn a_stopped_server_is_waited_for_no_longer_than_the_deadline() {
+    if server().is_none() {
+        return;
+    }
+    // One of its own: the other tests need theirs.
+    let server = Server::start().expect("started");
+    let database = server.database();
+    let deadline = Duration::from_millis(300);
+    let place = place(server.url(&database));
+    let ledger =
+        PostgresLedger::open_within(&place, Durability::Full, NOW, deadline).expect("opened");
+    let client = add(&ledger, "a");
+    let mut stopped = server.backends(&database);
+    stopped.push(server.process());
+    for pid in &stopped {
+        signal(*pid, Signal::STOP);
+    }
+    // More than there are connections, so that some wait for one.
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let began = Instant::now();
+                let refused = ledger.record(&[new_image(client, 1_000)], NOW);
+                assert!(
+                    matches!(refused, Err(LedgerError::Unreachable(_))),
+                    "{refused:?}"
+                );
+                assert!(began.elapsed() < 10 * deadline, "{:?}", began.elapsed());
+            });
+        }
+    });
+    for pid in stopped {
+        signal(pid, Signal::CONT);
+    }
+    let limit = Instant::now() + Duration::from_secs(20);
+    let recorded = loop {
+        match ledger.record(&[new_image(client, 1_000)], NOW) {
+            Err(LedgerError::Unreachable(_)) if Instant::now() < limit => thread::yield_now(),
+            recorded => break recorded,
+        }
+    };
+    assert!(
+        matches!(recorded.as_deref(), Ok([Verdict::Recorded { .. }])),
+        "{recorded:?}"
+    );
+    // What was under way when the server was stopped may have been recorded without an acknowledgement; rows and quota agree all the same.
+    let account = ledger.account("a", NOW).expect("readable").expect("there");
+    assert_eq!(u64::from(account.used), account.stored.images);
+    assert_eq!(ledger.storage_differences(false), Ok(Vec::new()));
+}
