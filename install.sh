@@ -11,6 +11,7 @@ DEMO_PORT=8080
 DEMO_TOKEN=8b5d24c7e3af9d87156a40b1c3e92f67 # of client_3m_plan in the public documentation, for the demo alone
 SAMPLE=lake.jpg                             # of the demo, in tests/samples/
 HEALTHY_WITHIN=30                           # seconds
+RELOADED_WITHIN=10                          # seconds, for nginx to replace its workers or to start
 ACCOUNT=corenexis-cdn                       # what owns images and ledger, and runs the responder
 # A socket's path has to fit into sun_path with a NUL at its end: 108 bytes on Linux, 104 on the BSDs and macOS.
 SOCKET_PATH_MAX=103

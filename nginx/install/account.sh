@@ -19,7 +19,16 @@ make_account() {
 
 remove_account() {
   if have userdel; then
-    userdel -- "$ACCOUNT"
+    tries=50
+    while :; do
+      refusal=0
+      userdel -- "$ACCOUNT" 2>"$tmp/userdel" || refusal=$?
+      # 8: a process of the account is still ending.
+      if [ "$refusal" != 8 ] || [ "$tries" = 0 ]; then break; fi
+      tries=$((tries - 1))
+      nap
+    done
+    [ "$refusal" != 8 ] || say "The account $ACCOUNT could not be removed: $(cat -- "$tmp/userdel")"
     ! has_group "$ACCOUNT" || groupdel -- "$ACCOUNT" 2>/dev/null
   else
     deluser "$ACCOUNT" 2>/dev/null

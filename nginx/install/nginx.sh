@@ -138,8 +138,44 @@ nginx_runs() {
   [ -n "$nginx_reload" ] || { [ -n "$nginx_master" ] && kill -0 "$nginx_master" 2>/dev/null; }
 }
 
-# Makes nginx read its configuration.
+# Makes nginx read its configuration, and waits until its old workers take no more connections: what answers next has read it.
 reload_nginx() {
+  nginx_workers >"$tmp/workers"
+  ask_for_reload || return 1
+  reloaded=1
+  deadline=$(($(date +%s) + RELOADED_WITHIN))
+  while read -r process; do
+    while takes_connections "$process"; do
+      # It may have refused the configuration; the test upload will tell.
+      if [ "$(date +%s)" -ge "$deadline" ]; then
+        reloaded=''
+        return 0
+      fi
+      nap
+    done
+  done <"$tmp/workers"
+  [ -s "$tmp/workers" ] || reloaded=''
+}
+
+# Prints the process ids of the workers of nginx that take connections.
+nginx_workers() {
+  [ -n "$nginx_master" ] || return 0
+  grep -l '^nginx: worker process' /proc/[0-9]*/cmdline 2>/dev/null >"$tmp/processes" || true
+  while read -r file; do
+    process=${file%/cmdline}
+    process=${process#/proc/}
+    if grep -qs "^PPid:$TAB$nginx_master\$" "/proc/$process/status" && takes_connections "$process"; then
+      echo "$process"
+    fi
+  done <"$tmp/processes"
+}
+
+# Whether a process is a worker of nginx, other than one that "is shutting down".
+takes_connections() {
+  [ "$(tr '\0' '\n' <"/proc/$1/cmdline" | head -n 1)" = 'nginx: worker process' ]
+} 2>/dev/null
+
+ask_for_reload() {
   if [ -n "$nginx_reload" ]; then
     sh -c "$nginx_reload" >"$tmp/reload" 2>&1
   elif [ "$manager" = systemd ] && [ "$(systemctl show -p MainPID --value nginx.service)" = "$nginx_master" ]; then
@@ -163,7 +199,11 @@ start_nginx() {
     fi
     ;;
   esac
-  find_master
+  # It is in the background before its process has the title by which it is found.
+  deadline=$(($(date +%s) + RELOADED_WITHIN))
+  until find_master && [ -n "$nginx_master" ] || [ "$(date +%s)" -ge "$deadline" ]; do
+    nap
+  done
 }
 
 stop_nginx() {

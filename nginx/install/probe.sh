@@ -36,10 +36,13 @@ probe_get() {
   [ "$status" = 200 ]
 }
 
-# Waits until the new configuration answers: a reload of nginx takes effect when its new workers have started.
+# Waits until the new configuration answers. Where the reload of nginx was seen to take effect, a refusal is not waited for.
 wait_until_healthy() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
   until probe_get "$probe_url/image/v2/health" "$tmp/health" && failure='another site answers' && grep -q '"status"' "$tmp/health"; do
+    case ${reloaded:-}:$status in
+    1:401 | 1:403) return 1 ;;
+    esac
     [ "$(date +%s)" -lt "$deadline" ] || return 1
     nap
   done

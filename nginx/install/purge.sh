@@ -5,6 +5,8 @@
 # In directories that the responder's account may write, the commands run as that account.
 
 purge() {
+  # The sweep that cron has started holds this lock.
+  [ ! -e "$config" ] || ! have flock || flock -w 30 -- "$config" true || true
   recorded_paths docroot | while read -r path; do
     purge_docroot "$path"
   done

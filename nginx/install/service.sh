@@ -126,7 +126,11 @@ enable_service() {
 
 stop_service() {
   case $manager in
-  systemd) systemctl disable --quiet --now corenexis-cdn-backup.timer corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null || true ;;
+  systemd)
+    systemctl disable --quiet --now corenexis-cdn-backup.timer corenexis-cdn-sweep.timer corenexis-cdn.socket corenexis-cdn.service 2>/dev/null || true
+    # What the timers have started.
+    systemctl stop corenexis-cdn-backup.service corenexis-cdn-sweep.service 2>/dev/null || true
+    ;;
   openrc)
     rc-service corenexis-cdn stop >&2 || true
     rc-update del corenexis-cdn default >&2 || true
@@ -154,7 +158,10 @@ renew_service() {
 }
 
 reload_units() {
-  [ "$manager" != systemd ] || systemctl daemon-reload
+  [ "$manager" = systemd ] || return 0
+  systemctl daemon-reload
+  # A unit that had failed would stay in the list, though its file is gone.
+  systemctl reset-failed 'corenexis-cdn*' 2>/dev/null || true
 }
 
 service_log() {
