@@ -31,6 +31,20 @@ refuses() {
   fi
 }
 
+# poll COMMAND... waits until the command succeeds: a minute, which a machine needs that is busy with other scenarios.
+poll() {
+  local deadline=$((SECONDS + 60))
+  until "$@" >/dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$deadline" ]; then
+      "$@"
+      return
+    fi
+    sleep 0.1
+  done
+}
+
+ended() { [ ! -e "/proc/$1" ]; }
+
 # same NAME EXPECTED FOUND
 same() {
   if [ "$2" = "$3" ]; then
@@ -62,6 +76,43 @@ differences() {
 unchanged() {
   snapshot >/tmp/now
   check "$1" diff "$2" /tmp/now
+}
+
+# ---------------------------------------------------------------- nginx
+
+# nginx is in the background before it has written its pid file, before its processes have their titles, and before it has read a
+# configuration again. These wait for that.
+start_nginx() {
+  nginx
+  poll nginx_is_up
+}
+
+nginx_is_up() {
+  grep -q '^nginx: master process' "/proc/$(cat /run/nginx.pid)/cmdline" && [ -n "$(nginx_workers)" ]
+}
+
+# reload_by COMMAND...
+reload_by() {
+  local old
+  old=$(nginx_workers)
+  "$@"
+  poll nginx_has_replaced "$old"
+}
+
+# The workers that take connections.
+nginx_workers() {
+  grep -l '^nginx: worker process' /proc/[0-9]*/cmdline 2>/dev/null | xargs -r grep -L 'is shutting down' 2>/dev/null
+}
+
+nginx_has_replaced() {
+  [ -n "$(nginx_workers)" ] && { [ -z "$1" ] || ! nginx_workers | grep -qxF -- "$1"; }
+}
+
+stop_nginx() {
+  local master
+  master=$(cat /run/nginx.pid)
+  nginx -s quit
+  poll ended "$master"
 }
 
 # A site of a shop on the port 80, as hosts have them: PHP, and long expiry for images by their names.
@@ -100,6 +151,12 @@ shop_works() {
   [ "$(curl -s -H 'Host: shop.example' http://127.0.0.1/index.php)" = "php says 42" ] &&
     [ "$(curl -s -H 'Host: shop.example' http://127.0.0.1/img/logo.png)" = pixels ] &&
     curl -s -D - -o /dev/null -H 'Host: shop.example' http://127.0.0.1/img/logo.png | grep -q 'X-Shop: static'
+}
+
+# logs_anew HOST: a request to the host is in the log, and there is a rotated one.
+logs_anew() {
+  curl -s -o /dev/null -H "Host: $1" http://127.0.0.1/image/v2/
+  test -s /var/log/corenexis-cdn/responder.log.1 && grep -q event=request /var/log/corenexis-cdn/responder.log
 }
 
 cdn() {

@@ -13,8 +13,7 @@ check "the documentation is there" sh -c "curl -sf -H 'Host: cdn.example.com' ht
 check "the command again has nothing to do" sh -c "./install.sh --yes 2>&1 | grep 'nothing to do'"
 # The boot of a machine without systemd: what is started then.
 /etc/init.d/corenexis-cdn stop
-nginx -s quit
-while [ -e /run/nginx.pid ]; do sleep 0.1; done
+stop_nginx
 check "the init script is entered for the boot" sh -c 'ls /etc/rc2.d | grep -q "^S..corenexis-cdn$"'
 check "nginx" /etc/init.d/nginx start
 check "and the responder come up" /etc/init.d/corenexis-cdn start

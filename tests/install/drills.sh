@@ -14,7 +14,7 @@ handbook() {
 same "the handbook has the commands of a backup and of a restore" "backup rsync rsync restore verify" \
   "$({ handbook 'Backup and restore' 1 && handbook 'Backup and restore' 2; } | sed 's/^corenexis-cdn //; s/ .*//' | tr '\n' ' ' | sed 's/ $//')"
 
-nginx
+start_nginx
 check "install" ./install.sh --domain cdn.example.com --yes
 before=$(upload cdn.example.com)
 mkdir /backup

@@ -29,7 +29,7 @@ add_client() {
 
 # ---------------------------------------------------------------- failures leave http
 
-nginx
+start_nginx
 snapshot >/tmp/before
 refuses "--email without --https" 2 "belong to --https" ./install.sh --domain cdn.example.com --email a@example.com --yes
 refuses "the authority does not answer" 1 "goes on with http" \
@@ -77,7 +77,7 @@ check "leaves nothing but certbot's files" diff <(grep -v letsencrypt /tmp/befor
 # ---------------------------------------------------------------- a site that has only http
 
 make_shop
-nginx -s reload
+reload_by nginx -s reload
 snapshot >/tmp/before
 check "a site with http alone" ./install.sh --domain shop.example --https --acme-server "$authority" --yes
 add_client
@@ -92,7 +92,7 @@ same "the shop goes on" 0 "$(shop_works && echo 0)"
 # What `certbot --nginx` makes of the shop.
 certificate=/etc/letsencrypt/live/shop.example
 sed -i "s|listen 80;|listen 80;\n    listen 443 ssl; # managed by Certbot\n    ssl_certificate $certificate/fullchain.pem;\n    ssl_certificate_key $certificate/privkey.pem;|" /etc/nginx/sites-available/shop
-nginx -s reload
+reload_by nginx -s reload
 snapshot >/tmp/before
 check "a site that certbot manages" ./install.sh --domain shop.example --https --yes
 add_client
@@ -100,7 +100,9 @@ same "gets no block of ours" "" "$(find /etc/nginx -name 'zz-corenexis*')"
 check "uploads over https" uploads_over_https shop.example
 check "purge" ./install.sh --uninstall --purge --yes
 unchanged "leaves nothing" /tmp/before
-check "installed over http first" sh -c 'sed -i "s/listen 443 ssl;.*/# &/; s/^ *ssl_/#&/" /etc/nginx/sites-available/shop && nginx -s reload && ./install.sh --domain shop.example --yes'
+sed -i "s/listen 443 ssl;.*/# &/; s/^ *ssl_/#&/" /etc/nginx/sites-available/shop
+reload_by nginx -s reload
+check "installed over http first" ./install.sh --domain shop.example --yes
 add_client
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=shop.example -keyout /etc/ssl/shop.key -out /etc/ssl/shop.pem 2>/dev/null
 kill "$authority_pid"

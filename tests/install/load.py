@@ -1,5 +1,5 @@
-"""Eight uploaders, each with a connection for every upload, until the file /tmp/enough is there. Prints how many uploads were
-answered with success, and every other reply; exits with 1 if there was one."""
+"""Eight uploaders, each with a connection for every upload, until the file /tmp/enough is there, and once more after that. Prints how
+many uploads were answered with success, and every other reply; exits with 1 if there was one."""
 
 import http.client
 import os
@@ -27,7 +27,9 @@ done, wrong = [0] * 8, []
 
 
 def upload(number):
-    while not os.path.exists("/tmp/enough"):
+    last = False
+    while not last:
+        last = os.path.exists("/tmp/enough")
         try:
             connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=30)
             headers = {"Host": HOST, "Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}

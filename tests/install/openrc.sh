@@ -30,7 +30,7 @@ ln -sf "$(command -v busybox)" /bin/sh
 set_up() {
   PATH=/opt/alpine ./install.sh "$@"
 }
-nginx
+start_nginx
 snapshot >/tmp/before
 
 check "install" set_up --domain cdn.example.com --yes
@@ -55,7 +55,6 @@ printf '\n' >>dist/corenexis-cdn
 old=$(cat /run/corenexis-cdn.pid)
 check "upgrade under load" set_up --yes
 check "it is another process" test "$(cat /run/corenexis-cdn.pid)" != "$old"
-sleep 1
 touch /tmp/enough
 wait $load
 same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load.out)"

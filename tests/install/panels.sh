@@ -14,7 +14,7 @@ panel_host() {
     nginx -t 2>&1 | sed 's/^/    /'
     return
   }
-  nginx
+  start_nginx
   mkdir -p "$marker"
   snapshot >/tmp/before
   check "$name: found by itself" sh -c "./install.sh --domain shop.example --dry-run 2>&1 | grep -F '$1'"
@@ -36,8 +36,7 @@ panel_host() {
   check "$name: purge" ./install.sh --uninstall --purge --yes
   unchanged "$name: nothing is left" /tmp/before
   rmdir "$marker"
-  nginx -s quit 2>/dev/null
-  while [ -e /run/nginx.pid ]; do sleep 0.1; done
+  stop_nginx 2>/dev/null
 }
 
 # site FILE INCLUDE: a server block as a panel writes it.
@@ -64,23 +63,19 @@ rm -r /etc/nginx/conf.d/users /etc/nginx/conf.d/users.conf
 # Plesk: the directives are the panel's database's, so it is the administrator who enters them there.
 site /var/www/vhosts/system/shop.example/conf/nginx.conf '/var/www/vhosts/system/shop.example/conf/vhost_nginx[.]conf'
 echo 'include /var/www/vhosts/system/*/conf/nginx.conf;' >/etc/nginx/conf.d/zz_plesk.conf
-nginx
+start_nginx
 mkdir /usr/local/psa
 snapshot >/tmp/before
 check "plesk: install" sh -c "./install.sh --domain shop.example --yes 2>&1 | grep -F 'Additional nginx directives'"
 same "plesk: the panel's own files are not touched" "" "$(differences /tmp/before | grep '^<')"
 echo 'include /etc/nginx/snippets/corenexis-cdn.conf;' >/var/www/vhosts/system/shop.example/conf/vhost_nginx.conf
-nginx -s reload
+reload_by nginx -s reload
 rm -f /tmp/token
-same "plesk: with the line entered it serves" 0 "$(
-  sleep 0.5
-  serves shop.example "$(upload shop.example)" && echo 0
-)"
+same "plesk: with the line entered it serves" 0 "$(serves shop.example "$(upload shop.example)" && echo 0)"
 rm /var/www/vhosts/system/shop.example/conf/vhost_nginx.conf
 check "plesk: purge" ./install.sh --uninstall --purge --yes
 unchanged "plesk: nothing is left" /tmp/before
-nginx -s quit
-while [ -e /run/nginx.pid ]; do sleep 0.1; done
+stop_nginx
 rm -r /usr/local/psa /etc/nginx/conf.d/zz_plesk.conf /var/www/vhosts
 
 # aaPanel, whose nginx is its own, not on the PATH and with its configuration elsewhere. A script stands for the build of it: it runs

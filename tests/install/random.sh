@@ -9,7 +9,7 @@
 
 sequences=${1:-3} seed=${2:-1}
 make_shop
-nginx
+start_nginx
 site=/etc/nginx/sites-available/shop
 docroot=/var/www/corenexis-cdn
 mkdir -p /tmp/faulty /srv/away
@@ -21,7 +21,7 @@ killed() {
   local real
   real=$(command -v "$1")
   rm -f /tmp/count
-  printf '#!/bin/sh\ncount=$(($(cat /tmp/count 2>/dev/null || echo 0) + 1))\necho $count >/tmp/count\n[ $count != %s ] || { kill -KILL $PPID; sleep 5; }\nexec %s "$@"\n' \
+  printf '#!/bin/sh\ncount=$(($(cat /tmp/count 2>/dev/null || echo 0) + 1))\necho $count >/tmp/count\n[ $count != %s ] || { kill -KILL $PPID; exit 1; }\nexec %s "$@"\n' \
     "$2" "$real" >"/tmp/faulty/$1"
   chmod 755 "/tmp/faulty/$1"
   PATH=/tmp/faulty:$PATH ./install.sh "${@:3}" >/tmp/run.log 2>&1 </dev/null
@@ -53,7 +53,10 @@ step() {
     [ ! -d /srv/away/docroot ] || { rm -rf $docroot && mv /srv/away/docroot $docroot; }
     /etc/init.d/corenexis-cdn restart
     ;;
-  kill) kill -KILL "$(cat /run/corenexis-cdn.pid)" ;;
+  kill)
+    local killed
+    killed=$(cat /run/corenexis-cdn.pid) && kill -KILL "$killed" && poll ended "$killed"
+    ;;
   upload)
     local path
     [ -s /tmp/token ] || cdn client add checks --plan 3m | sed -n 's/^client_token=//p' >/tmp/token

@@ -5,7 +5,7 @@
 . install/checks.sh
 
 make_shop
-nginx
+start_nginx
 snapshot >/tmp/before
 purge() { ./install.sh --uninstall --purge --yes >/tmp/purge.log 2>&1; }
 
@@ -15,7 +15,7 @@ killed_at() {
   shift 2
   real=$(command -v "$command")
   mkdir -p /tmp/faulty
-  printf '#!/bin/sh\ncase "$*" in %s) kill -KILL "$PPID"; sleep 5 ;; esac\nexec %s "$@"\n' "$pattern" "$real" >"/tmp/faulty/$command"
+  printf '#!/bin/sh\ncase "$*" in %s) kill -KILL "$PPID"; exit 1 ;; esac\nexec %s "$@"\n' "$pattern" "$real" >"/tmp/faulty/$command"
   chmod 755 "/tmp/faulty/$command"
   PATH=/tmp/faulty:$PATH ./install.sh "$@" >/tmp/killed.log 2>&1 </dev/null
   rm -f "/tmp/faulty/$command"
@@ -139,8 +139,7 @@ unchanged "leaves nothing" /tmp/before
 
 # ---------------------------------------------------------------- nginx that was stopped
 
-nginx -s quit
-while [ -e /run/nginx.pid ]; do sleep 0.1; done
+stop_nginx
 check "install while nginx is stopped" ./install.sh --domain cdn.example.com --yes
 cp "$log" /tmp/said
 same "does not start it" "" "$(pgrep -x nginx)"

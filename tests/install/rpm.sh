@@ -16,7 +16,7 @@ rpm() {
 mv /etc/nginx /etc/nginx.debian
 groupadd --system nginx && useradd --system --no-user-group -g nginx nginx
 cp -a install/layouts/alma /etc/nginx
-nginx
+start_nginx
 snapshot >/tmp/before
 
 # ---------------------------------------------------------------- what is in it

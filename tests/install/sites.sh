@@ -11,7 +11,7 @@ purge() { ./install.sh --uninstall --purge --yes >/tmp/purge.log 2>&1; }
 site() {
   printf '%s\n' "$1" >$conf
   nginx -t 2>/tmp/nginx.said || cat /tmp/nginx.said
-  if [ -s /run/nginx.pid ]; then nginx -s reload; else nginx; fi
+  if [ -s /run/nginx.pid ]; then reload_by nginx -s reload; else start_nginx; fi
   cp $conf /tmp/site.conf
 }
 
@@ -71,7 +71,7 @@ site 'server {
     server_name shop.example;
 }'
 rm -f /etc/nginx/sites-enabled/default
-nginx -s reload
+reload_by nginx -s reload
 included "proxy_protocol" shop.example 2
 check "a block of its own beside proxy_protocol" ./install.sh --domain cdn.example.com --yes
 check "listens as the others do" grep -q 'listen 80 proxy_protocol;' /etc/nginx/sites-available/corenexis-cdn
@@ -125,8 +125,7 @@ unchanged "a purge leaves nothing" /tmp/before
 
 # ---------------------------------------------------------------- nginx as hosts run it
 
-nginx -s quit
-while [ -e /run/nginx.pid ]; do sleep 0.1; done
+stop_nginx
 mkdir -p /etc/web
 sed 's|^pid .*|pid /etc/web/nginx.pid;|' /etc/nginx/nginx.conf >/etc/web/nginx.conf
 sed -i 's|include /etc/nginx/conf.d|include /etc/web/conf.d|; s|include \([a-z]\)|include /etc/nginx/\1|' /etc/web/nginx.conf
@@ -134,7 +133,8 @@ sed -i '/modules-enabled/d; /sites-enabled/d' /etc/web/nginx.conf
 mkdir /etc/web/conf.d
 printf 'server {\n    listen 80;\n    server_name shop.example;\n}\n' >/etc/web/conf.d/site.conf
 /usr/sbin/nginx -c /etc/web/nginx.conf -g 'daemon off;' >/tmp/foreground.log 2>&1 &
-until [ -s /etc/web/nginx.pid ]; do sleep 0.1; done
+master=$!
+poll grep '^nginx: master process' /proc/$master/cmdline
 snapshot >/tmp/before
 check "an nginx in the foreground, with another -c and another pid file" ./install.sh --domain shop.example --yes
 check "is found: its site has the line" grep -q 'placed by install.sh' /etc/web/conf.d/site.conf
@@ -142,19 +142,16 @@ rm -f /tmp/token
 same "and serves" 0 "$(serves shop.example "$(upload shop.example)" && echo 0)"
 purge
 unchanged "a purge leaves nothing" /tmp/before
-same "and nginx has read that" 404 "$(
-  sleep 0.5
-  curl -s -o /dev/null -w '%{http_code}' -H 'Host: shop.example' http://127.0.0.1/image/v2/health
-)"
-kill %1
+same "and nginx has read that" 404 "$(curl -s -o /dev/null -w '%{http_code}' -H 'Host: shop.example' http://127.0.0.1/image/v2/health)"
+kill $master
+wait $master
 
 # A supervisor in front of it, such as that of a container, has a command of its own.
-while [ -e /etc/web/nginx.pid ]; do sleep 0.1; done
 rm -r /etc/web $conf
 unshare --mount sh -c 'exec /usr/sbin/nginx -g "daemon off;"' >/tmp/foreground.log 2>&1 &
-until [ -s /run/nginx.pid ]; do sleep 0.1; done
+poll nginx_is_up
 check "--nginx-reload" ./install.sh --domain cdn.example.com --nginx-reload 'date >>/tmp/reloads; nginx -s reload' --yes
 same "is the command that is run" 1 "$(grep -c . /tmp/reloads)"
 check "and remembered" ./install.sh --uninstall --purge --yes
 same "for the removal" 2 "$(grep -c . /tmp/reloads)"
-kill %2
+kill $!

@@ -17,7 +17,7 @@ unchanged "a dry run writes nothing" /tmp/before
 echo '5 5 * * * true' | crontab -u tester -
 python3 -m http.server 8086 --bind 127.0.0.1 >/dev/null 2>&1 &
 other=$!
-until curl -s -o /dev/null http://127.0.0.1:8086/; do sleep 0.1; done
+poll curl -s http://127.0.0.1:8086/
 refuses "a port in use" 1 "port 8086 is in use" as ./install.sh --user --port 8086 --yes
 kill $other
 # Once, the lines of others in the crontab were gone after a failure.
@@ -45,12 +45,10 @@ snapshot >/tmp/installed
 check "install again" as ./install.sh --user --yes
 unchanged "changes nothing" /tmp/installed
 
-kill -KILL "$(cat $home/run/responder.pid)"
-for _ in $(seq 50); do
-  [ "$(curl -s -o /dev/null -w '%{http_code}' $url/image/v2/health)" = 200 ] && break
-  sleep 0.1
-done
-same "a responder that was killed is back" 200 "$(curl -s -o /dev/null -w '%{http_code}' $url/image/v2/health)"
+killed=$(cat $home/run/responder.pid)
+kill -KILL "$killed"
+poll ended "$killed"
+check "a responder that was killed is back" poll curl -sf $url/image/v2/health
 
 sed -i 's/^requests_per_second = .*/requests_per_second = 0/; s/^concurrent_requests = .*/concurrent_requests = 0/; s/^failed_attempts_per_minute = .*/failed_attempts_per_minute = 0/; s/^daily_uploads = 1000/daily_uploads = 1000000/' \
   /home/tester/.config/corenexis-cdn/config.toml
@@ -61,7 +59,6 @@ python3 install/load.py localhost 8085 /tmp/load.token >/tmp/load.out 2>&1 &
 load=$!
 printf '\n' >>/home/tester/source/dist/corenexis-cdn
 check "upgrade under load" as ./install.sh --user --yes
-sleep 1
 touch /tmp/enough
 wait $load
 same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load.out)"
@@ -69,18 +66,15 @@ same "not one upload failed: $(head -n 1 /tmp/load.out)" 0 "$?$(sed 1d /tmp/load
 # The supervisor looks at the logs when it starts, and every minute.
 head -c 11000000 /dev/zero | tr '\0' x >>$home/logs/responder.log
 check "restart" runuser -l tester -c "$home/corenexis-cdn-user stop && $home/corenexis-cdn-user start"
-for _ in $(seq 100); do
-  [ -s $home/logs/responder.log.1 ] && curl -s -o /dev/null $url/image/v2/ && grep -q event=request $home/logs/responder.log 2>/dev/null && break
-  sleep 0.1
-done
-check "a log of more than 10 MiB is rotated, and opened again" grep -q event=request $home/logs/responder.log
+logs_anew_at_home() { curl -s -o /dev/null $url/image/v2/ && test -s $home/logs/responder.log.1 && grep -q event=request $home/logs/responder.log; }
+check "a log of more than 10 MiB is rotated, and opened again" poll logs_anew_at_home
 same "the old one is beside it" 0 "$(test "$(stat -c %s $home/logs/responder.log.1)" -gt 11000000 && echo 0)"
 
 # After a reboot nothing runs, and the pid files of then are still there.
 pkill -KILL -u tester
-while pgrep -u tester >/dev/null; do sleep 0.1; done
+poll sh -c '! pgrep -u tester'
 runuser -l tester -c "$(cron_user | sed -n "s/^@reboot //p")"
-same "after a reboot the crontab's line brings it back" 0 "$(serves localhost "$path" $url && echo 0)"
+check "after a reboot the crontab's line brings it back" poll serves localhost "$path" $url
 
 # Once, everybody could read the directories and logs of the account.
 same "directories are for this account alone, and others get through the docroot" "700 700 700 711" \
@@ -94,16 +88,17 @@ same "stopped, nothing is left running" "" "$(pgrep -u tester 'corenexis|nginx')
 chmod 711 $home
 runuser -u tester -- fcgiwrap -s unix:/tmp/fcgiwrap.socket &
 wrapper=$!
-until [ -S /tmp/fcgiwrap.socket ]; do sleep 0.1; done
+# 00010000: somebody listens.
+poll grep -q ' 00010000 .*/tmp/fcgiwrap.socket' /proc/net/unix
 chmod 666 /tmp/fcgiwrap.socket
 sed 's|/run/fcgiwrap.socket|/tmp/fcgiwrap.socket|' $home/nginx/fcgiwrap/corenexis-cdn.http.conf >/etc/nginx/conf.d/cdn.conf
 printf 'server {\n listen 8090;\n include %s;\n}\n' $home/nginx/fcgiwrap/corenexis-cdn.server.conf >/etc/nginx/conf.d/zz-cdn.conf
-nginx
+start_nginx
 path=$(upload localhost http://127.0.0.1:8090)
 same "through Debian's fcgiwrap an image is uploaded and served" 0 "$(serves localhost "$path" http://127.0.0.1:8090 && echo 0)"
-same "no responder stays" "" "$(pgrep -x corenexis-cdn)"
+check "no responder stays" poll sh -c '! pgrep -x corenexis-cdn'
 kill $wrapper
-nginx -s quit
+stop_nginx
 rm /etc/nginx/conf.d/cdn.conf /etc/nginx/conf.d/zz-cdn.conf
 
 cp -a $home/docroot/p /tmp/images
@@ -132,7 +127,7 @@ mv /tmp/crontab /usr/bin/crontab
 check "--no-nginx" as ./install.sh --user --no-nginx --domain cdn.example.com --port 9009 --yes
 printf 'include %s;\nserver {\n listen 8091;\n server_name cdn.example.com;\n include %s;\n}\n' $home/nginx/conf/corenexis-cdn.http.conf \
   $home/nginx/conf/corenexis-cdn.server.conf >/etc/nginx/conf.d/cdn.conf
-nginx
+start_nginx
 runuser -l tester -c '.local/bin/corenexis-cdn --config .config/corenexis-cdn/config.toml client add checks --plan 3m' | sed -n 's/^client_token=//p' >/tmp/token
 path=$(upload cdn.example.com http://127.0.0.1:8091)
 same "the files handed over work in the host's nginx" 0 "$(serves cdn.example.com "$path" http://127.0.0.1:8091 && echo 0)"
