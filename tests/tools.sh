@@ -51,7 +51,7 @@ install_tools() {
     install | package)
       need cc gcc libc6-dev && need strip binutils && need nginx nginx && need curl curl
       need systemd-analyze systemd && need crontab cron && need logrotate logrotate
-      need spawn-fcgi spawn-fcgi && need fcgiwrap fcgiwrap && need debootstrap debootstrap && need busybox busybox
+      need spawn-fcgi spawn-fcgi && need fcgiwrap fcgiwrap && need debootstrap debootstrap && need busybox busybox && need buildah buildah
       need ip iproute2 && need python3 python3 && need shellcheck shellcheck && need shfmt shfmt
       need rpmbuild rpm && need lintian lintian && need rpmlint rpmlint && need certbot certbot && need pebble pebble && need man man-db
       compgen -G '/usr/sbin/php-fpm*' >/dev/null || missing+=(php-fpm)

@@ -112,12 +112,12 @@ write_user_config() {
   probe_url=$public_url
   : >"$tmp/probe.arguments"
   if [ -z "$no_nginx" ]; then
-    # The port is the one of the configuration from the second time on.
+    # The port is the one of --port, else that of the configuration.
     host=${public_url#*://}
-    port=${host##*:}
-    case $port in *[!0-9]* | '') err "[site] public_url = \"$public_url\" in $config has no port for the nginx of your own: add one" ;; esac
+    : "${port:=${host##*:}}"
+    case $port in *[!0-9]* | '') err "[site] public_url = \"$public_url\" in $config has no port for the nginx of your own: use --port" ;; esac
     own_listen=0.0.0.0:$port
-    case $host in 127.0.0.1:*) own_listen=$host ;; esac
+    case $host in 127.0.0.1:*) own_listen=127.0.0.1:$port ;; esac
     probe_url=http://127.0.0.1:$port
   fi
 }
