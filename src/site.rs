@@ -58,7 +58,7 @@ pub(crate) fn open_for_request(config: &Config) -> Result<Site, SiteError> {
 
 /// Opens the site for a sweep and holds the sweep lock. The sweep renews the mark at its end, when it has freed space.
 pub(crate) fn open_to_sweep(config: &Config) -> Result<Site, SiteError> {
-    let (pair, ledger) = match check(config) {
+    let (pair, ledger) = match check_to_open(config) {
         // On a full disk only a sweep opens the ledger, because it releases the reserve.
         Err(SiteError::Ledger(LedgerError::Full(_))) => {
             let ledger = ledger::open_for_sweep(config)?;
@@ -239,7 +239,7 @@ impl Site {
             let store = self
                 .store
                 .identity()
-                .map_err(|error| store_failed(&error))?;
+                .map_err(|error| store_failed(&*self.store, &error))?;
             let ledger = current.map_or(
                 LedgerState::Unnamed { has_images: true },
                 LedgerState::Named,
@@ -268,12 +268,13 @@ impl Site {
     fn set_store_identity(&self, identity: Identity) -> Result<(), LedgerError> {
         self.store
             .set_identity(identity)
-            .map_err(|error| store_failed(&error))
+            .map_err(|error| store_failed(&*self.store, &error))
     }
 }
 
-fn store_failed(error: &io::Error) -> LedgerError {
-    let cause = format!("the identity of the store could not be read or written: {error}");
+fn store_failed(store: &dyn Store, error: &io::Error) -> LedgerError {
+    let place = store.place();
+    let cause = format!("the identity of the {place} could not be read or written: {error}");
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => LedgerError::Full(cause),
         _ => LedgerError::Failed(cause),

@@ -7,6 +7,7 @@
 mod finding;
 mod quarantine;
 
+use std::collections::HashSet;
 use std::io::{self, BufReader, Read};
 
 use time::UtcDateTime;
@@ -71,8 +72,16 @@ impl Verification<'_> {
         let mut report = Report::default();
         self.compare_quarantine(&mut report)?;
         let mut rows = Rows::new(self.ledger);
+        let used = self.store.directories().map_err(VerifyError::Store)?;
+        let used: HashSet<_> = used.into_iter().collect();
         for directory in Directory::all() {
-            self.compare_directory(directory, &mut rows, &mut report)?;
+            // The file of a row is looked up whether it is listed or not.
+            let files = if used.contains(&directory) {
+                self.store.list(directory).map_err(VerifyError::Store)?
+            } else {
+                Vec::new()
+            };
+            self.compare_directory(directory, files, &mut rows, &mut report)?;
             report.directories += 1;
             (self.progress)(&report);
         }
@@ -97,10 +106,10 @@ impl Verification<'_> {
     fn compare_directory(
         &mut self,
         directory: Directory,
+        mut files: Vec<ImagePath>,
         rows: &mut Rows<'_>,
         report: &mut Report,
     ) -> Result<(), VerifyError> {
-        let mut files = self.store.list(directory).map_err(VerifyError::Store)?;
         files.sort_unstable();
         let mut files = files.into_iter().peekable();
         let mut missing = Vec::new();

@@ -146,6 +146,10 @@ impl Docroot {
 }
 
 impl Store for Docroot {
+    fn place(&self) -> String {
+        format!("docroot {}", self.root.display())
+    }
+
     fn identity(&self) -> io::Result<Option<Identity>> {
         identity_file::read(&self.root.join(IMAGE_ROOT))
     }

@@ -86,6 +86,9 @@ pub(crate) struct Cleaned {
 
 /// Images by their paths, those that are served and those in [`Quarantine`]. Every verb may be called from any thread.
 pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
+    /// Names the store in messages, as [`place`] does.
+    fn place(&self) -> String;
+
     /// The identity that the store shares with its ledger; `None` if it has none yet.
     fn identity(&self) -> io::Result<Option<Identity>>;
 
@@ -104,7 +107,7 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
 
     /// Whether there is an image.
     fn has_images(&self) -> io::Result<bool> {
-        for directory in Directory::all() {
+        for directory in self.directories()? {
             if !self.list(directory)?.is_empty() {
                 return Ok(true);
             }
@@ -130,6 +133,11 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
 
     /// Deletes images durably; one that does not exist is no error. The results are in the order of `paths`.
     fn delete(&self, paths: &[ImagePath]) -> Vec<io::Result<()>>;
+
+    /// The directories that may have images now.
+    fn directories(&self) -> io::Result<Vec<Directory>> {
+        Ok(Directory::all())
+    }
 
     /// The images in a directory, unsorted; none if the directory does not exist.
     fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>>;

@@ -4,6 +4,7 @@
 //! the ledger, processes that start and stop. nginx must be installed. A test that needs another program or a permission that is
 //! missing prints `skip NAME: WHY` and returns; `tests/run` counts these lines.
 
+mod bucket;
 mod command_errors;
 mod commands;
 mod credentials;

@@ -75,6 +75,10 @@ impl S3Store {
 }
 
 impl Store for S3Store {
+    fn place(&self) -> String {
+        self.client.place().to_owned()
+    }
+
     fn identity(&self) -> io::Result<Option<Identity>> {
         let reply = match self.client.get(IDENTITY, 0, None, None) {
             Err(failure) if failure.is_missing_object() => return Ok(None),
@@ -106,21 +110,6 @@ impl Store for S3Store {
         Ok(self.client.head_now(IDENTITY)?)
     }
 
-    fn has_images(&self) -> io::Result<bool> {
-        for duration in StoreDuration::ALL {
-            let mut found = false;
-            self.client
-                .list(&format!("{}/", class_of(duration)), |key| {
-                    found = key.parse::<ImagePath>().is_ok();
-                    !found
-                })?;
-            if found {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn spool(&self) -> io::Result<Spool> {
         self.spool.create()
     }
@@ -148,6 +137,21 @@ impl Store for S3Store {
         let keys: Vec<_> = paths.iter().map(ImagePath::to_string).collect();
         let outcomes = self.client.delete(&keys).into_iter();
         outcomes.map(|outcome| Ok(outcome?)).collect()
+    }
+
+    /// The days that S3 sees as common prefixes of keys: four requests instead of one for each of 1,240 directories.
+    fn directories(&self) -> io::Result<Vec<Directory>> {
+        let mut directories = Vec::new();
+        for duration in StoreDuration::ALL {
+            let class = format!("{}/", class_of(duration));
+            self.client.list_prefixes(&class, |prefix| {
+                let day = prefix
+                    .strip_prefix(&class)
+                    .map(|day| day.trim_end_matches('/'));
+                directories.extend(day.and_then(|day| Directory::named(duration, day)));
+            })?;
+        }
+        Ok(directories)
     }
 
     fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>> {

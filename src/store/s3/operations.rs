@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use rusty_s3::S3Action;
 use rusty_s3::actions::{
     DeleteObject, DeleteObjects, DeleteObjectsResponse, ErrorObject, GetObject, HeadObject,
-    ListObjectsV2, ObjectIdentifier, PutObject,
+    ListObjectsV2, ListObjectsV2Response, ObjectIdentifier, PutObject,
 };
 
 use super::client::{Client, Payload, Reply, retry};
@@ -314,12 +314,41 @@ impl Client {
         prefix: &str,
         mut each: impl FnMut(&str) -> bool,
     ) -> Result<(), Failure> {
+        self.pages(prefix, None, |page| {
+            page.contents.iter().all(|object| each(&object.key))
+        })
+    }
+
+    /// Calls `each` with what the keys that begin with `prefix` begin with, up to the next slash.
+    pub(super) fn list_prefixes(
+        &self,
+        prefix: &str,
+        mut each: impl FnMut(&str),
+    ) -> Result<(), Failure> {
+        self.pages(prefix, Some("/"), |page| {
+            for common in &page.common_prefixes {
+                each(&common.prefix);
+            }
+            true
+        })
+    }
+
+    /// Calls `each` with the pages of a list, until it returns `false`.
+    fn pages(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+        mut each: impl FnMut(&ListObjectsV2Response) -> bool,
+    ) -> Result<(), Failure> {
         let mut token: Option<String> = None;
         loop {
             let deadline = Instant::now() + DEADLINE;
             let document = retry(deadline, || {
                 let mut action = ListObjectsV2::new(&self.bucket, self.credentials.as_ref());
                 action.with_prefix(prefix);
+                if let Some(delimiter) = delimiter {
+                    action.with_delimiter(delimiter);
+                }
                 if let Some(token) = &token {
                     action.with_continuation_token(token.as_str());
                 }
@@ -328,13 +357,11 @@ impl Client {
             })?;
             let page = ListObjectsV2::parse_response(&document)
                 .map_err(|error| unreadable("ListObjectsV2", &error))?;
-            for object in &page.contents {
-                if !each(&object.key) {
-                    return Ok(());
-                }
+            if !each(&page) {
+                return Ok(());
             }
             match page.next_continuation_token {
-                // A store that gave the same page for ever would not be noticed otherwise.
+                // A store that gives the same page again would be asked for ever.
                 Some(next) if token.as_ref() == Some(&next) => {
                     return Err(Failure::Unanswered(
                         "the same page of a list twice".to_owned(),

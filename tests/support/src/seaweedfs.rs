@@ -1,16 +1,15 @@
 //! An S3-compatible store for tests: one SeaweedFS for the process, with buckets of its own for each test.
 //!
-//! It verifies signatures and clocks, lets exactly one `If-None-Match: *` win, and checks `Content-MD5`. The kernel ends it with this
-//! process.
+//! It verifies signatures and clocks, lets exactly one `If-None-Match: *` win, and checks `Content-MD5`. It ends with this process.
 
+use std::env;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, mpsc};
-use std::{env, thread};
 
 use tempfile::TempDir;
 
@@ -28,6 +27,10 @@ const KEYS: [(&str, &str); 3] = [
     ("unlisting", r#""Read","Write""#),
 ];
 
+/// Runs the server until standard input ends, which is when the test's process ends, then removes its directory. SIGKILL, because a stop by
+/// SIGTERM takes 40 seconds, and there is nothing to save.
+const WATCH: &str = "trap '' HUP INT TERM; \"$@\" & server=$!; read -r _; kill -KILL $server; wait; rm -rf -- \"$PWD\"";
+
 /// What everybody may read of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
@@ -44,6 +47,8 @@ pub enum Access {
 struct Server {
     s3: u16,
     filer: u16,
+    /// Its standard input stays open to the end of this process, however that comes.
+    _watch: Child,
 }
 
 /// A bucket of one test, and the files of its access keys.
@@ -102,6 +107,27 @@ impl Bucket {
         )
     }
 
+    /// The names of the objects in one directory.
+    pub fn names(&self, directory: &str) -> Vec<String> {
+        let target = format!("/buckets/{}/{directory}/?limit=10000", self.name);
+        let json = [("Accept", "application/json")];
+        let reply = http::request(self.filer, "GET", &target, &json, b"");
+        if reply.status == 404 {
+            return Vec::new();
+        }
+        let reply = reply.json();
+        let entries = reply["Entries"].as_array().into_iter().flatten();
+        entries
+            .filter_map(|entry| {
+                entry["FullPath"]
+                    .as_str()?
+                    .rsplit('/')
+                    .next()
+                    .map(str::to_owned)
+            })
+            .collect()
+    }
+
     /// The file of an access key: `responder` may do what the responder needs, `reader` may not write, `unlisting` may not list,
     /// `stranger` is not known.
     pub fn key_file(&self, key: &str) -> PathBuf {
@@ -131,29 +157,19 @@ fn start() -> Option<Server> {
         .prefix("corenexis-cdn-seaweedfs-")
         .tempdir()
         .expect("a temporary directory");
-    let place = directory.path();
+    let place = &directory.keep();
     fs::create_dir(place.join("data")).expect("a directory");
     fs::write(place.join("s3.json"), identities()).expect("written");
     // Seven volumes for each bucket are the default.
     let growth = "[master.volume_growth]\ncopy_1 = 1\n";
     fs::write(place.join("master.toml"), growth).expect("written");
+    let (s3, filer) = (free_port(), free_port());
+    let mut command = command(&weed, place, s3, filer);
     let server = Server {
-        s3: free_port(),
-        filer: free_port(),
+        s3,
+        filer,
+        _watch: command.spawn().expect("sh starts"),
     };
-    let mut command = command(&weed, place, &server);
-    let (started, is_started) = mpsc::channel();
-    // The kernel ends the server when the thread that started it ends, so this one stays.
-    thread::Builder::new()
-        .name("seaweedfs".to_owned())
-        .spawn(move || {
-            let mut child = command.spawn().expect("setpriv starts");
-            let _ = started.send(());
-            let _ = child.wait();
-            drop(directory);
-        })
-        .expect("a thread");
-    is_started.recv().expect("SeaweedFS starts");
     until("SeaweedFS", || {
         let is_up = |port, target: &str| {
             let request =
@@ -175,11 +191,10 @@ fn find() -> Option<PathBuf> {
 }
 
 /// One process with all of its servers, on loopback alone.
-fn command(weed: &Path, place: &Path, server: &Server) -> Command {
+fn command(weed: &Path, place: &Path, s3: u16, filer: u16) -> Command {
     let log = File::create(place.join("log")).expect("a log");
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL"]).arg(weed);
-    // Once, its own clean-up after SIGTERM took 40 seconds; there is nothing to clean up.
+    let mut command = Command::new("sh");
+    command.args(["-c", WATCH, "sh"]).arg(weed);
     command.args(["-logtostderr=true", "server", "-dir=data"]);
     command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
     command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64"]);
@@ -187,8 +202,8 @@ fn command(weed: &Path, place: &Path, server: &Server) -> Command {
     command.args(["-volume.minFreeSpace=100MiB", "-s3.config=s3.json"]);
     command.args(["-s3.autoCreateBucket=false", "-s3.iam=false"]);
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
-    command.arg(format!("-s3.port={}", server.s3));
-    command.arg(format!("-filer.port={}", server.filer));
+    command.arg(format!("-s3.port={s3}"));
+    command.arg(format!("-filer.port={filer}"));
     let others = [
         "master.port",
         "master.port.grpc",
@@ -202,7 +217,7 @@ fn command(weed: &Path, place: &Path, server: &Server) -> Command {
     }
     command
         .current_dir(place)
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(log.try_clone().expect("a descriptor"))
         .stderr(log);
     command

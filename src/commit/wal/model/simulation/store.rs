@@ -10,6 +10,10 @@ use crate::store::{Cleaned, Publication, PublishError, Quarantine, Space, Spool,
 use crate::timestamp::Timestamp;
 
 impl Store for World {
+    fn place(&self) -> String {
+        unreachable!()
+    }
+
     fn spool(&self) -> io::Result<Spool> {
         self.docroot.spool()
     }
