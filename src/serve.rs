@@ -64,6 +64,9 @@ const LOG_DESCRIPTORS: u64 = 30;
 /// File descriptors of one connection: its socket, its spool file, a directory or a download.
 const DESCRIPTORS_EACH: u64 = 3;
 
+/// File descriptors of one connection to PostgreSQL: its socket, and those of the driver's event loop.
+const POSTGRES_DESCRIPTORS_EACH: u64 = 4;
+
 /// Stack of a connection's thread, in bytes. TLS downloads need the most.
 const STACK_SIZE: usize = 1 << 20;
 
@@ -77,6 +80,11 @@ pub(crate) trait Handler: Send + Sync + 'static {
 
     /// Called when a connection ends.
     fn connection_ended(&self) {}
+
+    /// File descriptors of the connections to other servers that it keeps.
+    fn descriptors(&self) -> u64 {
+        0
+    }
 }
 
 impl Handler for App {
@@ -91,6 +99,13 @@ impl Handler for App {
     fn connection_ended(&self) {
         self.metrics.connection_ended();
     }
+
+    fn descriptors(&self) -> u64 {
+        let postgres = self.config.ledger.postgres.as_ref();
+        postgres.map_or(0, |postgres| {
+            postgres.connections as u64 * POSTGRES_DESCRIPTORS_EACH
+        })
+    }
 }
 
 /// Serves until `stop` becomes readable, then shuts down gracefully. Returns when every running request has been answered, or after
@@ -101,7 +116,7 @@ pub(crate) fn serve(
     handler: Arc<dyn Handler>,
     stop: &UnixStream,
 ) -> io::Result<()> {
-    let cap = descriptor_cap(max_connections);
+    let cap = descriptor_cap(max_connections, OWN_DESCRIPTORS + handler.descriptors());
     if cap < max_connections {
         event("connections_capped")
             .field("max_connections", cap)
@@ -338,8 +353,8 @@ impl<R: Read> Read for CgiBody<R> {
 }
 
 /// Raises the soft limit on file descriptors as far as needed, and returns the number of connections that fit under it.
-fn descriptor_cap(max_connections: usize) -> usize {
-    let wanted = max_connections as u64 * DESCRIPTORS_EACH + OWN_DESCRIPTORS + LOG_DESCRIPTORS;
+fn descriptor_cap(max_connections: usize, others: u64) -> usize {
+    let wanted = max_connections as u64 * DESCRIPTORS_EACH + others + LOG_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if let Some(current) = limit.current.filter(|&current| current < wanted) {
         let raised = limit.maximum.unwrap_or(wanted).min(wanted).max(current);
@@ -353,7 +368,7 @@ fn descriptor_cap(max_connections: usize) -> usize {
     }
     match getrlimit(Resource::Nofile).current {
         Some(current) => {
-            let fitting = current.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_EACH;
+            let fitting = current.saturating_sub(others) / DESCRIPTORS_EACH;
             usize::try_from(fitting)
                 .unwrap_or(usize::MAX)
                 .clamp(1, max_connections)

@@ -275,7 +275,7 @@ fn of_the_server() -> [Documented; 5] {
         Documented::refused(
             Scope::Busy,
             &Refusal::BUSY,
-            "The server has too many connections, or your client too many downloads",
+            "The server has too many connections or cannot reach its storage, or your client has too many downloads",
             "Retry after <code>Retry-After</code> seconds",
         ),
     ]

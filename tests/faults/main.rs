@@ -12,6 +12,7 @@ mod interference;
 mod invariants;
 mod log_cuts;
 mod log_holders;
+mod postgres;
 mod power_cuts;
 mod repetitions;
 mod shim;

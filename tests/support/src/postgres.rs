@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use crate::machine::until;
+
 /// The account `nobody` of every system: PostgreSQL does not run as root.
 const NOBODY: u32 = 65_534;
 
@@ -219,6 +221,11 @@ impl Server {
         let sql = format!(
             "SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
         );
+        // It refuses connections while it recovers from a crash.
+        until("PostgreSQL", || {
+            let asked = self.query("postgres", "SELECT 1");
+            asked.status.success().then_some(())
+        });
         let lines = self.run("postgres", &sql);
         lines
             .lines()

@@ -1,8 +1,13 @@
 -- Version 1: functions about images.
 --
 -- Whatever changes images or their quota locks the clients first, in the order of their keys, so that no two wait for each other. The lock
--- of a client covers its counters. A program of a newer version leaves these functions as they are and adds its own beside them, because
--- responders of this version may run meanwhile.
+-- of a client covers its counters.
+--
+-- They reach every row by its key, and the planner is told so: plans are kept, and one that was made while the tables were small would read
+-- all of a table that has grown.
+--
+-- A program of a newer version leaves these functions as they are and adds its own beside them, because responders of this version may run
+-- meanwhile.
 
 CREATE FUNCTION corenexis.count_images() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
@@ -31,7 +36,8 @@ CREATE TRIGGER image_added AFTER INSERT ON corenexis.image
 CREATE TRIGGER image_deleted AFTER DELETE ON corenexis.image
     REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION corenexis.count_images();
 
-CREATE FUNCTION corenexis.lock_clients_of(of_paths text[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION corenexis.lock_clients_of(of_paths text[]) RETURNS void LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     owner bigint;
 BEGIN
@@ -48,7 +54,8 @@ CREATE FUNCTION corenexis.record_images(
     at_time bigint, of_day bigint, keys_since bigint, is_durable boolean,
     paths text[], clients bigint[], daily_limits bigint[], max_storages bigint[], sizes bigint[],
     widths integer[], heights integer[], expiries bigint[], addresses bytea[], upload_keys bytea[], requests bytea[]
-) RETURNS TABLE (verdict integer, used bigint) LANGUAGE plpgsql AS $$
+) RETURNS TABLE (verdict integer, used bigint) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     owners bigint[] := ARRAY(SELECT DISTINCT key FROM unnest(clients) AS key ORDER BY key);
     used_now bigint[];
@@ -151,7 +158,8 @@ END
 $$;
 
 -- Deletes rows without files and refunds their quota; returns how many there were.
-CREATE FUNCTION corenexis.refund_images(of_paths text[]) RETURNS bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION corenexis.refund_images(of_paths text[]) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     refunded bigint := 0;
     counted record;
@@ -174,7 +182,8 @@ END
 $$;
 
 -- Deletes rows whose files are deleted.
-CREATE FUNCTION corenexis.delete_images(of_paths text[], OUT images bigint, OUT bytes bigint) LANGUAGE plpgsql AS $$
+CREATE FUNCTION corenexis.delete_images(of_paths text[], OUT images bigint, OUT bytes bigint) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     PERFORM corenexis.lock_clients_of(of_paths);
     WITH deleted AS (DELETE FROM corenexis.image WHERE image.path = ANY (of_paths) RETURNING image.size)
@@ -186,7 +195,8 @@ $$;
 CREATE FUNCTION corenexis.adopt_images(
     of_id text, with_plan text, at_time bigint,
     paths text[], sizes bigint[], widths integer[], heights integer[], times bigint[], expiries bigint[]
-) RETURNS bigint LANGUAGE plpgsql AS $$
+) RETURNS bigint LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     owner bigint;
     adopted bigint;
