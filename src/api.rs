@@ -117,8 +117,9 @@ fn count(app: &App, trace: &Trace, error: Option<&'static str>, took: Duration) 
     }
 }
 
-/// Whether uploads can be stored: the ledger answers, a bucket answers, the docroot or the spool is writable and has `min_free` bytes left. `client_address` is `proxy`
-/// where the request came through a proxy whose address nginx takes for the client's, which `doctor` warns of.
+/// Whether uploads can be stored: the ledger answers, a bucket answers, the docroot or the spool is writable and has `min_free` bytes
+/// left. `client_address` is `proxy` where the request came through a proxy whose address nginx takes for the client's, which `doctor`
+/// warns of.
 fn health(app: &App, params: &Params) -> Response {
     let ledger = app.ledger.status();
     let reached = app.store.check_reachable();

@@ -1,7 +1,7 @@
 //! The store: where the bytes of images lie.
 //!
-//! [`Store`] is the second seam of the program; a directory that nginx serves or a bucket is behind it. An upload is written to a [`Spool`], then
-//! prepared, then published under its path, so that an image is never visible in part.
+//! [`Store`] is the second seam of the program; a directory that nginx serves or a bucket is behind it. An upload is written to a
+//! [`Spool`], then prepared, then published under its path, so that an image is never visible in part.
 
 mod docroot;
 mod identity_document;
