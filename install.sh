@@ -89,18 +89,18 @@ read_options() {
   demo='' state='' port='' once=''
   domain='' dry_run='' upgrade='' https='' certify='' email='' staging='' acme_server='' certificate_file='' key_file='' certificate='' tls_block='' yes='' user_mode='' prefix='' panel=auto
   no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
-  nginx_reload='' contact='' asked='' nginx_master='' nginx_is_new='' recovered=''
+  nginx_reload='' contact='' settings='' kind='' spool='' asked='' nginx_master='' nginx_is_new='' recovered=''
   any=''
   while [ $# -gt 0 ]; do
     any=1
     case $1 in
     --demo) demo=1 ;;
-    --state | --port | --domain | --prefix | --panel | --nginx-reload | --contact | --email | --acme-server | --certificate | --key)
+    --state | --port | --domain | --prefix | --panel | --nginx-reload | --contact | --set | --email | --acme-server | --certificate | --key)
       [ $# -ge 2 ] || usage_error "$1 needs a value"
       set_option "$1" "$2"
       shift
       ;;
-    --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=* | --email=* | --acme-server=* | --certificate=* | --key=*) set_option "${1%%=*}" "${1#*=}" ;;
+    --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=* | --set=* | --email=* | --acme-server=* | --certificate=* | --key=*) set_option "${1%%=*}" "${1#*=}" ;;
     --once) once=1 ;;
     --dry-run) dry_run=1 ;;
     --upgrade) upgrade=1 ;;
@@ -164,6 +164,15 @@ set_option() {
     esac
     contact=$2
     ;;
+  --set)
+    case $2 in
+    *[[:cntrl:]]*) usage_error '--set: the value holds a line break or another control character' ;;
+    [a-z]*.*=*) ;;
+    *) usage_error "--set $2: expected KEY=VALUE, such as storage.kind=s3" ;;
+    esac
+    settings="$settings$2
+"
+    ;;
   --email)
     case $2 in
     *[[:cntrl:][:space:]]* | -*) usage_error "--email $2: expected a mail address" ;;
@@ -200,7 +209,7 @@ set_option() {
 
 check_options() {
   if [ -n "$demo" ]; then
-    [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact" ] ||
+    [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact$settings" ] ||
       usage_error "--demo goes with --state, --port, --once and --yes alone"
     return
   fi
@@ -241,6 +250,7 @@ Install and upgrade:
   --port N            the port of a server block that is made (default 80; with --user 8080)
   --panel NAME        whose site it is: auto (default), none, hestia, aapanel, plesk or cpanel
   --contact ADDRESS   where people report an image: a mail address or a URL
+  --set KEY=VALUE     a value for config.toml, which a first installation writes; can be repeated
   --nginx-reload COMMAND
                       how nginx is made to read its configuration, where it runs under a supervisor that this cannot see
   --no-nginx          leave nginx alone; say what its administrator has to include
@@ -271,6 +281,8 @@ Examples:
   ./install.sh --domain cdn.example.com --dry-run       what it would do
   ./install.sh --domain cdn.example.com                 install; the same command upgrades
   ./install.sh --domain cdn.example.com --https --email admin@example.com
+  ./install.sh --domain cdn.example.com --set storage.kind=s3 --set storage.endpoint=https://s3.example.net \
+    --set storage.bucket=images --set storage.key_file=/etc/s3.key
   ./install.sh --user --port 8080                       without root
   ./install.sh --demo                                   try it, then open the addresses that it prints; Ctrl-C ends it
   ./install.sh --demo --port 9000 --state /tmp/cdn      another port, another directory

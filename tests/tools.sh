@@ -87,7 +87,7 @@ install_tools() {
   fi
   have cargo || echo "Rust is missing: get it from https://rustup.rs"
   [[ " ${selected[*]} " != *" clients "* && " ${selected[*]} " != *" demo "* ]] || make_python
-  [[ " ${selected[*]} " != *" rust "* ]] || make_store
+  [[ " ${selected[*]} " != *" rust "* && " ${selected[*]} " != *" install "* ]] || make_store
   [[ " ${selected[*]} " != *" exports "* ]] || make_exports
   [[ " ${selected[*]} " != *" fuzz "* ]] || cargo_tool cargo-fuzz 0.13.2
   [[ " ${selected[*]} " != *" deny "* ]] || cargo_tool cargo-deny 0.20.2

@@ -18,6 +18,11 @@ config_default() {
   "$bin" config default --title "$title" --apply "$apply" "$@" || err "no configuration could be written: the line above says why"
 }
 
+# Ends where --set is given for a configuration that is there.
+refuse_settings() {
+  [ -z "$settings" ] || err "$config is there already, and --set is for a first installation: change it there, then run this again without --set"
+}
+
 # Ends where a path of the configuration holds a character that the manifest, a file of lines and tabs, has no notation for.
 check_path() {
   case $2 in

@@ -180,6 +180,7 @@ ask_contact() {
 choose_config() {
   public_url=''
   if [ -e "$config" ]; then
+    refuse_settings
     public_url=$(config_get site.public_url)
     configured=${public_url#*://}
     configured=$(printf '%s' "${configured%%[:/]*}" | tr '[:upper:]' '[:lower:]')
@@ -205,6 +206,10 @@ write_new_config() {
     set -- "site.public_url=$public_url" "site.contact=$contact"
     # Only systemd keeps what is said on standard error.
     [ "$manager" = systemd ] || set -- "$@" server.log=/var/log/corenexis-cdn/responder.log
+    printf '%s' "$settings" >"$tmp/settings"
+    while IFS= read -r setting; do
+      set -- "$@" "$setting"
+    done <"$tmp/settings"
     config_default "corenexis-cdn on this host" "After a change run $(own_name) again." "$@" >"$config_source"
   fi
   read_places
@@ -215,7 +220,10 @@ read_places() {
   ledger=$(config_get ledger.path "$config_source")
   log=$(config_get server.log "$config_source")
   listen=$(config_get server.listen "$config_source")
+  kind=$(config_get storage.kind "$config_source")
+  spool=$(config_get storage.spool "$config_source")
   check_path '[storage] docroot' "$docroot"
+  check_path '[storage] spool' "$spool"
   check_path '[ledger] path' "$ledger"
   check_path '[server] log' "$log"
 }
@@ -255,6 +263,9 @@ want_files() {
     want_documentation "$root_owner"
   fi
   want_pages "$root_owner"
+  for file in lifecycle.json policy.json; do
+    [ ! -e "$tmp/rendered/s3/$file" ] || want "$tmp/rendered/s3/$file" "$config_directory/s3/$file" 644 "$root_owner"
+  done
   if [ -n "$no_nginx" ]; then
     want "$tmp/rendered/nginx/corenexis-cdn.http.conf" "$config_directory/nginx/corenexis-cdn.http.conf" 644 "$root_owner"
     want "$tmp/rendered/nginx/corenexis-cdn.server.conf" "$config_directory/nginx/corenexis-cdn.server.conf" 644 "$root_owner"
@@ -299,16 +310,33 @@ make_directories() {
     chown -- "root:$ACCOUNT" "$config_directory"
     chmod -- 750 "$config_directory"
   fi
-  make_directory "$(dirname -- "$ledger")" 750 "$ACCOUNT:$ACCOUNT"
-  [ -e "$ledger" ] || journal ledger "$ledger"
+  # The ledger may be on another host, and the images in a bucket.
+  if [ -n "$ledger" ]; then
+    make_directory "$(dirname -- "$ledger")" 750 "$ACCOUNT:$ACCOUNT"
+    [ -e "$ledger" ] || journal ledger "$ledger"
+  fi
   make_directory "$docroot" 755 "$root_owner"
   if [ -n "$https" ] && [ -z "$certificate_file" ]; then
     make_directory "$docroot/.well-known/acme-challenge" 755 "$root_owner"
   fi
-  make_directory "$docroot/p" 755 "$ACCOUNT:$ACCOUNT"
-  make_directory "$docroot/.spool" 700 "$ACCOUNT:$ACCOUNT"
+  if [ "$kind" = s3 ]; then
+    make_directory "$spool" 700 "$ACCOUNT:$ACCOUNT"
+  else
+    make_directory "$docroot/p" 755 "$ACCOUNT:$ACCOUNT"
+    make_directory "$docroot/.spool" 700 "$ACCOUNT:$ACCOUNT"
+  fi
+  for key in storage.key_file ledger.password_file; do
+    let_account_read "$(config_get "$key" "$config_source")"
+  done
   journal_log "${log:-/var/log/corenexis-cdn/responder.log}"
   [ -z "$log" ] || make_directory "$(dirname -- "$log")" 750 "$ACCOUNT:$ACCOUNT"
+}
+
+# let_account_read FILE: the responder reads the secret in a file of root's, and nobody else does.
+let_account_read() {
+  [ -n "$1" ] && [ -n "$(find "$1" -prune -type f -user 0 2>/dev/null)" ] || return 0
+  chgrp -- "$ACCOUNT" "$1"
+  chmod -- 640 "$1"
 }
 
 # A log that this run makes goes with it; systemd makes the directory (LogsDirectory=).

@@ -167,6 +167,6 @@ make_probe_image() {
 
 selinux_hint() {
   if have getenforce && [ "$(getenforce)" = Enforcing ]; then
-    echo "; SELinux is enforcing: 'ausearch -m avc -ts recent' shows whether it kept nginx from the socket or the images"
+    echo "; SELinux is enforcing: 'ausearch -m avc -ts recent' shows whether it kept nginx from the socket, the images or the store"
   fi
 }

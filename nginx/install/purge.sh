@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # --purge: removing data. Only what the manifest names, and in its directories only names that this program gives: <class>/<day>/<name>
-# and .identity below p, the ledger, its write-ahead log and the files beside it, the log and its rotations. Other files stay, and their directory is named.
+# and .identity below p, the ledger, its write-ahead log and the files beside it, the log and its rotations, spool files. Other files stay,
+# and their directory is named. A bucket is left alone.
 #
 # In directories that the responder's account may write, the commands run as that account.
 
@@ -16,12 +17,17 @@ purge() {
   recorded_paths log | while read -r path; do
     purge_log "$path"
   done
+  recorded_paths spool | while read -r path; do
+    purge_spool "$path"
+  done
   if [ -z "$user_mode" ]; then
     # What corenexis-cdn-backup.timer writes.
     as_account sh -c 'rm -f -- /var/lib/corenexis-cdn-backup/ledger-[0-9]*-[0-9]*.db' || true
     rmdir -- /var/lib/corenexis-cdn-backup 2>/dev/null || true
     purge_log /var/log/corenexis-cdn/responder.log
     rmdir -- /var/log/corenexis-cdn 2>/dev/null || true
+    # nginx's cache of the bucket.
+    rm -rf -- /var/cache/corenexis-cdn
   fi
   { recorded_paths kept && recorded_paths edited; } | while read -r path; do
     rm -f -- "$path"
@@ -77,6 +83,13 @@ purge_ledger() {
     done' sh "$1" || true
 }
 
+purge_spool() {
+  # shellcheck disable=SC2016
+  as_account sh -c '
+    cd -- "$1" 2>/dev/null || exit 0
+    find . -type f -name "[0-9]*-[0-9]*-[0-9]*" ! -name "*[!0-9-]*" -exec rm -f -- {} +' sh "$1" || true
+}
+
 purge_log() {
   # shellcheck disable=SC2016
   as_account sh -c '
@@ -93,6 +106,7 @@ purge_home() {
     done
   done
   rm -f -- "$data/run/supervisor.pid" "$data/run/responder.pid" "$data/nginx/run/nginx.pid"
+  rm -rf -- "$data/nginx/run/images"
   for name in body proxy fastcgi uwsgi scgi; do
     remove_empty_below "$data/nginx/run/$name"
   done

@@ -9,7 +9,7 @@
 #     edited                               a copy of an edited file that an uninstall made
 #     inserted, linked, directory          include lines, links, directories
 #     kept                                 config.toml
-#     docroot, ledger, log, socket         where data lies, of this and of earlier configurations
+#     docroot, ledger, log, spool, socket  where data lies, of this and of earlier configurations
 #     account, nginx-reload, options       the account; the command of --nginx-reload and other options (WORD)
 #     program                              the program of a package, which is not ours to remove
 
@@ -95,12 +95,13 @@ is_still() {
 
 # Where data lies now, and where it lay for earlier configurations: a purge removes both.
 remember_data() {
-  for action in docroot ledger log socket; do
+  for action in docroot ledger log spool socket; do
     {
       case $action in
       docroot) echo "$docroot" ;;
       ledger) echo "$ledger" ;;
       log) echo "$log" ;;
+      spool) echo "$spool" ;;
       socket) case $listen in unix:*) echo "${listen#unix:}" ;; esac ;;
       esac
       recorded_paths "$action"

@@ -131,7 +131,7 @@ keep_data_lines() {
   [ -s "$record/manifest.new" ] && { [ -e "$ledger" ] || has_files "$docroot/p"; } || return 0
   : >"$tmp/merged"
   [ ! -e "$record/manifest" ] || cat -- "$record/manifest" >>"$tmp/merged"
-  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account)$/' "$record/manifest.new" >>"$tmp/merged"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|spool|kept|account)$/' "$record/manifest.new" >>"$tmp/merged"
   awk -F '\t' '!seen[$1 FS $3]++' "$tmp/merged" >"$record/manifest.kept"
   mv -f -- "$record/manifest.kept" "$record/manifest"
 }
@@ -211,8 +211,9 @@ undo_account() {
   fi
 }
 
-# A ledger that this run made and that holds nothing: neither a client nor an image.
+# A ledger that this run made and that holds nothing: neither a client nor an image. One whose id is in a bucket stays.
 remove_empty_ledger() {
+  ! grep -qs '^kind = "s3"' "$config" || return 0
   [ -s "$1" ] && [ -x "$prefix/bin/corenexis-cdn" ] || return 0
   clients=$(cdn client list --json 2>/dev/null) && images=$(cdn image list --json 2>/dev/null) || return 0
   if [ "$(printf '%s' "$clients$images" | tr -d ' \n')" = '[][]' ]; then

@@ -61,6 +61,7 @@ print_removal() {
   else
     say "  keep     images in ${docroot:-the docroot}, the ledger ${ledger:-}, $config; --purge removes them too"
   fi
+  [ -z "$(recorded_paths spool)" ] || say "  keep     the images in the bucket"
 }
 
 # Whether a placed file is one that nginx reads.
@@ -134,7 +135,7 @@ remove_all_placed() {
 # From here on nothing is undone: a run that is cut off is finished by the next --uninstall, for the manifest goes last.
 finish_removal() {
   cat -- "$record/manifest" >"$tmp/placed"
-  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|kept|account|edited|found)$/' "$tmp/placed" >>"$record/manifest.new"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|spool|kept|account|edited|found)$/' "$tmp/placed" >>"$record/manifest.new"
   mv -f -- "$record/manifest.new" "$record/manifest"
   working=''
   rm -f -- "$record/journal"

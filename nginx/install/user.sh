@@ -74,6 +74,7 @@ need_user_programs() {
 
 choose_user_config() {
   if [ -e "$config" ]; then
+    refuse_settings
     config_source=$config
     public_url=$(config_get site.public_url)
     return
@@ -103,6 +104,11 @@ write_user_config() {
     else
       set -- "$@" "server.listen=unix:$data/run/cdn.sock"
     fi
+    case $settings in *storage.kind=s3*) set -- "$@" "storage.spool=$data/spool" ;; esac
+    printf '%s' "$settings" >"$tmp/settings"
+    while IFS= read -r setting; do
+      set -- "$@" "$setting"
+    done <"$tmp/settings"
     config_default "corenexis-cdn of $ACCOUNT" "After a change run install.sh --user again." "$@" >"$config_source"
   fi
   read_places
@@ -161,11 +167,17 @@ make_user_directories() {
   passable=700
   [ -z "$no_nginx" ] || passable=711
   make_directory "$data" "$passable" -
-  make_directory "$(dirname -- "$ledger")" 700 -
-  [ -e "$ledger" ] || journal ledger "$ledger"
+  if [ -n "$ledger" ]; then
+    make_directory "$(dirname -- "$ledger")" 700 -
+    [ -e "$ledger" ] || journal ledger "$ledger"
+  fi
   make_directory "$docroot" 711 -
-  make_directory "$docroot/p" 755 -
-  make_directory "$docroot/.spool" 700 -
+  if [ "$kind" = s3 ]; then
+    make_directory "$spool" 700 -
+  else
+    make_directory "$docroot/p" 755 -
+    make_directory "$docroot/.spool" 700 -
+  fi
   for directory in run logs nginx nginx/logs nginx/run nginx/conf nginx/fcgiwrap; do
     make_directory "$data/$directory" 700 -
   done
