@@ -26,7 +26,10 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn.service",
             unit(
                 include_str!("../../nginx/service/corenexis-cdn.service"),
-                &[("NO_SCAN", config.scan.command.is_empty())],
+                &[
+                    ("NO_SCAN", config.scan.command.is_empty()),
+                    ("REMOTE", is_remote(config)),
+                ],
                 config,
                 options,
             ),
@@ -35,7 +38,7 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn-sweep.service",
             unit(
                 include_str!("../../cron/corenexis-cdn-sweep.service"),
-                &[],
+                &network(is_remote(config) || config.site.purge_command.is_some()),
                 config,
                 options,
             ),
@@ -48,7 +51,7 @@ pub(super) fn files(config: &Config, options: &Options) -> Vec<Rendered> {
             "service/corenexis-cdn-backup.service",
             unit(
                 include_str!("../../cron/corenexis-cdn-backup.service"),
-                &[],
+                &network(is_remote(config)),
                 config,
                 options,
             ),
@@ -126,10 +129,23 @@ fn unit(text: &str, sections: &[(&str, bool)], config: &Config, options: &Option
     .fill()
 }
 
+/// Whether the ledger or the images may be on another host.
+const fn is_remote(config: &Config) -> bool {
+    config.ledger.postgres.is_some() || config.storage.s3.is_some()
+}
+
+/// The sections of a unit that reaches the network, or has none.
+const fn network(is_needed: bool) -> [(&'static str, bool); 2] {
+    [("NETWORK", is_needed), ("LOCAL", !is_needed)]
+}
+
 /// The directories that responder and sweep write to.
 fn writable(config: &Config) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let mut directories = vec![config.storage.docroot.clone()];
+    let mut directories = vec![match &config.storage.s3 {
+        Some(s3) => s3.spool.clone(),
+        None => config.storage.docroot.clone(),
+    }];
     directories.extend(config.ledger.directory().map(Path::to_owned));
     // systemd creates the default one (LogsDirectory=).
     directories.extend(

@@ -170,3 +170,34 @@ fn for_fcgiwrap_nginx_keeps_no_connections() {
     assert!(server.contains("fastcgi_param SCRIPT_FILENAME \"/srv/cdn.cgi\";"));
     assert!(!server.contains("fastcgi_keep_conn"));
 }
+
+#[cfg(feature = "s3")]
+#[test]
+fn only_units_that_need_the_network_have_it() {
+    let bucket = "[storage]\nkind = \"s3\"\nendpoint = \"https://s3.example.net\"\nbucket = \"images\"\nkey_file = \"/k\"\nspool = \"/srv/spool\"\n";
+    let [sweep, backup, responder] = ["-sweep", "-backup", ""].map(|name| {
+        let path = format!("service/corenexis-cdn{name}.service");
+        move |toml: &str| file(toml, &options(), &path)
+    });
+    for unit in [&sweep, &backup] {
+        assert!(unit("").contains("PrivateNetwork=yes\n"));
+        assert!(unit("").contains("RestrictAddressFamilies=AF_UNIX\n"));
+        assert!(!unit(bucket).contains("PrivateNetwork"));
+        assert!(
+            unit(bucket).contains("RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK\n")
+        );
+        assert!(unit(bucket).contains("ReadWritePaths=/srv/spool /var/lib/corenexis-cdn\n"));
+    }
+    assert!(!responder("").contains("network-online"));
+    assert!(responder(bucket).contains("After=network-online.target"));
+    assert!(responder(bucket).contains("ReadWritePaths=/srv/spool /var/lib/corenexis-cdn\n"));
+}
+
+/// Once, the purge command had no network when the sweep ran it.
+#[test]
+fn the_sweep_has_a_network_for_the_purge_command() {
+    let toml = "purge_command = [\"/usr/bin/curl\", \"{url}\"]\n";
+    let unit = |name: &str| file(toml, &options(), name);
+    assert!(!unit("service/corenexis-cdn-sweep.service").contains("PrivateNetwork"));
+    assert!(unit("service/corenexis-cdn-backup.service").contains("PrivateNetwork"));
+}
