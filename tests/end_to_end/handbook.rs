@@ -87,3 +87,36 @@ fn the_documented_backup_restores_a_lost_ledger_and_docroot() {
         fs::create_dir(&place).expect("an empty directory");
     }
 }
+
+#[test]
+fn the_arithmetic_of_growing_is_what_its_script_prints() {
+    let page = fs::read_to_string(repository().join("nginx/growing.md")).expect("the page");
+    let block = page.split("```console\n").nth(1).expect("a block");
+    let (command, printed) = block.split_once('\n').expect("a command");
+    let printed = printed.split("```").next().expect("an output");
+    let run = |command: &str| {
+        let mut command = shell(command);
+        let output = command.current_dir(repository()).output();
+        output.expect("the shell runs")
+    };
+    let command = command.strip_prefix("$ ").expect("a prompt");
+    let output = run(command);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), printed);
+
+    let output = run("nginx/capacity --uploads=100000000 --days=1 --cores=4");
+    let text = String::from_utf8_lossy(&output.stdout);
+    for figure in ["4,630/s", "18.5 Gbit/s", "8 for uploads", "21.0 GB"] {
+        assert!(text.contains(figure), "{figure} is not in {text}");
+    }
+    for wrong in [
+        "--upload=1",
+        "--uploads",
+        "--uploads=",
+        "--uploads=1e6",
+        "--use=0",
+    ] {
+        let output = run(&format!("nginx/capacity {wrong}"));
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {output:?}");
+    }
+}
