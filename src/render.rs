@@ -3,6 +3,7 @@
 //! The templates, in `nginx/`, `www/` and `cron/` of the source tree, are part of the binary. [`render`] fills them; the caller writes the
 //! files.
 
+mod bucket_rules;
 mod docs;
 mod highlight;
 mod nginx;
@@ -121,7 +122,7 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     let mut files = vec![
         filled(
             "nginx/corenexis-cdn.http.conf",
-            nginx::http_conf(config, options.cgi.as_ref()),
+            nginx::http_conf(config, options.cgi.as_ref(), options.own_nginx.is_some()),
         ),
         filled(
             "nginx/corenexis-cdn.server.conf",
@@ -185,6 +186,14 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
         mode: 0o644,
     }));
     files.extend(service::files(config, options));
+    files.extend(
+        config
+            .storage
+            .s3
+            .as_ref()
+            .map(bucket_rules::files)
+            .unwrap_or_default(),
+    );
     if let Some(site) = &options.site {
         files.push(filled(
             "nginx/corenexis-cdn.site.conf",
@@ -197,10 +206,11 @@ pub fn render(config: &Config, options: &Options) -> Result<Vec<Rendered>, Inval
     Ok(files)
 }
 
-/// The nginx files for the http and the server context. They depend on the configuration only.
-pub fn nginx_files(config: &Config) -> [String; 2] {
+/// The nginx files for the http and the server context. They depend on the configuration, and on whether nginx is an instance for this
+/// site alone.
+pub fn nginx_files(config: &Config, has_own_nginx: bool) -> [String; 2] {
     [
-        nginx::http_conf(config, None),
+        nginx::http_conf(config, None, has_own_nginx),
         nginx::server_conf(config, None),
     ]
 }

@@ -25,6 +25,8 @@ pub(crate) struct Response {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Option<Body>,
+    /// Whether only nginx reads it.
+    is_internal: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +54,7 @@ impl Response {
             status,
             headers: Vec::new(),
             body: Some(Body::Json(body)),
+            is_internal: false,
         }
     }
 
@@ -61,6 +64,7 @@ impl Response {
             status: 200,
             headers: Vec::new(),
             body: Some(Body::Text { media_type, text }),
+            is_internal: false,
         }
     }
 
@@ -69,11 +73,21 @@ impl Response {
         Self::empty(301).with("Location", location)
     }
 
+    /// A reply that nginx replaces by that of an internal location (`X-Accel-Redirect`). nginx would carry the other headers of every
+    /// reply over to it, so it has none.
+    pub(crate) fn internal_redirect(location: impl Into<String>) -> Self {
+        Self {
+            is_internal: true,
+            ..Self::empty(200).with("X-Accel-Redirect", location)
+        }
+    }
+
     const fn empty(status: u16) -> Self {
         Self {
             status,
             headers: Vec::new(),
             body: None,
+            is_internal: false,
         }
     }
 
@@ -137,7 +151,7 @@ impl Response {
         self.status
     }
 
-    /// The bytes of a CGI response, with the headers of every reply.
+    /// The bytes of a CGI response, with the headers of every reply to a client.
     pub(crate) fn to_cgi(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(768);
         let mut header = |name: &str, value: &str| {
@@ -152,10 +166,12 @@ impl Response {
         if let Some(body) = &self.body {
             header("Content-Type", body.media_type());
         }
-        header("Access-Control-Allow-Origin", "*");
-        header("Access-Control-Expose-Headers", EXPOSED);
-        header("Cache-Control", "no-store");
-        header("X-Content-Type-Options", "nosniff");
+        if !self.is_internal {
+            header("Access-Control-Allow-Origin", "*");
+            header("Access-Control-Expose-Headers", EXPOSED);
+            header("Cache-Control", "no-store");
+            header("X-Content-Type-Options", "nosniff");
+        }
         for (name, value) in &self.headers {
             header(name, value);
         }

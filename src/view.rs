@@ -1,5 +1,5 @@
-//! The replies of the responder for the viewer: facts about an image, which nginx includes in the page by SSI, and redirects of links
-//! whose path is percent-encoded.
+//! The replies of the responder to requests of nginx itself: facts about an image, which nginx includes in the viewer page by SSI,
+//! redirects of links whose path is percent-encoded, and for images in a bucket whether there is one, and signed requests for it.
 //!
 //! nginx serves the page itself. Without the responder, or for an image that the ledger does not have, the page has the facts that
 //! follow from the path, and its script reads the others from the headers of the image.
@@ -8,7 +8,7 @@ use time::UtcDateTime;
 
 use crate::app::App;
 use crate::byte_size::rounded;
-use crate::error::Refusal;
+use crate::error::{Fault, Refusal};
 use crate::expiry::Expiry;
 use crate::fastcgi::params::Params;
 use crate::image_path::{ImagePath, format_name};
@@ -36,12 +36,42 @@ pub(crate) fn reply(app: &App, params: &Params) -> Option<Response> {
             None => Response::refusal(&Refusal::NotFound),
         });
     }
+    if part == b"page" {
+        return Some(page(app, path));
+    }
+    if part == b"object" {
+        return Some(object(app, path));
+    }
     let image = path.and_then(|path| app.ledger.image(&path).ok().flatten());
     let image = image.filter(|image| image.quarantine.is_none());
     let html = image
         .zip(Part::named(part))
         .map(|(image, part)| part.html(&image, (app.clock)()));
     Some(Response::text(MEDIA_TYPE, html.unwrap_or_default()))
+}
+
+/// Redirects to the viewer page of an image that is served. nginx shows the page as well if the ledger cannot be read.
+fn page(app: &App, path: Option<ImagePath>) -> Response {
+    let image = path.map(|path| app.ledger.image(&path)).transpose();
+    match image.map(Option::flatten) {
+        Ok(Some(image)) if image.quarantine.is_none() => {
+            Response::internal_redirect(format!("/view/.page?img={}", image.path))
+        }
+        Ok(_) => Response::refusal(&Refusal::NotFound),
+        Err(error) => Response::fault(&Fault::from(error)),
+    }
+}
+
+/// Redirects to the object of an image, with the headers by which nginx may read it. Only the path is looked at: the store says whether
+/// there is an object.
+fn object(app: &App, path: Option<ImagePath>) -> Response {
+    let signed = path.and_then(|path| app.store.sign_read(&path, (app.clock)()));
+    match signed {
+        Some(signed) => Response::internal_redirect("/p/.signed")
+            .with("X-Store-Date", signed.date)
+            .with("X-Store-Authorization", signed.authorization),
+        None => Response::refusal(&Refusal::NotFound),
+    }
 }
 
 /// A part of the viewer page.

@@ -145,7 +145,7 @@ fn ledger_values(ledger: &Ledger) -> [Entry; 5] {
     .map(|(key, value)| (key.to_owned(), value))
 }
 
-fn storage_values(storage: &Storage) -> [Entry; 13] {
+fn storage_values(storage: &Storage) -> [Entry; 14] {
     let path = |path: &Path| Some(Value::from(path.to_string_lossy().into_owned()));
     let text = |text: &str| Some(Value::from(text));
     let s3 = storage.s3.as_ref();
@@ -176,6 +176,13 @@ fn storage_values(storage: &Storage) -> [Entry; 13] {
         (
             "storage.cache",
             s3.and_then(|s3| text(&ByteSize(s3.cache()).to_string())),
+        ),
+        (
+            "storage.resolver",
+            s3.filter(|s3| !s3.resolver.is_empty()).map(|s3| {
+                let addresses = strings(&s3.resolver).into_iter();
+                Value::Array(addresses.map(Value::from).collect())
+            }),
         ),
     ]
     .map(|(key, value)| (key.to_owned(), value))
@@ -356,6 +363,7 @@ mod tests {
             "storage.spool=/var/spool/cdn",
             "storage.serve=signed",
             "storage.cache=1GiB",
+            "storage.resolver=[\"127.0.0.53\"]",
         ];
         let mut without_default = without_default.map(str::to_owned).to_vec();
         if cfg!(feature = "s3") {

@@ -60,6 +60,8 @@ pub struct S3 {
     pub spool: PathBuf,
     /// Who may read the objects.
     pub serve: Serve,
+    /// The name servers by which nginx resolves the endpoint's name while it runs; without one, it does when it starts.
+    pub resolver: Vec<IpAddr>,
     cache: ByteSize,
 }
 
@@ -67,6 +69,60 @@ impl S3 {
     /// Bytes that nginx keeps of the bucket on this host.
     pub const fn cache(&self) -> u64 {
         self.cache.0
+    }
+
+    /// Whether requests to the store are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.endpoint.starts_with("https://")
+    }
+
+    /// The host of the bucket's URLs, and its port if that is not the scheme's: the header `Host` of a request.
+    pub fn host(&self) -> String {
+        let (name, port) = self.name_and_port();
+        if port == self.default_port() {
+            name
+        } else {
+            format!("{name}:{port}")
+        }
+    }
+
+    /// The host of the bucket's URLs, without a port.
+    pub fn host_name(&self) -> String {
+        self.name_and_port().0
+    }
+
+    /// The host of the bucket's URLs with its port.
+    pub fn address(&self) -> String {
+        let (name, port) = self.name_and_port();
+        format!("{name}:{port}")
+    }
+
+    /// The path of the bucket's URLs in front of a key, with its slashes.
+    pub fn path_of_keys(&self) -> String {
+        if self.path_style {
+            format!("/{}/", self.bucket)
+        } else {
+            "/".to_owned()
+        }
+    }
+
+    fn default_port(&self) -> &'static str {
+        if self.is_https() { "443" } else { "80" }
+    }
+
+    fn name_and_port(&self) -> (String, &str) {
+        let authority = self.endpoint.split("://").nth(1).unwrap_or_default();
+        // The colons of an IPv6 address are in brackets.
+        let (name, port) = match authority.rsplit_once(':') {
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (authority, self.default_port()),
+        };
+        let name = if self.path_style {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.bucket)
+        };
+        (name, port)
     }
 
     /// Names the bucket in messages: `bucket images at https://s3.example.net`.
@@ -119,6 +175,7 @@ struct Table {
     spool: Option<PathBuf>,
     serve: Option<Serve>,
     cache: Option<ByteSize>,
+    resolver: Option<Vec<IpAddr>>,
 }
 
 impl TryFrom<Table> for Storage {
@@ -148,6 +205,7 @@ fn s3_of(table: &Table) -> Result<Option<S3>, Invalid> {
             ("spool", table.spool.is_some()),
             ("serve", table.serve.is_some()),
             ("cache", table.cache.is_some()),
+            ("resolver", table.resolver.is_some()),
         ];
         return match given.iter().find(|(_, is_given)| *is_given) {
             Some((key, _)) => Err(Invalid(format!(
@@ -192,6 +250,7 @@ fn s3_of(table: &Table) -> Result<Option<S3>, Invalid> {
             .unwrap_or_else(|| "/var/lib/corenexis-cdn/spool".into()),
         serve: table.serve.unwrap_or(Serve::Public),
         cache: table.cache.unwrap_or(ByteSize(10 << 30)),
+        resolver: table.resolver.clone().unwrap_or_default(),
     };
     check_names(&s3)?;
     Ok(Some(s3))
@@ -299,6 +358,7 @@ mod tests {
             "spool = \"/var/spool\"",
             "serve = \"signed\"",
             "cache = \"1GiB\"",
+            "resolver = [\"127.0.0.53\"]",
         ] {
             for kind in ["", "kind = \"docroot\"\n"] {
                 let error = storage(&format!("{kind}{key}")).expect_err(key);

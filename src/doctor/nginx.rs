@@ -189,7 +189,10 @@ pub(super) fn checks(installation: &Installation, options: &NginxOptions) -> Vec
     let prefix = options.prefix.as_deref().map_or_else(built_in, absolute);
     let pid_file = prefix.join(setting("pid", "pid-path", "logs/nginx.pid"));
     checks.push(running(&pid_file));
-    for (file, rendered) in FILES.iter().zip(nginx_files(&installation.config)) {
+    for (file, rendered) in FILES
+        .iter()
+        .zip(nginx_files(&installation.config, options.prefix.is_some()))
+    {
         checks.extend(included_files(&dump, file, &rendered));
     }
     // Only root can start workers as another account.

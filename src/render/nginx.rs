@@ -1,7 +1,9 @@
 //! The nginx files.
 
+mod bucket;
+
 use super::{Cgi, OwnNginx, Site, Tls};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, S3};
 use crate::error::Refusal;
 use crate::expiry::StoreDuration;
 use crate::export::host;
@@ -15,7 +17,8 @@ const FORM_OVERHEAD: u64 = 64 << 10;
 /// Seconds that nginx waits longer than a download may take, for the checks and the storage of the image.
 const REPLY_MARGIN: u64 = 15;
 
-pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
+/// The file for the http context; `has_own_nginx` if nginx is an instance for this site alone.
+pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>, has_own_nginx: bool) -> String {
     let server = match cgi.map_or(&config.server.listen, |cgi| &cgi.wrapper) {
         Listen::Unix(path) => Escaped::nginx_literal(&format!("unix:{}", path.display())),
         Listen::Tcp(address) => Escaped::nginx_literal(&address.to_string()),
@@ -57,8 +60,14 @@ pub(super) fn http_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ),
             ("ERROR_BUSY", error(&Refusal::BUSY)),
             ("ERROR_INTERNAL", Escaped::nginx(internal)),
+            (
+                "BUCKET_OF_IMAGES",
+                Escaped::written(bucket::http_part(config, has_own_nginx)),
+            ),
         ],
         sections: &[
+            ("DOCROOT", config.storage.s3.is_none()),
+            ("BUCKET", config.storage.s3.is_some()),
             ("KEPT", cgi.is_none()),
             ("CGI", cgi.is_some()),
             (
@@ -83,6 +92,11 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
         0 => String::new(),
         burst => format!(" burst={burst} nodelay"),
     };
+    let is_bucket = config.storage.s3.is_some();
+    let request = |part, image| {
+        let text = viewer_request(cgi, part, image);
+        Escaped::written(indented(&text, 8))
+    };
     Template {
         text: include_str!("../../nginx/corenexis-cdn.server.conf"),
         values: &[
@@ -105,13 +119,18 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
                 Escaped::number(config.limits.concurrent_requests),
             ),
             ("REFERERS", Escaped::written(referers(config))),
+            ("IMAGES", Escaped::written(images(config, cgi))),
+            ("ASK_PAGE", request("page", "$corenexis_image")),
+            ("ASK_PART", request("$arg_part", "$arg_img")),
+            ("ASK_LINK", request("link", "$arg_img")),
             (
-                "EXPIRING_IMAGE",
-                image_pattern(|duration| duration != StoreDuration::Lifetime, "/"),
-            ),
-            (
-                "LASTING_IMAGE",
-                image_pattern(|duration| duration == StoreDuration::Lifetime, "/"),
+                "OVER_LIMIT",
+                // Where images lie in the docroot, the limit refuses no page.
+                Escaped::written(if is_bucket {
+                    "REJECTED"
+                } else {
+                    "REJECTED_DRY_RUN"
+                }),
             ),
         ],
         sections: &[
@@ -121,9 +140,76 @@ pub(super) fn server_conf(config: &Config, cgi: Option<&Cgi>) -> String {
             ("LIMIT_CONCURRENT", has_concurrency_limit(config)),
             ("REFERERS", !config.site.referers.is_empty()),
             ("NOINDEX", !config.site.index),
+            ("DOCROOT", !is_bucket),
+            ("BUCKET", is_bucket),
         ],
     }
     .fill()
+}
+
+/// The locations of the images.
+fn images(config: &Config, cgi: Option<&Cgi>) -> String {
+    let s3 = config.storage.s3.as_ref();
+    let values = [
+        (
+            "DOCROOT_PATH",
+            Escaped::nginx(&config.storage.docroot.to_string_lossy()),
+        ),
+        ("REFERERS", Escaped::written(referers(config))),
+        (
+            "EXPIRING_IMAGE",
+            image_pattern(|duration| duration != StoreDuration::Lifetime, "/"),
+        ),
+        (
+            "LASTING_IMAGE",
+            image_pattern(|duration| duration == StoreDuration::Lifetime, "/"),
+        ),
+        (
+            "SIGN",
+            Escaped::written(indented(
+                &viewer_request(cgi, "object", "$corenexis_object"),
+                4,
+            )),
+        ),
+    ];
+    let text = Template {
+        text: include_str!("../../nginx/corenexis-cdn.images.conf"),
+        values: &[&values[..], &bucket::values(config)].concat(),
+        sections: &[
+            ("DOCROOT", s3.is_none()),
+            ("BUCKET", s3.is_some()),
+            ("TLS", s3.is_some_and(S3::is_https)),
+            ("SIGNED", bucket::is_signed(config)),
+            ("UNSIGNED", !bucket::is_signed(config)),
+            ("REFERERS", !config.site.referers.is_empty()),
+            ("NOINDEX", !config.site.index),
+        ],
+    };
+    text.fill().trim_end().to_owned() + "\n"
+}
+
+/// A request of nginx to the responder, which is none of a client. `part` and `image` are arguments of directives.
+fn viewer_request(cgi: Option<&Cgi>, part: &str, image: &str) -> String {
+    let script = cgi.map_or("", |cgi| &cgi.script);
+    Template {
+        text: include_str!("../../nginx/corenexis-cdn.viewer-request.conf"),
+        values: &[
+            ("CGI_SCRIPT", Escaped::nginx(script)),
+            ("PART", Escaped::written(part)),
+            ("IMAGE", Escaped::written(image)),
+        ],
+        sections: &[("KEPT", cgi.is_none()), ("CGI", cgi.is_some())],
+    }
+    .fill()
+}
+
+/// The lines of `text` with so many spaces in front, without the last line break.
+fn indented(text: &str, spaces: usize) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .map(|line| format!("{:spaces$}{line}", ""))
+        .collect();
+    lines.join("\n")
 }
 
 pub(super) fn own_conf(own: &OwnNginx) -> String {

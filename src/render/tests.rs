@@ -1,3 +1,5 @@
+#[cfg(feature = "s3")]
+mod bucket;
 mod documentation;
 mod server_block;
 mod translations;

@@ -13,6 +13,8 @@ mod spool;
 use std::fmt;
 use std::io::{self, Read};
 
+use time::UtcDateTime;
+
 use crate::config::Config;
 use crate::error::Fault;
 use crate::expiry::Expiry;
@@ -53,6 +55,15 @@ pub(crate) struct Stored {
     pub expires_at: Timestamp,
     /// When it was published.
     pub published_at: Timestamp,
+}
+
+/// The headers of a signed GET request for an object. They hold for some minutes.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SignedRead {
+    /// `X-Amz-Date`.
+    pub date: String,
+    /// `Authorization`. It has no `Debug`, so that no log can contain it.
+    pub authorization: String,
 }
 
 /// An upload and its path.
@@ -147,6 +158,11 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
 
     /// The bytes of an image.
     fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>>;
+
+    /// The headers of a GET request for an image at `now`, if nginx needs a signature to read it; `None` if it does not.
+    fn sign_read(&self, _path: &ImagePath, _now: UtcDateTime) -> Option<SignedRead> {
+        None
+    }
 
     /// Marks an image with another expiry. Not synced: after a power cut, `verify` finds the old mark again.
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()>;

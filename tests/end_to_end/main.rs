@@ -5,6 +5,7 @@
 //! missing prints `skip NAME: WHY` and returns; `tests/run` counts these lines.
 
 mod bucket;
+mod bucket_delivery;
 mod command_errors;
 mod commands;
 mod credentials;

@@ -55,7 +55,7 @@ fn directives_are_found_in_the_output_of_nginx() {
 
 fn rendered() -> [String; 2] {
     let config = Config::from_toml("[site]\npublic_url = \"https://cdn.example.com\"");
-    nginx_files(&config.expect("valid"))
+    nginx_files(&config.expect("valid"), false)
 }
 
 /// Checks the output of `nginx -T` with these two files.

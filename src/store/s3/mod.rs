@@ -9,6 +9,7 @@
 //! An upload is written to a spool file on this host, then put into the bucket, which makes it durable and visible at once. The URL of the
 //! store is part of the configuration alone and stored nowhere.
 
+mod authorization;
 mod client;
 mod date;
 mod failure;
@@ -29,12 +30,13 @@ use std::sync::Arc;
 
 use time::UtcDateTime;
 
+use self::authorization::Signer;
 use self::client::Client;
 use self::object::Metadata;
 use self::reader::ObjectReader;
 use super::identity_document;
 use super::spool::SpoolDirectory;
-use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
+use super::{Cleaned, Publication, PublishError, SignedRead, Space, Spool, Store, Stored};
 use crate::config::{self, Durability};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
@@ -50,6 +52,8 @@ const IDENTITY: &str = ".identity";
 pub(crate) struct S3Store {
     client: Arc<Client>,
     spool: SpoolDirectory,
+    /// Signs the requests of nginx; `None` if everybody may read the images.
+    signer: Option<Signer>,
 }
 
 impl S3Store {
@@ -66,8 +70,12 @@ impl S3Store {
 
     /// The bucket, of which nothing is checked or made.
     pub(super) fn at(s3: &config::S3) -> io::Result<Self> {
+        let client = Client::new(s3)?;
+        let is_signed = s3.serve == config::Serve::Signed;
+        let credentials = client.credentials.as_ref().filter(|_| is_signed);
         Ok(Self {
-            client: Arc::new(Client::new(s3)?),
+            signer: credentials.map(|credentials| Signer::new(s3, credentials.clone())),
+            client: Arc::new(client),
             // The bytes are durable when they are in the bucket, and not needed in the spool afterwards.
             spool: SpoolDirectory::new(s3.spool.clone(), Durability::Relaxed),
         })
@@ -172,6 +180,10 @@ impl Store for S3Store {
     fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
         let reader = ObjectReader::open(Arc::clone(&self.client), path.to_string())?;
         Ok(Box::new(reader))
+    }
+
+    fn sign_read(&self, path: &ImagePath, now: UtcDateTime) -> Option<SignedRead> {
+        self.signer.as_ref().map(|signer| signer.sign(path, now))
     }
 
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
