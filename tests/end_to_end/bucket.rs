@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Output;
-use std::thread::{self, ScopedJoinHandle};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -10,10 +9,8 @@ use support::http::{self, Reply};
 use support::http_proxy::{Disturbance, HttpProxy, slow_down};
 use support::machine::{fake, faketime};
 use support::pictures::{PNG, png_of};
-use support::postgres::Server;
 use support::seaweedfs::{Access, Bucket};
 use support::site::Site;
-use support::skip;
 
 /// Bytes of an image that no write-ahead log would take.
 const LARGE: usize = 700_000;
@@ -255,63 +252,6 @@ fn a_clock_that_is_wrong_is_named_with_both_times() {
         text.contains(here) && text.contains("that of the store 20"),
         "{text}"
     );
-}
-
-#[test]
-fn two_hosts_share_a_database_and_a_bucket() {
-    let Some(bucket) = Bucket::new(Access::Private) else {
-        return;
-    };
-    let server = match Server::shared() {
-        Ok(server) => server,
-        Err(why) => return skip(why),
-    };
-    let database = server.database();
-    let ledger = format!("url = \"{}\"", server.url(&database));
-    let of_host = |spool: &str| bucket.storage().replace("/spool\"", &format!("/{spool}\""));
-    let build = |spool| {
-        Site::builder()
-            .set("ledger", &ledger)
-            .set("storage", &of_host(spool))
-    };
-    let one = build("one").start();
-    let other = build("other").beside(&one).start();
-    let images: Vec<_> = (0..80).map(|serial| png_of(20_000, serial)).collect();
-    let statuses: Vec<u16> = thread::scope(|scope| {
-        let uploads: Vec<_> = images
-            .iter()
-            .zip([&one, &other].into_iter().cycle())
-            .map(|(image, site)| scope.spawn(|| site.upload("free", "1M", image).status))
-            .collect();
-        let joined = uploads.into_iter().map(ScopedJoinHandle::join);
-        joined.map(|status| status.expect("an answer")).collect()
-    });
-    let stored = statuses.iter().filter(|&&status| status == 200).count();
-    assert_eq!(stored, 50, "{statuses:?}");
-    assert!(
-        statuses.iter().all(|status| [200, 429].contains(status)),
-        "{statuses:?}"
-    );
-    let rows = || server.run(&database, "SELECT count(*) FROM corenexis.image");
-    assert_eq!(rows(), "50");
-    let classes = bucket.names("m");
-    assert_eq!(bucket.names(&format!("m/{}", classes[0])).len(), 50);
-    one.run(&["verify"]);
-    server.run(&database, "UPDATE corenexis.image SET expires_at = 86400");
-    thread::scope(|scope| {
-        for site in [&one, &other] {
-            scope.spawn(|| {
-                let swept = site.output(&["sweep"]);
-                // Another sweep may hold the lock.
-                assert!(
-                    [0, 75].contains(&swept.status.code().expect("a code")),
-                    "{swept:?}"
-                );
-            });
-        }
-    });
-    assert_eq!(rows(), "0");
-    assert_eq!(bucket.names(&format!("m/{}", classes[0])), [""; 0]);
 }
 
 fn doctor(site: &Site) -> Value {

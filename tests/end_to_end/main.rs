@@ -6,6 +6,7 @@
 
 mod bucket;
 mod bucket_delivery;
+mod cluster;
 mod command_errors;
 mod commands;
 mod credentials;

@@ -6,6 +6,7 @@
 
 mod administration;
 mod clock;
+mod cluster;
 mod failing_calls;
 mod full_disk;
 mod interference;

@@ -63,10 +63,22 @@ impl Uploads {
         size: usize,
         event: impl FnOnce() -> T,
     ) -> T {
+        self.during_at(&[site], uploaders, size, event)
+    }
+
+    /// The same, with the uploaders spread over several hosts.
+    pub(crate) fn during_at<T>(
+        &self,
+        hosts: &[&Site],
+        uploaders: usize,
+        size: usize,
+        event: impl FnOnce() -> T,
+    ) -> T {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             for uploader in 0..uploaders {
                 let over = &over;
+                let site = hosts[uploader % hosts.len()];
                 scope.spawn(move || {
                     while !over.load(Ordering::Relaxed) {
                         if self.upload(site, size + 997 * uploader) != 200 {

@@ -124,6 +124,11 @@ impl SiteBuilder {
     /// The site is another host of `other`: it has the same docroot and the same clients. The ledger is set as the other's was.
     pub fn beside(mut self, other: &Site) -> Self {
         self.docroot = Some(other.docroot());
+        self.clients_of(other)
+    }
+
+    /// The site has the clients of `other`, whose ledger it shares.
+    pub fn clients_of(mut self, other: &Site) -> Self {
         self.clients = other.clients().clone();
         self
     }

@@ -102,7 +102,7 @@ impl Server {
             _shell: shell,
         };
         let deadline = Instant::now() + Duration::from_mins(1);
-        while !server.query("postgres", "SELECT 1").status.success() {
+        while !server.answers() {
             if Instant::now() > deadline {
                 let log = fs::read_to_string(server.directory.join("log")).unwrap_or_default();
                 return Err(format!("PostgreSQL did not start: {log}"));
@@ -203,6 +203,11 @@ impl Server {
         String::from_utf8_lossy(&output.stdout)
             .trim_end()
             .to_owned()
+    }
+
+    /// Whether it answers; it does not for moments after one of its processes was killed.
+    pub fn answers(&self) -> bool {
+        self.query("postgres", "SELECT 1").status.success()
     }
 
     fn query(&self, database: &str, sql: &str) -> Output {

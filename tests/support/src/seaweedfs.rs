@@ -128,6 +128,34 @@ impl Bucket {
             .collect()
     }
 
+    /// The keys of all objects but `.identity`, sorted, as the store's own file system lists them.
+    pub fn objects(&self) -> Vec<String> {
+        let root = format!("/buckets/{}/", self.name);
+        let (mut keys, mut directories) = (Vec::new(), vec![root.clone()]);
+        while let Some(directory) = directories.pop() {
+            let target = format!("{directory}?limit=100000");
+            let headers = [("Accept", "application/json")];
+            let reply = http::request(self.filer, "GET", &target, &headers, b"");
+            // A directory goes when its last object is deleted.
+            if reply.status == 404 {
+                continue;
+            }
+            let listed = reply.json();
+            for entry in listed["Entries"].as_array().into_iter().flatten() {
+                let path = entry["FullPath"].as_str().expect("a path");
+                // The type bit of a directory, as Go's os.FileMode has it.
+                if entry["Mode"].as_u64().expect("a mode") >> 31 == 1 {
+                    directories.push(format!("{path}/"));
+                } else {
+                    keys.push(path[root.len()..].to_owned());
+                }
+            }
+        }
+        keys.retain(|key| key != ".identity");
+        keys.sort();
+        keys
+    }
+
     /// The file of an access key: `responder` may do what the responder needs, `reader` may not write, `unlisting` may not list,
     /// `stranger` is not known.
     pub fn key_file(&self, key: &str) -> PathBuf {
@@ -137,6 +165,21 @@ impl Bucket {
     /// Lines of `[storage]` for the bucket, with the key `responder`.
     pub fn storage(&self) -> String {
         self.storage_at(&self.endpoint, "responder")
+    }
+
+    /// The spool of one of several hosts.
+    fn spool_of_host(&self, host: usize) -> PathBuf {
+        self.directory.path().join(format!("spool-{host}"))
+    }
+
+    /// Lines of `[storage]` of one of several hosts, which has a spool of its own.
+    pub fn storage_of_host(&self, host: usize) -> String {
+        let shared = self.directory.path().join("spool");
+        let own = self.spool_of_host(host);
+        self.storage().replace(
+            &format!("{:?}", shared.display().to_string()),
+            &format!("{:?}", own.display().to_string()),
+        )
     }
 
     /// Lines of `[storage]` for the bucket, reached by another URL or with another key.
