@@ -43,7 +43,13 @@ main() {
     . "$parts/demo.sh"
     # shellcheck source=nginx/install/demo-run.sh
     . "$parts/demo-run.sh"
-    demo
+    if [ -n "$cluster" ]; then
+      # shellcheck source=nginx/install/demo-cluster.sh
+      . "$parts/demo-cluster.sh"
+      demo_cluster
+    else
+      demo
+    fi
     return
   fi
   # shellcheck source=nginx/install/account.sh
@@ -86,7 +92,7 @@ main() {
 }
 
 read_options() {
-  demo='' state='' port='' once=''
+  demo='' cluster='' state='' port='' once=''
   domain='' dry_run='' upgrade='' https='' certify='' email='' staging='' acme_server='' certificate_file='' key_file='' certificate='' tls_block='' yes='' user_mode='' prefix='' panel=auto
   no_nginx='' no_service='' no_cron='' no_test='' test_client='' uninstall='' purge=''
   nginx_reload='' contact='' settings='' kind='' spool='' asked='' nginx_master='' nginx_is_new='' recovered=''
@@ -102,6 +108,7 @@ read_options() {
       ;;
     --state=* | --port=* | --domain=* | --prefix=* | --panel=* | --nginx-reload=* | --contact=* | --set=* | --email=* | --acme-server=* | --certificate=* | --key=*) set_option "${1%%=*}" "${1#*=}" ;;
     --once) once=1 ;;
+    --cluster) cluster=1 ;;
     --dry-run) dry_run=1 ;;
     --upgrade) upgrade=1 ;;
     --https) https=1 certify=1 ;;
@@ -210,13 +217,13 @@ set_option() {
 check_options() {
   if [ -n "$demo" ]; then
     [ -z "$domain$dry_run$upgrade$https$email$staging$acme_server$certificate_file$key_file$user_mode$prefix$no_nginx$no_service$no_cron$no_test$test_client$uninstall$purge$nginx_reload$contact$settings" ] ||
-      usage_error "--demo goes with --state, --port, --once and --yes alone"
+      usage_error "--demo goes with --cluster, --state, --port, --once and --yes alone"
     return
   fi
   # Where it is installed, no option is needed for an upgrade.
   [ -n "$any" ] || [ -e /etc/corenexis-cdn/install ] ||
     usage_error "say what to do: --domain NAME installs on this host, --demo tries it"
-  [ -z "$state$once" ] || usage_error "--state and --once belong to --demo"
+  [ -z "$state$once$cluster" ] || usage_error "--cluster, --state and --once belong to --demo"
   [ -z "$https$email$staging$acme_server$certificate_file$key_file" ] || [ -z "$uninstall$user_mode$no_nginx" ] ||
     usage_error "--https belongs to an installation by root with the nginx of the host"
   [ -z "$email$staging$acme_server$certificate_file$key_file" ] || [ -n "$https" ] || usage_error "--email, --staging, --acme-server, --certificate and --key belong to --https"
@@ -231,7 +238,7 @@ usage() {
 Usage: ./install.sh --domain NAME [OPTION...]      install on this host, or upgrade; as root
        ./install.sh --user [OPTION...]             the same in your home directory, without root
        ./install.sh --uninstall [--user] [--purge]
-       ./install.sh --demo [--state DIR] [--port N] [--once] [--yes]
+       ./install.sh --demo [--cluster] [--state DIR] [--port N] [--once] [--yes]
 
 Install and upgrade:
   --domain NAME       the host name of the images. A site of this host that has it gets one include line; for a name that no
@@ -267,6 +274,8 @@ Remove:
 Try:
   --demo              run the whole CDN on this machine: its own nginx, the responder, a ledger, a docroot and three clients,
                       all under one directory and reachable on 127.0.0.1 alone
+  --cluster           the same as two hosts behind one nginx, with the ledger in PostgreSQL and the images in SeaweedFS, an
+                      S3-compatible store; it also uses the 12 ports after N
   --state DIR         keep everything under DIR (default ./demo); one that exists is used again, its config.toml untouched
   --port N            listen on 127.0.0.1:N (default $DEMO_PORT, or the port in DIR/config.toml)
   --yes               where Rust is missing, let rustup install it below DIR, without being asked

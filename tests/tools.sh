@@ -31,7 +31,9 @@ install_tools() {
     faults)
       compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
       need cc gcc libc6-dev && need nginx nginx && need faketime faketime
-      need strace strace && need mkfs.ext4 e2fsprogs && need mount mount
+      need strace strace && need mkfs.ext4 e2fsprogs && need mount mount && need setpriv util-linux
+      python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
       ;;
     images)
       need cc gcc libc6-dev && need python3 python3 && need exiftool libimage-exiftool-perl
@@ -41,8 +43,9 @@ install_tools() {
     deny) need cc gcc libc6-dev && need git git ;;
     demo)
       need cc gcc libc6-dev && need nginx nginx && need curl curl
-      need python3 python3
+      need python3 python3 && need setpriv util-linux
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
       ;;
     bench)
       need cc gcc libc6-dev && need nginx nginx && need python3 python3
@@ -87,7 +90,7 @@ install_tools() {
   fi
   have cargo || echo "Rust is missing: get it from https://rustup.rs"
   [[ " ${selected[*]} " != *" clients "* && " ${selected[*]} " != *" demo "* ]] || make_python
-  [[ " ${selected[*]} " != *" rust "* && " ${selected[*]} " != *" install "* ]] || make_store
+  [[ ! " ${selected[*]} " =~ " "(rust|faults|demo|install)" " ]] || make_store
   [[ " ${selected[*]} " != *" exports "* ]] || make_exports
   [[ " ${selected[*]} " != *" fuzz "* ]] || cargo_tool cargo-fuzz 0.13.2
   [[ " ${selected[*]} " != *" deny "* ]] || cargo_tool cargo-deny 0.20.2

@@ -1,18 +1,26 @@
 # shellcheck shell=sh
-# The two processes of the demo, its check, and what it prints.
+# The processes of the demo, its check, and what it prints.
 
-# start LOG COMMAND... runs it in the background and sets $started. In a session of its own, where the terminal's Ctrl-C does not reach
-# it: this script ends the two processes in their order.
+# start NAME LOG SIGNAL SECONDS COMMAND... runs it in the background and sets $started. SIGNAL asks it to end, for which it has so many
+# SECONDS. In a session of its own, where the terminal's Ctrl-C does not reach it: this script ends the processes in their order.
 start() {
-  start_log=$1
-  shift
+  processes=$((processes + 1))
+  eval "name_$processes=\$1 log_$processes=\$2 signal_$processes=\$3 seconds_$processes=\$4"
+  start_log=$2
+  shift 4
   if have setsid; then
     setsid "$@" >>"$start_log" 2>&1 </dev/null &
   else
     "$@" >>"$start_log" 2>&1 </dev/null &
   fi
   started=$!
-  echo "$started" >>"$state/run/children"
+  eval "pid_$processes=\$started"
+  echo "$started" >>"$children"
+}
+
+# look_at NUMBER sets $process, $name and $log to those of a process that was started.
+look_at() {
+  eval "process=\$pid_$1 name=\$name_$1 log=\$log_$1"
 }
 
 start_responder() {
@@ -22,13 +30,13 @@ start_responder() {
   esac
   # One that is there was left behind by a responder that was killed; the lock says that none runs.
   [ ! -S "$socket" ] || rm -f -- "$socket"
-  start "$responder_log" "$bin" --config "$config" serve
+  start 'The responder' "$responder_log" TERM 15 "$bin" --config "$config" serve
   responder_pid=$started
   [ -n "$socket" ] || return 0
   # nginx would log each request that finds no socket as an error.
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
   until [ -S "$socket" ] || [ "$(date +%s)" -ge "$deadline" ]; do
-    responder_runs || exit 1
+    still_running || exit 1
     nap
   done
 }
@@ -45,7 +53,7 @@ start_nginx() {
     show "$state/nginx/logs/test.log"
     exit 1
   }
-  start "$nginx_log" nginx "$@"
+  start nginx "$nginx_log" QUIT 10 nginx "$@"
   nginx_pid=$started
 }
 
@@ -72,25 +80,18 @@ sweep_now_and_then() {
   cdn sweep >>"$state/logs/sweep.log" 2>&1 </dev/null &
 }
 
-# The next three say why a process does not live any more.
+# Says why a process does not live any more.
 still_running() {
-  responder_runs && nginx_runs
-}
-
-responder_runs() {
-  if ! kill -0 "$responder_pid" 2>/dev/null; then
-    gone=$responder_pid responder_pid=''
-    say_ended 'The responder' "$gone" "$responder_log"
-    return 1
-  fi
-}
-
-nginx_runs() {
-  if ! kill -0 "$nginx_pid" 2>/dev/null; then
-    gone=$nginx_pid nginx_pid=''
-    say_ended nginx "$gone" "$nginx_log"
-    return 1
-  fi
+  number=1
+  while [ "$number" -le "$processes" ]; do
+    look_at "$number"
+    if ! kill -0 "$process" 2>/dev/null; then
+      eval "pid_$number=''"
+      say_ended "$name" "$process" "$log"
+      return 1
+    fi
+    number=$((number + 1))
+  done
 }
 
 # say_ended NAME PID LOG
@@ -106,9 +107,12 @@ say_ended() {
 }
 
 show_logs() {
-  for log in "$responder_log" "$nginx_log"; do
+  number=1
+  while [ "$number" -le "$processes" ]; do
+    look_at "$number"
     say "The end of $log:"
     show "$log"
+    number=$((number + 1))
   done
 }
 
@@ -126,22 +130,22 @@ end() {
   wait "$1" 2>/dev/null || true
 }
 
-# nginx first, so that nothing new arrives while the responder finishes what it has.
+# Those that were started last end first: nothing new arrives from nginx while the responder finishes what it has.
 clean_up() {
   status=$?
   trap '' INT TERM HUP
   trap - EXIT
   set +e
-  rm -f -- "$state/demo.env" "$state/demo.env.new"
-  if [ -n "$nginx_pid" ]; then
-    kill -QUIT "$nginx_pid" 2>/dev/null
-    end "$nginx_pid" 10
-  fi
-  if [ -n "$responder_pid" ]; then
-    kill -TERM "$responder_pid" 2>/dev/null
-    end "$responder_pid" 15
-  fi
-  rm -f -- "$lock" "$state/run/children"
+  rm -f -- "$env" "$env.new"
+  process='' signal='' seconds=''
+  while [ "$processes" -gt 0 ]; do
+    eval "process=\$pid_$processes signal=\$signal_$processes seconds=\$seconds_$processes"
+    processes=$((processes - 1))
+    [ -n "$process" ] || continue
+    kill "-$signal" "$process" 2>/dev/null
+    end "$process" "$seconds"
+  done
+  rm -f -- "$lock" "$children"
   exit "$status"
 }
 
@@ -190,7 +194,7 @@ image    $image
 viewer   $url/view/?img=${image#"$url/p/"}
 docs     $url/image/docs/
 upload   $url/image/upload/
-clients  $(quote "$state/demo.env")
+clients  $(quote "$env")
 
 curl -X POST -F "client_id=client_3m_plan" -F "client_token=$DEMO_TOKEN" -F "store_duration=7D" -F $(quote "image=@$(curl_file "$here/tests/samples/$SAMPLE")") $url/image/v2/
 
@@ -211,7 +215,7 @@ write_env() {
     umask 077
     while read -r name value; do
       printf '%s=%s\n' "$name" "$(quote "$value")"
-    done >"$state/demo.env.new" <<ENV
+    done >"$env.new" <<ENV
 CDN_URL $url
 CDN_BIN $bin
 CDN_CONFIG $config
@@ -226,5 +230,5 @@ CDN_LIFETIME_ID client_lifetime_plan
 CDN_LIFETIME_TOKEN $(cat -- "$tokens/client_lifetime_plan")
 ENV
   )
-  mv -- "$state/demo.env.new" "$state/demo.env"
+  mv -- "$env.new" "$env"
 }

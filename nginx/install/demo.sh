@@ -7,6 +7,7 @@
 # The demo, top to bottom.
 demo() {
   prepare_state
+  missing=''
   need_tools
   get_binary
   choose_port
@@ -19,6 +20,11 @@ demo() {
   wait_until_healthy
   check_upload
   print_addresses
+  run_demo
+}
+
+# Stays until Ctrl-C; with --once the check was all.
+run_demo() {
   if [ -n "$once" ]; then
     say "The check passed."
     return
@@ -46,20 +52,20 @@ prepare_state() {
   # nginx takes a dollar in its `root` for a variable and knows no way to write one.
   *\$*) err "the path $state holds a dollar sign, which nginx cannot serve from: name another directory with --state" ;;
   esac
-  config=$state/config.toml
+  config=$state/config.toml tokens=$state/tokens
   mkdir -p -- "$state/run" "$state/logs" "$state/nginx/logs" "$state/ledger" ||
     err "cannot write to $state: name another directory with --state"
   responder_log=$state/logs/responder.log
   nginx_log=$state/nginx/logs/error.log
 
-  responder_pid='' nginx_pid='' running=''
+  processes=0 running='' children=$state/run/children env=$state/demo.env
   lock_state
   trap clean_up EXIT
   trap 'end_by_signal 130' INT
   trap 'end_by_signal 143' TERM
   trap 'end_by_signal 129' HUP
   # A demo that was killed left its file, and programs wait for the new one.
-  rm -f -- "$state/demo.env"
+  rm -f -- "$env"
 }
 
 lock_state() {
@@ -85,17 +91,17 @@ is_demo() {
   [ ! -r "/proc/$1/cmdline" ] || tr '\0' '\n' <"/proc/$1/cmdline" | grep -q 'install\.sh$'
 }
 
-# A demo that was killed outright could not end its two processes, and they still hold the port.
+# A demo that was killed outright could not end its processes, and they still hold the ports.
 end_leftovers() {
-  [ -r "$state/run/children" ] || return 0
+  [ -r "$children" ] || return 0
   while read -r child; do
     if (tr '\0' ' ' <"/proc/$child/cmdline") 2>/dev/null | grep -qF -- " $state/"; then
       say "Ending process $child, left behind by a demo that was killed"
       kill -TERM "$child" 2>/dev/null || true
       end "$child" 15
     fi
-  done <"$state/run/children"
-  rm -f -- "$state/run/children"
+  done <"$children"
+  rm -f -- "$children"
 }
 
 # The port of the URLs that are handed out is the one that config.toml says; --port decides it when the file is first written.
@@ -119,8 +125,8 @@ choose_port() {
 
 # ---------------------------------------------------------------- configuration, files, clients
 
+# $missing has what is known to be missing.
 need_tools() {
-  missing=''
   need_cmd nginx nginx
   need_cmd curl curl
   use_own_rust
@@ -172,10 +178,16 @@ check_port() {
 write_config() {
   if [ ! -e "$config" ]; then
     choose_socket
+    if [ -n "$cluster" ]; then
+      set -- "ledger.url=postgresql://corenexis@127.0.0.1:$postgresql_port/postgres" "ledger.password_file=$root/postgresql.password" \
+        storage.kind=s3 "storage.endpoint=http://127.0.0.1:$s3_port" storage.bucket=images "storage.key_file=$root/s3.key" \
+        "storage.spool=$state/spool" storage.serve=signed storage.cache=256MiB
+    else
+      set -- "ledger.path=$state/ledger/ledger.db"
+    fi
     config_default 'a demo of corenexis-cdn' 'Start the demo again after a change.' "site.public_url=$url" \
       site.contact=abuse@example.com "server.listen=unix:$socket" "storage.docroot=$state/docroot" storage.min_free=64MiB \
-      "ledger.path=$state/ledger/ledger.db" limits.requests_per_second=0 limits.burst=0 \
-      limits.concurrent_requests=0 limits.failed_attempts_per_minute=0 >"$config.new"
+      limits.requests_per_second=0 limits.burst=0 limits.concurrent_requests=0 limits.failed_attempts_per_minute=0 "$@" >"$config.new"
     mv -- "$config.new" "$config"
     say "Wrote $config"
   fi
@@ -234,12 +246,11 @@ render_files() {
   cdn render "$state/rendered" "$@" >"$state/logs/render.log" ||
     err "corenexis-cdn render failed: the lines above say why"
   nginx_conf=$state/rendered/nginx/nginx.conf
-  mkdir -p -- "$state/nginx/run"
+  mkdir -p -- "$state/nginx/run" "$docroot"
   cp -R -- "$state/rendered/www/." "$docroot/"
 }
 
 add_clients() {
-  tokens=$state/tokens
   mkdir -p -- "$tokens" "$docroot"
   chmod 700 "$tokens"
   (umask 077 && printf '%s\n' "$DEMO_TOKEN" >"$tokens/client_3m_plan")
