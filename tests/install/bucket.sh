@@ -3,6 +3,7 @@
 # shellcheck source=tests/install/checks.sh
 . install/checks.sh
 
+echo '127.0.0.1 cdn.example' >>/etc/hosts
 snapshot >/tmp/before
 mkdir /tmp/store
 cat >/tmp/store/s3.json <<'IDENTITIES'
@@ -24,7 +25,7 @@ chmod 600 /etc/s3.key
 
 set -- --set storage.kind=s3 --set storage.endpoint=http://127.0.0.1:8333 --set storage.bucket=images --set storage.key_file=/etc/s3.key
 check "dry run" ./install.sh --domain cdn.example --dry-run "$@"
-refuses "a value that is none" 1 "storage.serve" ./install.sh --domain cdn.example --yes "$@" --set storage.serve=none
+refuses "a value that is none" 1 'serve = "none"' ./install.sh --domain cdn.example --yes "$@" --set storage.serve=none
 refuses "a key without its kind" 1 'kind = "s3"' ./install.sh --domain cdn.example --yes --set storage.bucket=images
 check "install, with a test upload" ./install.sh --domain cdn.example --yes "$@"
 same "the key is for the account of the responder" "640 root:corenexis-cdn" "$(stat -c '%a %U:%G' /etc/s3.key)"
