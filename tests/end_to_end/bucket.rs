@@ -292,10 +292,12 @@ fn doctor_tries_what_is_needed_of_the_bucket() {
     for check in checks {
         verdict(&report, check, "ok");
     }
-    assert_eq!(
-        site.run(&["verify"]),
-        site.run(&["verify"]),
-        "nothing is left"
+    let verified = site.run(&["verify"]);
+    assert!(
+        verified.starts_with(
+            "compared 0 images (0 bytes): 0 rows without files, 0 files without rows,"
+        ),
+        "{verified}"
     );
     proxy.disturb(|_| Disturbance::Strip("if-none-match"));
     verdict(&doctor(&site), "bucket condition", "warn");

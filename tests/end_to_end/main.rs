@@ -4,8 +4,11 @@
 //! the ledger, processes that start and stop. nginx must be installed. A test that needs another program or a permission that is
 //! missing prints `skip NAME: WHY` and returns; `tests/run` counts these lines.
 
+#[cfg(feature = "s3")]
 mod bucket;
+#[cfg(feature = "s3")]
 mod bucket_delivery;
+#[cfg(all(feature = "postgres", feature = "s3"))]
 mod cluster;
 mod command_errors;
 mod commands;
@@ -21,6 +24,7 @@ mod identity;
 mod image_metadata;
 mod management;
 mod metrics_and_log;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod quota;
 mod rate_limits;

@@ -6,6 +6,7 @@
 
 mod administration;
 mod clock;
+#[cfg(all(feature = "postgres", feature = "s3"))]
 mod cluster;
 mod failing_calls;
 mod full_disk;
@@ -13,6 +14,7 @@ mod interference;
 mod invariants;
 mod log_cuts;
 mod log_holders;
+#[cfg(feature = "postgres")]
 mod postgres;
 mod power_cuts;
 mod repetitions;
