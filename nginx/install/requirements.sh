@@ -60,7 +60,7 @@ install_packages() {
   [ "$(id -u)" = 0 ] || err "missing on this machine:$1; run as root: $install"
   say "Installing$1 ..."
   case $1 in
-  *nginx*) [ -z "$demo" ] || say "(The package may also start a service of its own on port 80. The demo does not use it.)" ;;
+  *nginx* | *postgresql*) [ -z "$demo" ] || say "(A package may also start a service of its own, nginx on port 80, PostgreSQL on 5432. The demo does not use it.)" ;;
   esac
   if have apt-get; then
     DEBIAN_FRONTEND=noninteractive
