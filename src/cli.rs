@@ -1,6 +1,7 @@
 //! The command line.
 
 mod client;
+mod copy;
 mod listing;
 mod takedown;
 mod version;
@@ -17,6 +18,7 @@ use crate::config::Listen;
 pub(crate) use client::{
     ClientCommand, ExportArguments, ExportFormat, RemovedImages, TokenCommand,
 };
+pub(crate) use copy::{CopyArguments, LedgerCommand, StorageCommand};
 pub(crate) use listing::{ListArguments, UsageArguments, UsageBy};
 pub(crate) use takedown::{
     BlockCommand, DeleteArguments, DigestArguments, QuarantineArguments, ReleaseArguments,
@@ -121,6 +123,12 @@ pub(crate) enum Command {
   corenexis-cdn move docroot /mnt/images/cdn && ./install.sh"
     )]
     Move(MoveCommand),
+    /// Copy the images into another store: a bucket, or a docroot
+    #[command(subcommand)]
+    Storage(StorageCommand),
+    /// Copy the ledger into another database: PostgreSQL, or SQLite
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Write the ledger as it is now to a file
     ///
     /// Uploads go on meanwhile. The copy is checked before it gets its name. The ledger comes first, the docroot after it: then every

@@ -6,6 +6,7 @@ mod backup;
 mod block;
 mod client;
 mod config;
+mod copy;
 mod doctor;
 mod export;
 mod image;
@@ -33,7 +34,7 @@ use clap::{CommandFactory, Parser};
 use indicatif::ProgressBar;
 use serde_json::Value;
 
-use crate::cli::{Arguments, Command};
+use crate::cli::{Arguments, Command, LedgerCommand, StorageCommand};
 use crate::commit;
 use crate::config::Config;
 use crate::ledger::LedgerError;
@@ -169,6 +170,8 @@ fn dispatch(arguments: Arguments) -> Result<(), Failure> {
         Command::Block(command) => block::block(&as_owner(&path)?, &command),
         Command::Usage(arguments) => usage::usage(&as_owner(&path)?, &arguments),
         Command::Move(command) => relocate::relocate(&path, &command),
+        Command::Storage(StorageCommand::Copy(arguments)) => copy::storage(&path, &arguments),
+        Command::Ledger(LedgerCommand::Copy(arguments)) => copy::ledger(&path, &arguments),
         Command::Doctor(arguments) => doctor::doctor(&path, arguments),
         Command::Render(arguments) => render::render(&read_config(&path)?, &path, &arguments),
         Command::Config(command) => config::config(&path, command),

@@ -28,6 +28,15 @@ impl Identity {
         })
     }
 
+    /// The identity of a ledger that is an unfinished copy of this one's: its id is no store's.
+    #[must_use]
+    pub(crate) const fn unfinished(self) -> Self {
+        Self {
+            id: self.id ^ (1 << 62),
+            mark: 0,
+        }
+    }
+
     /// The identity of a pair with the ledger's next mark. If a renewal was interrupted, the store has that mark already; a higher one
     /// would leave it two ahead after the next interruption.
     #[must_use]

@@ -45,6 +45,7 @@ mod cli;
 pub mod commands;
 pub mod commit;
 pub mod config;
+mod copy;
 mod delete_key;
 mod doctor;
 mod error;

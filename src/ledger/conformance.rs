@@ -6,6 +6,7 @@ mod ownership;
 mod storage;
 mod takedown;
 mod tokens;
+mod transfer;
 mod upload_keys;
 
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use time::macros::utc_datetime;
 use time::{Duration, UtcDateTime};
 
 use super::{
-    ClientKey, DEFAULT_TOKEN, ImageFilter, Ledger, NewImage, Owner, Swept, TokenAdded, Verdict,
+    ClientKey, DEFAULT_TOKEN, ImageFilter, Ledger, NewImage, Owner, Swept, TokenAdded, Transfer,
+    Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::expiry::StoreDuration;
@@ -25,7 +27,7 @@ use crate::timestamp::Timestamp;
 const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
 /// Runs the whole suite, each part over a ledger of its own.
-pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
+pub(crate) fn check<L: Transfer + 'static>(open: impl Fn() -> L) {
     clients_come_and_go(&open());
     tokens_rotate_with_an_overlap(&open());
     a_quota_is_counted_with_its_images(&open());
@@ -55,6 +57,7 @@ pub(crate) fn check<L: Ledger + 'static>(open: impl Fn() -> L) {
     tokens::tokens_are_added_and_removed_by_name(&open());
     tokens::a_rotation_replaces_the_tokens_of_its_name(&open());
     tokens::the_last_use_of_a_token_is_noted(&open());
+    transfer::a_copy_has_every_row_and_follows_its_source(&open(), &open());
     many_threads_store_exactly_the_limit(&Arc::new(open()));
 }
 

@@ -11,6 +11,7 @@ mod rows;
 mod sqlite;
 mod takedown;
 mod tokens;
+mod transfer;
 
 use std::fmt;
 
@@ -32,6 +33,7 @@ pub(crate) use sqlite::backup::{Contents, Restored};
 pub(crate) use sqlite::inspection::{Inspection, QuickCheck, newest_schema};
 pub(crate) use takedown::{Blocked, Purge, Quarantined, Takedown, TakedownCounts};
 pub(crate) use tokens::{DEFAULT_TOKEN, TokenAdded, TokenRemoved, TokenRow, TokenUse, Tokens};
+pub(crate) use transfer::{CLIENTS, IMAGES, Row, TABLES, Table, Transfer, Value};
 
 /// Why the ledger could not do what was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

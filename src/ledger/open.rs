@@ -10,7 +10,7 @@ use time::UtcDateTime;
 #[cfg(feature = "postgres")]
 use super::postgres::{self, PostgresLedger};
 use super::sqlite::{self, SqliteLedger};
-use super::{Contents, Inspection, Ledger, LedgerError, Restored};
+use super::{Contents, Inspection, Ledger, LedgerError, Restored, Transfer};
 #[cfg(feature = "postgres")]
 use crate::config::Postgres;
 use crate::config::{Config, Durability};
@@ -115,6 +115,44 @@ pub(crate) fn back_up_unnamed(config: &Config) -> Result<(File, Contents), Ledge
 /// Excludes every other process from the ledger until the file is dropped; [`LedgerError::Busy`] while one has it open.
 pub(crate) fn lock_exclusively(config: &Config) -> Result<File, LedgerError> {
     sqlite::backup::lock_exclusively(require_file(config, FileTask::Move)?)
+}
+
+/// Opens the ledger that is to be copied, which nothing changes until it is dropped; [`LedgerError::Busy`] while another process has it
+/// open. PostgreSQL cannot keep other hosts out: there the busy ones are seen now, and later ones by what they change.
+pub(crate) fn open_source(config: &Config) -> Result<Box<dyn Transfer>, LedgerError> {
+    require(config)?;
+    let now = UtcDateTime::now();
+    Ok(match Place::of(config) {
+        Place::File(path) => {
+            let lock = sqlite::backup::lock_exclusively(path)?;
+            Box::new(SqliteLedger::open_locked(
+                path,
+                Durability::Full,
+                1,
+                now,
+                Some(lock),
+            )?)
+        }
+        #[cfg(feature = "postgres")]
+        Place::Database(place) => {
+            postgres::require_unused(place)?;
+            Box::new(PostgresLedger::open_without_sweep(
+                place,
+                Durability::Full,
+                now,
+            )?)
+        }
+    })
+}
+
+/// Opens the ledger that a copy is made in; makes it if there is none.
+pub(crate) fn open_target(config: &Config) -> Result<Box<dyn Transfer>, LedgerError> {
+    let (durability, now) = (Durability::Full, UtcDateTime::now());
+    Ok(match Place::of(config) {
+        Place::File(path) => Box::new(SqliteLedger::open(path, durability, 1, now)?),
+        #[cfg(feature = "postgres")]
+        Place::Database(place) => Box::new(PostgresLedger::open(place, durability, now)?),
+    })
 }
 
 /// Opens the ledger under a lock of [`lock_exclusively`], which is released when the ledger is dropped.

@@ -19,6 +19,7 @@ mod statement;
 mod sweep_lock;
 mod takedown;
 mod tokens;
+mod transfer;
 
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::identity::Identity;
 use crate::image_path::ImagePath;
 use crate::timestamp::Timestamp;
 pub(crate) use inspection::Database;
-pub(super) use inspection::{inspect, state};
+pub(super) use inspection::{inspect, require_unused, state};
 use pool::Pool;
 pub(crate) use schema::newest as newest_schema;
 use server::Server;

@@ -17,6 +17,7 @@ mod storage;
 mod sweep_lock;
 mod takedown;
 mod tokens;
+mod transfer;
 mod upload_keys;
 mod writer;
 

@@ -30,6 +30,7 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     abandoned_uploads_are_deleted(&open());
     quarantine::an_image_in_quarantine_is_not_served_and_keeps_its_bytes(&open());
     quarantine::a_served_copy_of_an_image_in_quarantine_goes(&open());
+    quarantine::an_image_can_be_published_into_quarantine(&open());
     let space = open().space().expect("writable");
     assert!(space.free_bytes != Some(0) && space.free_files != Some(0));
 }

@@ -164,6 +164,15 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether the hash that the store keeps of an image proves that it has the bytes which `read` opens. `false` if it keeps none.
+    fn matches_hash(
+        &self,
+        _path: &ImagePath,
+        _read: &dyn Fn() -> io::Result<Box<dyn Read>>,
+    ) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Marks an image with another expiry. Not synced: after a power cut, `verify` finds the old mark again.
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()>;
 

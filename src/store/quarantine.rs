@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use super::Stored;
+use super::{Publication, PublishError, Stored};
 use crate::image_path::ImagePath;
 
 /// The part of a store that is not served. Images keep their paths in it.
@@ -11,6 +11,9 @@ pub(crate) trait Quarantine {
     /// image that is not served. A served copy of an image that is already in quarantine is deleted. The results are in the order of
     /// `paths`.
     fn quarantine(&self, paths: &[ImagePath]) -> Vec<io::Result<bool>>;
+
+    /// Publishes an image like [`Store::publish`](super::Store::publish), but into quarantine, so that it is served at no time.
+    fn publish_quarantined(&self, upload: Publication<'_>) -> Result<(), PublishError>;
 
     /// Serves an image again, durably. `false` if it is not in quarantine; an error of kind `AlreadyExists` if an image is served at its
     /// path.

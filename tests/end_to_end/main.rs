@@ -12,6 +12,8 @@ mod bucket_delivery;
 mod cluster;
 mod command_errors;
 mod commands;
+#[cfg(all(feature = "postgres", feature = "s3"))]
+mod copying;
 mod credentials;
 mod cross_origin;
 mod delivery;

@@ -1,5 +1,6 @@
 //! Read-only inspection of a ledger: no migration, no lock that blocks uploads.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use time::UtcDateTime;
@@ -7,12 +8,15 @@ use time::UtcDateTime;
 use super::pool::Pool;
 use super::schema::{self, Found};
 use super::server::Server;
-use super::statement::{get, only};
+use super::statement::{count, get, only};
 use super::{DEADLINE, meta};
 use crate::config::Postgres;
 use crate::identity::LedgerState;
 use crate::ledger::{Inspection, LedgerError, QuickCheck};
 use crate::timestamp::Timestamp;
+
+/// Between two looks at the connections to the database.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known of the database of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +85,28 @@ pub(crate) fn state(place: &Postgres) -> Result<LedgerState, LedgerError> {
             has_images: get(&row, 2)?,
         },
     })
+}
+
+/// Fails with [`LedgerError::Busy`] while another process of this program is connected to the ledger.
+pub(crate) fn require_unused(place: &Postgres) -> Result<(), LedgerError> {
+    const SQL: &str = "SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = current_setting('application_name') AND pid <> pg_backend_pid()";
+    let pool = pool(place)?;
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let others = count(&only(pool.query(SQL, |_| vec![])?)?, 0)?;
+        // Connections that this process has closed are still there for a moment.
+        if others == 0 {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            return Err(LedgerError::Busy(format!(
+                "{others} connections of responders, sweeps or commands to {}",
+                pool.url()
+            )));
+        }
+        thread::sleep(PAUSE);
+    }
 }
 
 fn pool(place: &Postgres) -> Result<Pool, LedgerError> {

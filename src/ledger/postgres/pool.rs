@@ -174,6 +174,15 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    /// Closes the connections: their threads hold what is shared, and would keep it and each other for good.
+    fn drop(&mut self) {
+        let mut state = lock(&self.shared.state);
+        state.generation += 1;
+        state.idle.clear();
+    }
+}
+
 /// A connection that is in use. It goes back to the pool when this is dropped, unless it is broken.
 #[derive(Debug)]
 pub(super) struct Lease {

@@ -62,6 +62,7 @@ values! {
     Option<Vec<i64>>: INT8_ARRAY,
     Vec<Option<i64>>: INT8_ARRAY,
     Vec<String>: TEXT_ARRAY,
+    Vec<Option<String>>: TEXT_ARRAY,
     Vec<Vec<u8>>: BYTEA_ARRAY,
     Vec<Option<Vec<u8>>>: BYTEA_ARRAY,
 }

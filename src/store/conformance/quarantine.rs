@@ -5,9 +5,9 @@ use std::io::{self, Read};
 use time::macros::date;
 
 use super::{NOW, clean, exists, path, publish, spool};
-use crate::expiry::StoreDuration;
+use crate::expiry::{Expiry, StoreDuration};
 use crate::image_path::ImagePath;
-use crate::store::Store;
+use crate::store::{Publication, PublishError, Store};
 
 fn quarantine(store: &dyn Store, paths: &[ImagePath]) -> Vec<bool> {
     let outcomes = store.quarantine(paths).into_iter();
@@ -77,4 +77,36 @@ pub(super) fn a_served_copy_of_an_image_in_quarantine_goes(store: &dyn Store) {
         bytes(store.read_quarantined(&image).expect("readable")),
         b"kept"
     );
+}
+
+pub(super) fn an_image_can_be_published_into_quarantine(store: &dyn Store) {
+    let image = path(StoreDuration::Month1, date!(2026 - 04 - 05));
+    let expiry = StoreDuration::Month1.expiry(NOW);
+    let keep = |bytes: &[u8]| {
+        store.publish_quarantined(Publication {
+            spool: &mut spool(store, bytes),
+            path: &image,
+            expiry,
+        })
+    };
+    keep(b"kept").expect("published");
+    assert!(!exists(store, &image), "it is not served");
+    let taken = keep(b"other").expect_err("it is there");
+    assert!(matches!(taken, PublishError::NameTaken), "{taken:?}");
+    let stored = store
+        .stat_quarantined(&image)
+        .expect("known")
+        .expect("there");
+    assert_eq!(
+        (stored.size, Some(stored.expires_at)),
+        (4, expiry.map(Expiry::instant))
+    );
+    assert!(store.release(&image).expect("released"));
+    assert_eq!(bytes(store.read(&image).expect("readable")), b"kept");
+    let proves = |other: &'static [u8]| {
+        let read = || Ok(Box::new(other) as Box<dyn Read>);
+        store.matches_hash(&image, &read).expect("known")
+    };
+    assert!(!proves(b"other"));
+    proves(b"kept");
 }

@@ -14,7 +14,7 @@ use super::{
     stat_image,
 };
 use crate::image_path::{IMAGE_ROOT, ImagePath};
-use crate::store::{Quarantine, Store, Stored};
+use crate::store::{Publication, PublishError, Quarantine, Store, Stored};
 
 /// The directory below `p`.
 const NAME: &str = ".quarantine";
@@ -94,6 +94,21 @@ impl Quarantine for Docroot {
             }
         }
         outcomes
+    }
+
+    fn publish_quarantined(&self, upload: Publication<'_>) -> Result<(), PublishError> {
+        self.make_quarantine().map_err(PublishError::Directory)?;
+        let prepared = upload.spool.prepare(upload.expiry);
+        prepared.map_err(PublishError::Image)?;
+        match rename_exclusive(upload.spool.path(), &self.quarantined_file(upload.path)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(PublishError::NameTaken);
+            }
+            renamed => renamed.map_err(PublishError::Image)?,
+        }
+        upload.spool.set_published();
+        self.sync_directory(&self.quarantine_directory())
+            .map_err(PublishError::Directory)
     }
 
     fn release(&self, path: &ImagePath) -> io::Result<bool> {

@@ -33,6 +33,7 @@ use time::UtcDateTime;
 use self::authorization::Signer;
 use self::client::Client;
 use self::object::Metadata;
+use self::operations::Hash;
 use self::reader::ObjectReader;
 use super::identity_document;
 use super::spool::SpoolDirectory;
@@ -184,6 +185,17 @@ impl Store for S3Store {
 
     fn sign_read(&self, path: &ImagePath, now: UtcDateTime) -> Option<SignedRead> {
         self.signer.as_ref().map(|signer| signer.sign(path, now))
+    }
+
+    fn matches_hash(
+        &self,
+        path: &ImagePath,
+        read: &dyn Fn() -> io::Result<Box<dyn Read>>,
+    ) -> io::Result<bool> {
+        let Some(object) = self.client.head(path.as_str())? else {
+            return Ok(false);
+        };
+        Ok(Hash::of(&mut *read()?)?.etag == object.etag)
     }
 
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {

@@ -31,8 +31,17 @@ enum Put {
     NameTaken,
 }
 
+/// Publishes an upload under its path.
 pub(super) fn publish(client: &Client, upload: &Publication<'_>) -> Result<(), PublishError> {
-    let key = upload.path.as_str();
+    publish_as(client, upload.path.as_str(), upload)
+}
+
+/// Publishes an upload under another key.
+pub(super) fn publish_as(
+    client: &Client,
+    key: &str,
+    upload: &Publication<'_>,
+) -> Result<(), PublishError> {
     let size = upload.spool.size();
     let hash = upload
         .spool

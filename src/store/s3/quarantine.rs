@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::S3Store;
 use super::failure::Failure;
+use super::publication;
 use super::reader::ObjectReader;
 use crate::image_path::ImagePath;
-use crate::store::{Quarantine, Stored};
+use crate::store::{Publication, PublishError, Quarantine, Stored};
 
 /// What the keys of images in quarantine begin with.
 pub(super) const PREFIX: &str = ".quarantine/";
@@ -46,6 +47,10 @@ impl Quarantine for S3Store {
             }
         }
         outcomes.into_iter().map(|outcome| Ok(outcome?)).collect()
+    }
+
+    fn publish_quarantined(&self, upload: Publication<'_>) -> Result<(), PublishError> {
+        publication::publish_as(&self.client, &key_of(upload.path), &upload)
     }
 
     fn release(&self, path: &ImagePath) -> io::Result<bool> {

@@ -109,7 +109,8 @@ impl Bucket {
 
     /// The names of the objects in one directory.
     pub fn names(&self, directory: &str) -> Vec<String> {
-        let target = format!("/buckets/{}/{directory}/?limit=10000", self.name);
+        let place = format!("/buckets/{}/{directory}", self.name);
+        let target = format!("{}/?limit=1000000", place.trim_end_matches('/'));
         let json = [("Accept", "application/json")];
         let reply = http::request(self.filer, "GET", &target, &json, b"");
         if reply.status == 404 {

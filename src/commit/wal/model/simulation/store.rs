@@ -116,6 +116,10 @@ impl Quarantine for World {
         }))
     }
 
+    fn publish_quarantined(&self, _: Publication<'_>) -> Result<(), PublishError> {
+        unreachable!()
+    }
+
     fn release(&self, _: &ImagePath) -> io::Result<bool> {
         unreachable!()
     }

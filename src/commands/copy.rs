@@ -1,0 +1,246 @@
+//! `storage copy` and `ledger copy`: images and rows in a store or a ledger of another kind.
+
+use std::io;
+use std::path::Path;
+
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+
+use super::{Failure, as_owner, read_config, recover, spinner};
+use crate::cli::CopyArguments;
+use crate::config::Config;
+use crate::copy::images::{Copied, ImageCopy};
+use crate::copy::{Target, rows};
+use crate::identity::{Identity, LedgerState};
+use crate::image_path::Directory;
+use crate::ledger::{self, LedgerError, Table, Transfer};
+use crate::site;
+use crate::store::{self, Store};
+
+/// Both configurations, read before root becomes the account of the service.
+fn configs(path: &Path, arguments: &CopyArguments) -> Result<(Config, Config), Failure> {
+    let target = read_config(&arguments.to_config)?;
+    Ok((as_owner(path)?, target))
+}
+
+pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Failure> {
+    let (config, new) = configs(path, arguments)?;
+    let (from, to) = (store::place(&config), store::place(&new));
+    if from == to {
+        return Err(same_place("[storage]", &from, arguments));
+    }
+    if config.storage.s3.is_none() && new.storage.s3.is_none() {
+        return Err(Failure::configuration(
+            "both configurations have a docroot: `corenexis-cdn move docroot` moves images to another one",
+        ));
+    }
+    let site = site::open_existing(&config)?;
+    recover(&config, &site)?;
+    let identity = site
+        .store
+        .identity()
+        .map_err(|error| unusable(&from, &error))?
+        .ok_or_else(no_identity)?;
+    let (store, target) = open_target(&new, &to, identity)?;
+    let copy = ImageCopy {
+        from: &*site.store,
+        to: &*store,
+        target,
+    };
+    let failed = |error: io::Error| {
+        Failure::storage(format!(
+            "the images could not be copied from the {from} to the {to}: {error}; the same command again goes on"
+        ))
+    };
+    let bar = directories();
+    let progress = |copied: &Copied| {
+        bar.set_position(copied.directories);
+        bar.set_message(format!(
+            "{} images, {} copied ({})",
+            copied.images,
+            copied.new,
+            HumanBytes(copied.bytes)
+        ));
+    };
+    let copied = copy.run(true, &progress).map_err(failed)?;
+    bar.suspend(|| {
+        eprintln!(
+            "{} images are in the {to} ({} copied now, {} bytes).",
+            copied.images, copied.new, copied.bytes
+        );
+    });
+    // What came meanwhile, while nothing can come.
+    drop(site.ledger);
+    let _held = held(&config).map_err(|failure| {
+        failure.unwrap_or_else(|| {
+            Failure::busy(
+                "the responder runs, so the copy is not complete: stop it on every host and run the same command again, which copies only \
+                 what came since",
+            )
+        })
+    })?;
+    site::check(&config)?;
+    bar.reset();
+    let rest = copy.run(false, &progress).map_err(failed)?;
+    let (images, differences) = copy.prove().map_err(failed)?;
+    bar.finish_and_clear();
+    let left = differences.max(rest.left).max(copied.left);
+    if left > 0 {
+        return Err(Failure::storage(format!(
+            "the {to} differs from the {from} in {left} images, which were left as they are, because it may have been in use: empty it, or \
+             name another one, and run the same command again"
+        )));
+    }
+    let identity = site
+        .store
+        .identity()
+        .map_err(|error| unusable(&from, &error))?
+        .ok_or_else(no_identity)?;
+    store
+        .set_identity(identity)
+        .map_err(|error| unusable(&to, &error))?;
+    eprintln!(
+        "Complete: {images} images in the {from} and in the {to}, which has the identity of the site now. Put the new configuration in the \
+         place of the old one before a responder starts. The {from} is kept as it was: remove it when everything works."
+    );
+    Ok(())
+}
+
+/// Checks the target, then opens it and marks it as an unfinished copy.
+fn open_target(
+    new: &Config,
+    place: &str,
+    source: Identity,
+) -> Result<(Box<dyn Store>, Target), Failure> {
+    let failed = |error: io::Error| unusable(place, &error);
+    let unfinished = Identity { mark: 0, ..source };
+    let view = store::view(new).map_err(failed)?;
+    let found = view.identity().map_err(failed)?;
+    let is_empty = found.is_some() || !view.has_images().map_err(failed)?;
+    let target = Target::of(found, is_empty, source, unfinished).map_err(|why| {
+        Failure::storage(format!(
+            "nothing is copied to the {place}: {why}; name an empty one"
+        ))
+    })?;
+    view.check_writable().map_err(failed)?;
+    let store = store::open(new).map_err(failed)?;
+    if target == Target::Unfinished {
+        store.set_identity(unfinished).map_err(failed)?;
+    }
+    Ok((store, target))
+}
+
+fn unusable(place: &str, error: &io::Error) -> Failure {
+    Failure::storage(format!("the {place} cannot be used: {error}"))
+}
+
+fn no_identity() -> Failure {
+    Failure::failed("the site has no identity yet: start the responder once, then copy")
+}
+
+fn same_place(table: &str, place: &str, arguments: &CopyArguments) -> Failure {
+    Failure::configuration(format!(
+        "{}: {table} names the present one, {place}: name another one",
+        arguments.to_config.display()
+    ))
+}
+
+/// The ledger, from which every other process is kept out; `Err(None)` while one has it open.
+fn held(config: &Config) -> Result<Box<dyn Transfer>, Option<Failure>> {
+    ledger::open_source(config).map_err(|error| match error {
+        LedgerError::Busy(_) | LedgerError::SweepRuns => None,
+        error => Some(error.into()),
+    })
+}
+
+pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failure> {
+    let (config, new) = configs(path, arguments)?;
+    let (from, to) = (config.ledger.to_string(), new.ledger.to_string());
+    if from == to {
+        return Err(same_place("[ledger]", &from, arguments));
+    }
+    if config.ledger.postgres.is_none() && new.ledger.postgres.is_none() {
+        return Err(Failure::configuration(
+            "both configurations have a ledger in SQLite: `corenexis-cdn move ledger` moves it to another file",
+        ));
+    }
+    // The state is read before anything is changed, so that a target that is refused stays as it was.
+    let target = ledger::state(&new)?;
+    recover(&config, &site::open_existing(&config)?)?;
+    let source = held(&config).map_err(|failure| {
+        failure.unwrap_or_else(|| {
+            Failure::busy(
+                "a responder, a sweep or another command has the ledger open, so nothing was copied: stop the responders on every host, and \
+                 run the same command again",
+            )
+        })
+    })?;
+    let pair = site::check(&config);
+    let LedgerState::Named(identity) = ledger::state(&config)? else {
+        return Err(no_identity());
+    };
+    pair?;
+    let (found, is_empty) = match target {
+        LedgerState::Missing => (None, true),
+        LedgerState::Unnamed { has_images } => (None, !has_images),
+        LedgerState::Named(found) => (Some(found), false),
+    };
+    let target = Target::of(found, is_empty, identity, identity.unfinished()).map_err(|why| {
+        Failure::storage(format!(
+            "nothing is copied to the ledger {to}: {why}; name an empty one"
+        ))
+    })?;
+    let copy = ledger::open_target(&new)?;
+    if found.is_none() && !copy.rows(&ledger::CLIENTS, None, 1)?.is_empty() {
+        return Err(Failure::storage(format!(
+            "nothing is copied to the ledger {to}: it has clients of another site; name an empty one"
+        )));
+    }
+    let bar = spinner();
+    let told = |what: &'static str| {
+        let bar = &bar;
+        move |table: &Table, rows: u64| bar.set_message(format!("{what} {table}: {rows} rows"))
+    };
+    let again = |error: LedgerError| {
+        Failure::storage(format!(
+            "the ledger could not be copied from {from} to {to}: {error}; the same command again goes on"
+        ))
+    };
+    if target == Target::Unfinished {
+        let unfinished = identity.unfinished();
+        copy.update_identity(&mut |_| Ok(unfinished))
+            .map_err(again)?;
+        rows::copy(&*source, &*copy, &told("copying")).map_err(again)?;
+    }
+    let proof = rows::prove(&*source, &*copy, &told("comparing")).map_err(again)?;
+    bar.finish_and_clear();
+    if proof.differences > 0 {
+        return Err(Failure::storage(match target {
+            Target::Unfinished => format!(
+                "the ledger {from} changed while it was copied ({} rows differ): stop the responders on every host, and run the same command \
+                 again",
+                proof.differences
+            ),
+            Target::Complete => format!(
+                "the ledger {to} has an older copy ({} rows differ), which was left as it is, because it may have been in use: remove it, or \
+                 name another one, and run the same command again",
+                proof.differences
+            ),
+        }));
+    }
+    copy.update_identity(&mut |_| Ok(identity)).map_err(again)?;
+    eprintln!(
+        "Complete: {} rows in {from} and in {to}, among them {} clients and {} images of {} bytes. Put the new configuration in the place of \
+         the old one before a responder starts. {from} is kept as it was: remove it when everything works.",
+        proof.rows, proof.clients, proof.images, proof.bytes
+    );
+    Ok(())
+}
+
+fn directories() -> ProgressBar {
+    let bar = spinner();
+    bar.set_length(Directory::COUNT);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} directories, {msg}") {
+        bar.set_style(style);
+    }
+    bar
+}
