@@ -3,6 +3,7 @@
 mod client;
 mod copy;
 mod listing;
+mod nginx_sites;
 mod takedown;
 mod version;
 
@@ -20,6 +21,7 @@ pub(crate) use client::{
 };
 pub(crate) use copy::{CopyArguments, LedgerCommand, StorageCommand};
 pub(crate) use listing::{ListArguments, UsageArguments, UsageBy};
+pub(crate) use nginx_sites::NginxSitesArguments;
 pub(crate) use takedown::{
     BlockCommand, DeleteArguments, DigestArguments, QuarantineArguments, ReleaseArguments,
 };
@@ -279,35 +281,6 @@ pub(crate) enum ConfigCommand {
         )]
         apply: String,
     },
-}
-
-/// `nginx-sites …`
-#[derive(Debug, Args)]
-pub(crate) struct NginxSitesArguments {
-    /// A file with the output of `nginx -T`; standard input by default
-    pub file: Option<PathBuf>,
-    /// The host name of the images
-    #[arg(long)]
-    pub name: Option<String>,
-    /// The port of a server block of their own
-    #[arg(long, default_value_t = 80)]
-    pub port: u16,
-    /// The file that a server block includes to serve images
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/nginx/snippets/corenexis-cdn.conf"
-    )]
-    pub snippet: PathBuf,
-    /// No line has to fit into the blocks: they include files of a directory
-    #[arg(long)]
-    pub no_insert: bool,
-    /// The docroot of the images
-    #[arg(long, value_name = "DIR")]
-    pub docroot: Option<PathBuf>,
-    /// Leave out the server blocks of this file; may be given again
-    #[arg(long, value_name = "FILE")]
-    pub ignore: Vec<PathBuf>,
 }
 
 /// What `move` moves.
