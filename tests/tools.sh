@@ -29,7 +29,6 @@ install_tools() {
       need pgbouncer pgbouncer
       ;;
     faults)
-      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
       need cc gcc libc6-dev && need nginx nginx && need faketime faketime
       need strace strace && need mkfs.ext4 e2fsprogs && need mount mount && need setpriv util-linux
       python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
