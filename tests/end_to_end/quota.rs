@@ -1,9 +1,11 @@
 //! The daily quota: exact under concurrency, counting stored images only.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::thread::{self, ScopedJoinHandle};
 
 use support::form::Form;
+use support::http::Reply;
 use support::pictures::{PNG, png_of};
 use support::site::Site;
 use support::skip;
@@ -15,14 +17,14 @@ fn to_midnight() -> i64 {
     86_400 - UtcDateTime::now().unix_timestamp().rem_euclid(86_400)
 }
 
-#[test]
-fn of_200_concurrent_uploads_a_free_client_stores_exactly_50() {
-    let site = Site::start();
+/// Sends 200 concurrent uploads of the plan `free`, in turn to each of the sites, and asserts that exactly 50 are stored. Returns the replies
+/// and the seconds to midnight meanwhile; `None` if midnight came.
+pub(crate) fn race_for_50(sites: &[&Site]) -> Option<(Vec<Reply>, RangeInclusive<i64>)> {
     let before = to_midnight();
     let replies: Vec<_> = thread::scope(|scope| {
         let uploads: Vec<_> = (0..200)
-            .map(|serial| {
-                let site = &site;
+            .zip(sites.iter().cycle())
+            .map(|(serial, site)| {
                 scope.spawn(move || site.upload("free", "1M", &png_of(20_000, serial)))
             })
             .collect();
@@ -32,13 +34,22 @@ fn of_200_concurrent_uploads_a_free_client_stores_exactly_50() {
     let after = to_midnight();
     if after > before {
         skip("midnight came during the test, and with it another quota");
-        return;
+        return None;
     }
     let mut statuses = BTreeMap::new();
     for reply in &replies {
         *statuses.entry(reply.status).or_insert(0) += 1;
     }
     assert_eq!(statuses, BTreeMap::from([(200, 50), (429, 150)]));
+    Some((replies, after..=before))
+}
+
+#[test]
+fn of_200_concurrent_uploads_a_free_client_stores_exactly_50() {
+    let site = Site::start();
+    let Some((replies, to_midnight)) = race_for_50(&[&site]) else {
+        return;
+    };
     let mut left = Vec::new();
     for reply in &replies {
         assert_eq!(reply.header("X-RateLimit-Limit"), Some("50"));
@@ -49,7 +60,7 @@ fn of_200_concurrent_uploads_a_free_client_stores_exactly_50() {
             assert_eq!(reply.text(), EXHAUSTED);
             assert_eq!(reply.header("X-RateLimit-Remaining"), Some("0"));
             let retry = reply.number("Retry-After");
-            assert!((after..=before).contains(&retry), "{retry}");
+            assert!(to_midnight.contains(&retry), "{retry}");
         }
     }
     left.sort_unstable();
