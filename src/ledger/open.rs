@@ -18,9 +18,9 @@ use crate::identity::LedgerState;
 
 /// Where the ledger of a configuration is.
 enum Place<'a> {
-    /// A file of SQLite's.
+    /// In a SQLite file.
     File(&'a Path),
-    /// A database of PostgreSQL's.
+    /// In a PostgreSQL database.
     #[cfg(feature = "postgres")]
     Database(&'a Postgres),
 }
@@ -38,23 +38,13 @@ impl<'a> Place<'a> {
 /// Opens the ledger for the responder, with the configured durability; makes it if there is none, and migrates an older schema, in SQLite
 /// after a backup. In SQLite `readers` requests may read at once; `[ledger] connections` limits them in PostgreSQL.
 pub(crate) fn open(config: &Config, readers: usize) -> Result<Box<dyn Ledger>, LedgerError> {
-    let (durability, now) = (config.storage.durability, UtcDateTime::now());
-    Ok(match Place::of(config) {
-        Place::File(path) => Box::new(SqliteLedger::open(path, durability, readers, now)?),
-        #[cfg(feature = "postgres")]
-        Place::Database(place) => Box::new(PostgresLedger::open(place, durability, now)?),
-    })
+    Ok(open_with(config, config.storage.durability, readers)?)
 }
 
 /// Opens the ledger for an operator's command, whose changes are durable whatever `[storage] durability` says; makes it if there is
 /// none.
 pub(crate) fn open_or_create(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
-    let (durability, now) = (Durability::Full, UtcDateTime::now());
-    Ok(match Place::of(config) {
-        Place::File(path) => Box::new(SqliteLedger::open(path, durability, 1, now)?),
-        #[cfg(feature = "postgres")]
-        Place::Database(place) => Box::new(PostgresLedger::open(place, durability, now)?),
-    })
+    Ok(open_with(config, Durability::Full, 1)?)
 }
 
 /// Opens a ledger that exists, as [`open_or_create`] does. A lost ledger is not replaced by an empty one.
@@ -147,9 +137,17 @@ pub(crate) fn open_source(config: &Config) -> Result<Box<dyn Transfer>, LedgerEr
 
 /// Opens the ledger that a copy is made in; makes it if there is none.
 pub(crate) fn open_target(config: &Config) -> Result<Box<dyn Transfer>, LedgerError> {
-    let (durability, now) = (Durability::Full, UtcDateTime::now());
+    open_with(config, Durability::Full, 1)
+}
+
+fn open_with(
+    config: &Config,
+    durability: Durability,
+    readers: usize,
+) -> Result<Box<dyn Transfer>, LedgerError> {
+    let now = UtcDateTime::now();
     Ok(match Place::of(config) {
-        Place::File(path) => Box::new(SqliteLedger::open(path, durability, 1, now)?),
+        Place::File(path) => Box::new(SqliteLedger::open(path, durability, readers, now)?),
         #[cfg(feature = "postgres")]
         Place::Database(place) => Box::new(PostgresLedger::open(place, durability, now)?),
     })

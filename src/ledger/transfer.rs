@@ -52,6 +52,20 @@ impl Table {
         &row[..self.key]
     }
 
+    /// What follows `ON CONFLICT` when rows are inserted: a client is changed, any other row stays as it is.
+    pub(crate) fn on_conflict(&self) -> String {
+        if *self != CLIENTS {
+            return "DO NOTHING".to_owned();
+        }
+        let (key, values) = self.columns.split_at(self.key);
+        let changes: Vec<_> = values
+            .iter()
+            .map(|(name, _)| format!("{name} = excluded.{name}"))
+            .collect();
+        let key = Self::names(key);
+        format!("({key}) DO UPDATE SET {}", changes.join(", "))
+    }
+
     /// Names of columns, between commas.
     pub(crate) fn names(columns: &[(&str, Kind)]) -> String {
         let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();

@@ -86,14 +86,14 @@ pub(super) fn forget(
          SELECT (SELECT count(*) FROM addresses), (SELECT count(*) FROM keys)";
     let rows = pool.query(SQL, |_| parameters![addresses.0, keys.0, i64::from(limit)])?;
     let row = only(rows)?;
-    Ok((small_count(&row, 0)?, small_count(&row, 1)?))
+    Ok((small(&row, 0)?, small(&row, 1)?))
 }
 
 pub(super) fn refund(pool: &Pool, paths: &[ImagePath]) -> Result<usize, LedgerError> {
     let rows = pool.query("SELECT corenexis.refund_images($1)", |_| {
         parameters![texts(paths)]
     })?;
-    small_count(&only(rows)?, 0)
+    small(&only(rows)?, 0)
 }
 
 pub(super) fn delete_rows(pool: &Pool, paths: &[ImagePath]) -> Result<Deleted, LedgerError> {
@@ -103,7 +103,7 @@ pub(super) fn delete_rows(pool: &Pool, paths: &[ImagePath]) -> Result<Deleted, L
     )?;
     let row = only(rows)?;
     Ok(Deleted {
-        rows: small_count(&row, 0)?,
+        rows: small(&row, 0)?,
         bytes: count(&row, 1)?,
     })
 }
@@ -211,7 +211,7 @@ pub(super) fn adopt(
             column(images, |image| image.expires_at.map(|at| at.0)),
         ]
     })?;
-    small_count(&only(rows)?, 0)
+    small(&only(rows)?, 0)
 }
 
 /// Reads [`columns`].
@@ -244,9 +244,4 @@ pub(super) fn image_row(row: &Row) -> Result<ImageRow, LedgerError> {
             None
         },
     })
-}
-
-/// A count of rows.
-pub(super) fn small_count(row: &Row, column: usize) -> Result<usize, LedgerError> {
-    small(row, column)
 }

@@ -3,7 +3,7 @@
 use time::UtcDateTime;
 
 use super::PostgresLedger;
-use super::images::{columns, image_row, small_count, tables};
+use super::images::{columns, image_row, tables};
 use super::statement::{bytes, column, count, get, only, parameters, path, small, text, texts};
 use crate::image_digest::ImageDigest;
 use crate::image_path::ImagePath;
@@ -35,7 +35,7 @@ impl Takedown for PostgresLedger {
                 quarantine.with_client,
             ]
         })?;
-        small_count(&only(rows)?, 0)
+        small(&only(rows)?, 0)
     }
 
     fn end_quarantine(&self, paths: &[ImagePath]) -> Result<usize, LedgerError> {
@@ -45,7 +45,7 @@ impl Takedown for PostgresLedger {
                  WHERE path = ANY ($1) AND quarantined_at IS NOT NULL RETURNING 1)
              SELECT count(*) FROM ended";
         let rows = self.pool.query(SQL, |_| parameters![texts(paths)])?;
-        small_count(&only(rows)?, 0)
+        small(&only(rows)?, 0)
     }
 
     fn quarantined(
@@ -82,13 +82,13 @@ impl Takedown for PostgresLedger {
         let rows = self.pool.query(SQL, |_| {
             parameters![binaries(digests), now.unix_timestamp(), reason.map(text)]
         })?;
-        small_count(&only(rows)?, 0)
+        small(&only(rows)?, 0)
     }
 
     fn unblock(&self, digests: &[ImageDigest]) -> Result<usize, LedgerError> {
         const SQL: &str = "WITH removed AS (DELETE FROM corenexis.block WHERE sha256 = ANY ($1) RETURNING 1) SELECT count(*) FROM removed";
         let rows = self.pool.query(SQL, |_| parameters![binaries(digests)])?;
-        small_count(&only(rows)?, 0)
+        small(&only(rows)?, 0)
     }
 
     fn has_blocked(&self) -> Result<bool, LedgerError> {

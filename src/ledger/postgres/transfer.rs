@@ -9,7 +9,7 @@ use super::statement::{Parameter, Statement, Value as _, get};
 use crate::ledger::LedgerError;
 use crate::ledger::transfer::{CLIENTS, Kind, Row, Table, Transfer, Value};
 
-/// How long a batch may take.
+/// How long reading or writing one page of rows may take.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 impl Transfer for PostgresLedger {
@@ -23,9 +23,8 @@ impl Transfer for PostgresLedger {
         let key = &table.columns[..table.key];
         let order: Vec<_> = key.iter().map(ordered).collect();
         let order = order.join(", ");
-        let places: Vec<_> = (1..=table.key).map(|number| format!("${number}")).collect();
         let condition = match after {
-            Some(_) => format!("WHERE ({order}) > ({})", places.join(", ")),
+            Some(_) => format!("WHERE ({order}) > ({})", places(table.key)),
             None => String::new(),
         };
         let sql = format!(
@@ -40,20 +39,12 @@ impl Transfer for PostgresLedger {
     fn insert_rows(&self, table: &Table, rows: &[Row]) -> Result<(), LedgerError> {
         let names = Table::names(table.columns);
         let values: Vec<_> = table.columns.iter().map(inserted).collect();
-        let conflict = if *table == CLIENTS {
-            let changes: Vec<_> = table.columns[table.key..]
-                .iter()
-                .map(|(name, _)| format!("{name} = excluded.{name}"))
-                .collect();
-            format!("(key) DO UPDATE SET {}", changes.join(", "))
-        } else {
-            "DO NOTHING".to_owned()
-        };
         let sql = format!(
             "INSERT INTO corenexis.{table} ({names}) SELECT {} FROM unnest({}) WITH ORDINALITY AS new ({names}, number) ORDER BY number
-             ON CONFLICT {conflict}",
+             ON CONFLICT {}",
             values.join(", "),
             places(table.columns.len()),
+            table.on_conflict(),
         );
         run(&self.pool, &sql, || arrays(table.columns, rows))?;
         if *table == CLIENTS {

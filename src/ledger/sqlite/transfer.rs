@@ -5,7 +5,7 @@ use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::SqliteLedger;
 use crate::ledger::LedgerError;
-use crate::ledger::transfer::{CLIENTS, Row, Table, Transfer, Value};
+use crate::ledger::transfer::{Row, Table, Transfer, Value};
 
 impl Transfer for SqliteLedger {
     fn rows(
@@ -40,24 +40,11 @@ impl Transfer for SqliteLedger {
     }
 
     fn insert_rows(&self, table: &Table, rows: &[Row]) -> Result<(), LedgerError> {
-        let conflict = if *table == CLIENTS {
-            let (key, values) = table.columns.split_at(table.key);
-            let changes: Vec<_> = values
-                .iter()
-                .map(|(name, _)| format!("{name} = excluded.{name}"))
-                .collect();
-            format!(
-                "({}) DO UPDATE SET {}",
-                Table::names(key),
-                changes.join(", ")
-            )
-        } else {
-            "DO NOTHING".to_owned()
-        };
         let sql = format!(
-            "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT {conflict}",
+            "INSERT INTO {table} ({}) VALUES ({}) ON CONFLICT {}",
             Table::names(table.columns),
-            places(table.columns.len())
+            places(table.columns.len()),
+            table.on_conflict()
         );
         self.write(|connection| execute(connection, &sql, rows.iter().map(Vec::as_slice)))
     }

@@ -42,7 +42,6 @@ use crate::config::{self, Durability};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath, class_of};
-use crate::random;
 use crate::timestamp::Timestamp;
 
 /// The key of the identity.
@@ -107,9 +106,7 @@ impl Store for S3Store {
     }
 
     fn check_writable(&self) -> io::Result<()> {
-        let mut name = [0; 8];
-        random::fill(&mut name).map_err(io::Error::other)?;
-        let key = format!(".probe-{}", base16ct::lower::encode_string(&name));
+        let key = probe::new_name().map_err(io::Error::other)?;
         self.client
             .put_document(&key, "made to see whether the bucket can be written\n")?;
         Ok(self.client.delete(&[key]).remove(0)?)

@@ -15,7 +15,7 @@ use super::{date, quarantine};
 use crate::config::{S3, Serve};
 use crate::expiry::Expiry;
 use crate::image_path::ImagePath;
-use crate::random;
+use crate::random::{self, NoRandom};
 use crate::timestamp::Timestamp;
 
 /// How long one request may take.
@@ -66,17 +66,15 @@ pub(crate) fn run(s3: &S3) -> Vec<Finding> {
             return findings;
         }
     };
-    let mut name = [0; 8];
-    let suffix = match random::fill(&mut name) {
-        Ok(()) => base16ct::lower::encode_string(&name),
-        Err(_) => return findings,
+    let Ok(name) = new_name() else {
+        return findings;
     };
     let probe = Probe {
         client: &client,
         s3,
-        public: format!("d/.probe-{suffix}"),
-        damaged: format!("d/.probe-{suffix}-damaged"),
-        hidden: format!("{}.probe-{suffix}", quarantine::PREFIX),
+        public: format!("d/{name}"),
+        damaged: format!("d/{name}-damaged"),
+        hidden: format!("{}{name}", quarantine::PREFIX),
     };
     if probe.reach(&mut findings) {
         probe.list(&mut findings);
@@ -86,6 +84,13 @@ pub(crate) fn run(s3: &S3) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A new name for an object that is written as a trial: no image has it.
+pub(super) fn new_name() -> Result<String, NoRandom> {
+    let mut bytes = [0; 8];
+    random::fill(&mut bytes)?;
+    Ok(format!(".probe-{}", base16ct::lower::encode_string(&bytes)))
 }
 
 struct Probe<'a> {
