@@ -1,8 +1,7 @@
 //! Checks an installation: what works, what does not, and what to do next.
 //!
-//! Each submodule checks one subject. The checks change nothing on the host; in a bucket they write
-//! objects and delete them. They open nothing that could block: a file is opened only
-//! if it is a regular file, and every connection has a time limit.
+//! Each submodule checks one subject. The checks change nothing on the host; in a bucket they write objects and delete them. They open
+//! nothing that could block: a file is opened only if it is a regular file, and every connection has a time limit.
 
 mod access;
 mod bucket;

@@ -24,7 +24,7 @@ pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
     }
 });
 
-/// The schema in PostgreSQL, if the program was built with it.
+/// The version of the schema in PostgreSQL, for the line `ledger:`; empty without the feature `postgres`.
 #[cfg(feature = "postgres")]
 fn postgresql() -> String {
     format!("; schema {}, PostgreSQL", ledger::newest_postgres_schema())

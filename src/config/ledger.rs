@@ -1,4 +1,4 @@
-//! `[ledger]`: a file of SQLite's, or a database of PostgreSQL's.
+//! `[ledger]`: a SQLite file or a PostgreSQL database.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -13,7 +13,7 @@ use crate::ledger::{CLIENTS, IMAGES, LedgerError, Row, Swept, TABLES, Table, Tra
 /// Rows of a page and of a transaction.
 const BATCH: u32 = 1_000;
 
-/// The column of [`IMAGES`] with the size.
+/// The position of the column `size` in [`IMAGES`].
 const SIZE: usize = 2;
 
 /// What both ledgers have.

@@ -47,10 +47,10 @@ use sweep_lock::{Mode, SweepLock};
 /// How long a verb may take: as long as SQLite's waits for a lock. nginx waits much longer for a reply.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long a verb may take that reads every row.
+/// How long a verb that reads every row may take.
 const LONG_DEADLINE: Duration = Duration::from_hours(1);
 
-/// A ledger in a database of PostgreSQL's.
+/// A ledger in a PostgreSQL database.
 #[derive(Debug)]
 pub(crate) struct PostgresLedger {
     pool: Pool,
@@ -183,7 +183,7 @@ impl Ledger for PostgresLedger {
         record::replay(&self.pool, images)
     }
 
-    /// Everything that was recorded is durable.
+    /// Does nothing: what [`Self::record`] returned is durable already.
     fn checkpoint(&self, _lsn: u64) -> Result<(), LedgerError> {
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::statement::Statement;
 /// Stack of a connection's thread, in bytes. TLS handshakes need the most.
 const STACK_SIZE: usize = 1 << 20;
 
-/// The result of a statement.
+/// The rows that a statement returned, or why it failed.
 type Outcome = Result<Vec<Row>, Failure>;
 
 /// A statement to be sent, and where its result goes.

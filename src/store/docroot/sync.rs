@@ -29,7 +29,7 @@ const ALWAYS_ALLOWED: u64 = 192 * 1024 * 1024;
 /// How long a syncfs should take at most.
 const ALLOWED_TIME: Duration = Duration::from_secs(1);
 
-/// For so long the time of a syncfs is what the next one is judged by.
+/// How long the duration of a syncfs decides whether the next one is used.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// Threads that sync single files.

@@ -20,7 +20,7 @@ use super::object::{Metadata, Object, unquoted};
 /// How long one request may take, its repetitions included.
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How long the store may take to answer a question whether it answers.
+/// How long the store may take to answer the request of a health check.
 const NOW: Duration = Duration::from_secs(2);
 
 /// Keys of one DeleteObjects request, the most that S3 takes.

@@ -47,7 +47,7 @@ pub enum Access {
 struct Server {
     s3: u16,
     filer: u16,
-    /// Its standard input stays open to the end of this process, however that comes.
+    /// Kills the store when its standard input ends, which the kernel closes with this process, even after SIGKILL.
     _watch: Child,
 }
 
