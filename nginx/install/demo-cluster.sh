@@ -44,11 +44,11 @@ demo_cluster() {
 # ---------------------------------------------------------------- programs
 
 need_cluster_tools() {
-  postgresql=$(postgresql_programs)
   weed=$(command -v weed || echo "$root/tools/bin/weed")
-  missing=''
-  [ -n "$postgresql" ] || missing="$missing postgresql"
+  missing='' missing_store=''
+  [ -n "$(postgresql_programs)" ] || missing="$missing postgresql"
   if [ ! -x "$weed" ]; then
+    missing_store=1
     need_cmd python3 python3
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
   fi
@@ -56,7 +56,6 @@ need_cluster_tools() {
   need_tools
   postgresql=$(postgresql_programs)
   [ -n "$postgresql" ] || err "PostgreSQL's initdb is neither below /usr/lib/postgresql nor on the PATH: install the package postgresql"
-  [ -x "$weed" ] || install_store
 }
 
 # Prints the directory of PostgreSQL's programs, of the newest version; nothing where there are none.
@@ -189,13 +188,14 @@ start_store() {
   await SeaweedFS store_answers
 }
 
-# Whether the store answers and has the bucket, which is made if it is missing.
+# Whether the store answers, has the bucket, which is made if it is missing, and takes a file: its volumes come last, and until then reading
+# an object fails.
 store_answers() {
-  bucket=http://127.0.0.1:$filer_port/buckets/images/
+  filer=http://127.0.0.1:$filer_port bucket=$filer/buckets/images/
   local_curl --fail --output /dev/null --max-time 2 "http://127.0.0.1:$s3_port/status" && {
     local_curl --fail --output /dev/null --max-time 5 "$bucket" ||
       local_curl --fail --output /dev/null --max-time 5 --request POST "$bucket"
-  }
+  } && local_curl --fail --output /dev/null --max-time 5 --upload-file "$place/master.toml" "$filer/ready"
 }
 
 # await NAME COMMAND... waits until the command succeeds.

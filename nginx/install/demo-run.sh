@@ -137,6 +137,7 @@ clean_up() {
   trap - EXIT
   set +e
   rm -f -- "$env" "$env.new"
+  allow_cluster
   process='' signal='' seconds=''
   while [ "$processes" -gt 0 ]; do
     eval "process=\$pid_$processes signal=\$signal_$processes seconds=\$seconds_$processes"

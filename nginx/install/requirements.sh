@@ -40,36 +40,76 @@ get_missing() {
     exit 0
   fi
   [ -z "$missing_rust" ] || err "nothing was installed"
-  [ -n "$demo$user_mode" ] || confirm
+  [ -n "$user_mode" ] || confirm
+  choose_packages "$missing"
   install_packages "$missing"
 }
 
-install_packages() {
+# Asks whether to go on; --yes agrees.
+confirm() {
+  [ -z "$yes" ] || return 0
+  hint="look at the plan with --dry-run, then use --yes"
+  [ -z "$demo" ] || hint="--yes agrees"
+  [ -t 0 ] || err "standard input is not a terminal, so nothing can be asked: $hint"
+  printf 'Go on? [y/N] ' >&2
+  read -r answer || answer=''
+  case $answer in
+  [yY] | [yY][eE][sS]) yes=1 asked=1 ;;
+  *)
+    say "Nothing was changed."
+    exit 1
+    ;;
+  esac
+}
+
+# choose_packages PACKAGES, by their names in Debian: sets $install to the command that installs them here. Ends where this account cannot.
+choose_packages() {
   if have apt-get; then
     packages=$(echo "$1" | sed 's/gcc/gcc libc6-dev/')
     install="apt-get install -y --no-install-recommends$packages"
   elif have dnf; then
-    packages=$(echo "$1" | sed 's/ cron/ cronie/')
+    packages=$(echo "$1" | sed 's/ cron/ cronie/; s/ postgresql/ postgresql-server/; s/ python3-venv//')
     install="dnf install -y$packages"
   elif have apk; then
-    packages=$(echo "$1" | sed 's/gcc/gcc musl-dev/')
+    packages=$(echo "$1" | sed 's/gcc/gcc musl-dev/; s/ python3-venv//')
     install="apk add$packages"
   else
     err "no package manager was found here: install$1 and run this again"
   fi
   [ "$(id -u)" = 0 ] || err "missing on this machine:$1; run as root: $install"
+}
+
+install_packages() {
   say "Installing$1 ..."
   case $1 in
-  *nginx* | *postgresql*) [ -z "$demo" ] || say "(A package may also start a service of its own, nginx on port 80, PostgreSQL on 5432. The demo does not use it.)" ;;
+  *nginx*) [ -z "$demo" ] || say "(The package may start an nginx of its own on port 80, which the demo does not use.)" ;;
   esac
   if have apt-get; then
     DEBIAN_FRONTEND=noninteractive
     export DEBIAN_FRONTEND
     apt-get -q update >&2 || say "apt-get update failed; trying with the package lists that are here"
   fi
+  case $1 in *postgresql*) keep_cluster_away ;; esac
   # The words of the command hold no spaces of their own.
   # shellcheck disable=SC2086
   $install >&2 || err "could not install$1: the lines above say why; the command was: $install"
+  allow_cluster
+}
+
+# Debian's package postgresql creates and starts a cluster, unless a file says that it should not. The demo's clean_up calls allow_cluster.
+keep_cluster_away() {
+  have apt-get || return 0
+  without_cluster=/etc/postgresql-common/createcluster.d/corenexis-cdn.conf
+  mkdir -p -- "${without_cluster%/*}"
+  echo 'create_main_cluster = false' >"$without_cluster"
+}
+
+# Clusters that somebody makes later are as without the demo.
+allow_cluster() {
+  [ -n "${without_cluster:-}" ] || return 0
+  rm -f -- "$without_cluster"
+  rmdir -- "${without_cluster%/*}" 2>/dev/null || true
+  without_cluster=''
 }
 
 # Whether this is the install.sh of a .deb or .rpm, which has the program in /usr/bin.
