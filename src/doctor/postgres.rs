@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// A round trip that takes longer slows every upload.
 const SLOW: Duration = Duration::from_millis(20);
 
-/// Seconds by which the server's clock may differ. The ledger takes its times from the hosts, so this only makes logs hard to compare.
+/// Seconds by which the server's clock may differ. The ledger takes its times from the hosts; from a minute on, none opens it.
 const CLOCK_TOLERANCE: u64 = 5;
 
 /// The checks, and what the ledger holds if it can be read.

@@ -60,7 +60,8 @@ pub(crate) struct PostgresLedger {
 }
 
 impl PostgresLedger {
-    /// Opens the ledger, creates it if there is none, and migrates it to this program's schema version.
+    /// Opens the ledger, creates it if there is none, and migrates it to this program's schema version. Fails if the clock of this host
+    /// differs from the server's.
     pub(crate) fn open(
         place: &Postgres,
         durability: Durability,
@@ -77,6 +78,7 @@ impl PostgresLedger {
         deadline: Duration,
     ) -> Result<Self, LedgerError> {
         let pool = Pool::new(Server::new(place)?, place.connections, deadline);
+        inspection::require_clock(&pool)?;
         schema::migrate(&pool, now)?;
         Ok(Self {
             pool,

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 use support::http;
-use support::machine::{list_files, until};
+use support::machine::{faketime, list_files, until};
 use support::pictures::{PNG, png_of};
 use support::postgres::Server;
 use support::site::Site;
 use support::skip;
 
+use super::expiry::{MINUTE, now, sweep_at};
 use super::quota::race_for_50;
 
 /// The server of the tests and a new database; `None` if there is no PostgreSQL here.
@@ -266,6 +267,29 @@ fn wrong_settings_end_with_one_sentence() {
             );
         }
     }
+}
+
+#[test]
+fn regression_a_host_whose_clock_is_days_ahead_deletes_nothing_of_the_others() {
+    let Some((server, database)) = database() else {
+        return;
+    };
+    let Some(library) = faketime() else {
+        return;
+    };
+    let site = site(server, &database);
+    site.store("3m", "7D", PNG);
+    for days in [-9, 9] {
+        let output = sweep_at(&site, &library, now() + days * 24 * 60 * MINUTE, &[]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(4), "{message}");
+        assert!(message.contains("set the clock"), "{message}");
+    }
+    assert_eq!(
+        server.run(&database, "SELECT count(*) FROM corenexis.image"),
+        "1"
+    );
+    site.run(&["sweep"]);
 }
 
 #[test]

@@ -15,6 +15,10 @@ use crate::identity::LedgerState;
 use crate::ledger::{Inspection, LedgerError, QuickCheck};
 use crate::timestamp::Timestamp;
 
+/// Seconds by which the clocks of host and server may differ. A host whose clock is days ahead would delete the images of all hosts before
+/// their time, and one that is a minute behind counts uploads of other hosts as cut off while they are under way.
+const CLOCK_TOLERANCE: u64 = 60;
+
 /// Between two looks at the connections to the database.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -107,6 +111,21 @@ pub(crate) fn require_unused(place: &Postgres) -> Result<(), LedgerError> {
         }
         thread::sleep(PAUSE);
     }
+}
+
+/// Fails if the clocks of this host and of the server differ.
+pub(super) fn require_clock(pool: &Pool) -> Result<(), LedgerError> {
+    const SQL: &str = "SELECT extract(epoch FROM clock_timestamp())::bigint";
+    let there = Timestamp(get(&only(pool.query(SQL, |_| vec![])?)?, 0)?);
+    let here = Timestamp::from(UtcDateTime::now());
+    if here.0.abs_diff(there.0) <= CLOCK_TOLERANCE {
+        return Ok(());
+    }
+    Err(LedgerError::Failed(format!(
+        "the clock of this host says {here} and that of the ledger {} {there}: images would expire, and be deleted, at another time than on \
+         the other hosts; set the clock, and keep it with NTP",
+        pool.url()
+    )))
 }
 
 fn pool(place: &Postgres) -> Result<Pool, LedgerError> {
