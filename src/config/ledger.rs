@@ -132,12 +132,34 @@ impl LedgerTable {
     }
 }
 
+impl Postgres {
+    /// The URL for a message that may be about a password in it: without what may be one, and nothing of a text that is no URL.
+    fn shown(&self) -> String {
+        let Some((scheme, rest)) = self.url.split_once("://") else {
+            return "…".to_owned();
+        };
+        let rest = match rest.rsplit_once('@') {
+            Some((user, rest)) => {
+                let user = user.split(':').next().unwrap_or_default();
+                format!("{user}@{rest}")
+            }
+            None => rest.to_owned(),
+        };
+        match rest.split_once('?') {
+            Some((before, query)) if query.to_ascii_lowercase().contains("password") => {
+                format!("{scheme}://{before}?…")
+            }
+            _ => format!("{scheme}://{rest}"),
+        }
+    }
+}
+
 #[cfg(not(feature = "postgres"))]
 impl Postgres {
     fn check(&self) -> Result<(), Invalid> {
         Err(Invalid(format!(
             "[ledger] url = {:?}: this program was built without the feature postgres",
-            self.url
+            self.shown()
         )))
     }
 }
@@ -228,18 +250,6 @@ impl Postgres {
         query
             .split('&')
             .any(|pair| pair.split('=').next() == Some(name))
-    }
-
-    /// The URL for a message that may be about a password in it.
-    fn shown(&self) -> String {
-        let (scheme, rest) = self.url.split_once("://").unwrap_or_default();
-        match rest.split_once('@') {
-            Some((user, rest)) if user.contains(':') => {
-                let user = user.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}@{rest}")
-            }
-            _ => self.url.clone(),
-        }
     }
 }
 
@@ -338,6 +348,15 @@ mod tests {
                     "password_file",
                 ),
                 ("url = \"host=h user=u\"", "postgresql://USER@HOST/DATABASE"),
+                (
+                    "url = \"host=h user=u password=secret\"",
+                    "postgresql://USER@HOST/DATABASE",
+                ),
+                ("url = \"postgresql://u:my@secret@h:x/d\"", "port"),
+                (
+                    "url = \"postgresql://u@h/d?password=secret&some=1\"",
+                    "some",
+                ),
                 ("url = \"mysql://u@h/d\"", "postgresql://USER@HOST/DATABASE"),
                 ("url = \"postgresql:///d\"", "no host"),
                 ("url = \"postgresql://h/d\"", "no user"),

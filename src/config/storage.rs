@@ -258,8 +258,12 @@ fn s3_of(table: &Table) -> Result<Option<S3>, Invalid> {
 
 fn endpoint_of(text: &str) -> Result<String, Invalid> {
     host_url(text).ok_or_else(|| {
+        // What stands before the host may be an access key.
+        let shown = text
+            .rsplit_once('@')
+            .map_or_else(|| text.to_owned(), |(_, host)| format!("…@{host}"));
         Invalid(format!(
-            "[storage] endpoint = {text:?}: expected https://HOST or http://HOST, without a path; the bucket has a key of its own"
+            "[storage] endpoint = {shown:?}: expected https://HOST or http://HOST, without a path; the bucket has a key of its own"
         ))
     })
 }
@@ -383,6 +387,11 @@ mod tests {
                 "without a path",
             ),
             ("https://s3.example.net/", "https://a;b", "endpoint"),
+            (
+                "https://s3.example.net/",
+                "https://AK:secret@s3.example.net",
+                "\"…@s3.example.net\"",
+            ),
             ("\"images\"", "\"Images\"", "bucket = \"Images\""),
             ("\"images\"", "\"im\"", "bucket = \"im\""),
             ("\"images\"", "\"-images\"", "bucket"),
@@ -419,6 +428,7 @@ mod tests {
         ] {
             let error = storage(&BUCKET.replace(from, to)).expect_err(to);
             assert!(error.contains(needle), "{to}: {error}");
+            assert!(!error.contains("secret"), "{to}: {error}");
         }
         for key in ["endpoint", "bucket", "key_file"] {
             let without: String = BUCKET
