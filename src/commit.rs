@@ -44,6 +44,14 @@ use wal::record::MAX_IMAGE;
 /// How many random names are tried. With ten characters a second one is needed less than once in 10¹⁵ uploads.
 const NAME_TRIES: u32 = 3;
 
+/// Seconds after which a row without a file is that of an upload that was cut off. A file follows its row within milliseconds, into a
+/// store that is slow within seconds.
+pub(crate) const CUT_OFF_AFTER: i64 = 60;
+
+/// Seconds within which a file follows its row, or is deleted again: afterwards another process may take the upload for cut off and delete
+/// the row. nginx waits less long for a reply.
+const PUBLISHED_WITHIN: i64 = 45;
+
 /// An upload that passed every check.
 #[derive(Debug)]
 pub(crate) struct Upload {
@@ -186,6 +194,7 @@ impl Committer {
             });
             match published {
                 Ok(()) => {
+                    self.require_in_time(&path, at)?;
                     return Ok(Outcome::Stored {
                         path,
                         expiry,
@@ -203,6 +212,22 @@ impl Committer {
             }
         }
         Err(names_taken())
+    }
+
+    /// Deletes an image that was published too long after its row, as after this process or its host stood still, and fails.
+    fn require_in_time(&self, path: &ImagePath, at: UtcDateTime) -> Result<(), Fault> {
+        let seconds = (self.clock)().unix_timestamp() - at.unix_timestamp();
+        if seconds <= PUBLISHED_WITHIN {
+            return Ok(());
+        }
+        let paths = std::slice::from_ref(path);
+        // An image that cannot be deleted keeps its row.
+        if self.store.delete(paths).iter().all(Result::is_ok) {
+            refund(&*self.ledger, self.clock, paths);
+        }
+        Err(Fault::Unavailable(format!(
+            "{path} was published {seconds} s after its row was recorded: did this host stand still, or was its clock set?"
+        )))
     }
 
     /// The figures of the log; `None` while this process does not hold it.

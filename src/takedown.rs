@@ -15,8 +15,9 @@ use std::io;
 
 use time::UtcDateTime;
 
+use crate::commit::CUT_OFF_AFTER;
 use crate::image_path::ImagePath;
-use crate::ledger::{Deleted, Ledger, LedgerError, Quarantined};
+use crate::ledger::{Deleted, ImageRow, Ledger, LedgerError, Quarantined};
 use crate::store::Store;
 use crate::timestamp::Timestamp;
 
@@ -99,6 +100,18 @@ impl Images<'_> {
         self.delete_unless_kept(paths, |_| Ok(true))
     }
 
+    /// Whether the upload of an image may be under way: it has a row, and no file yet. Its row must not be deleted, or the file would
+    /// come without one.
+    pub(crate) fn is_arriving(&self, row: &ImageRow) -> io::Result<bool> {
+        Ok(self.is_new(row)
+            && self.store.stat(&row.path)?.is_none()
+            && self.store.stat_quarantined(&row.path)?.is_none())
+    }
+
+    fn is_new(&self, row: &ImageRow) -> bool {
+        row.uploaded_at >= Timestamp::from(self.now).minus(CUT_OFF_AFTER)
+    }
+
     /// `handle_quarantined` says whether an image that is in quarantine is kept.
     fn delete_unless_kept(
         &self,
@@ -144,8 +157,11 @@ impl Images<'_> {
                     kept.push(path.clone());
                     QuarantineOutcome::Quarantined
                 }
-                Ok(false) if self.ledger.image(path)?.is_some() => QuarantineOutcome::Lost,
-                Ok(false) => QuarantineOutcome::Unknown,
+                Ok(false) => match self.ledger.image(path)? {
+                    Some(row) if self.is_new(&row) => QuarantineOutcome::Failed(arriving()),
+                    Some(_) => QuarantineOutcome::Lost,
+                    None => QuarantineOutcome::Unknown,
+                },
                 Err(error) => QuarantineOutcome::Failed(error),
             });
         }
@@ -194,6 +210,14 @@ impl Images<'_> {
         }
         Ok(())
     }
+}
+
+/// Why an image is not taken down whose upload is under way.
+pub(crate) fn arriving() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "it is being uploaded: try again in a minute",
+    )
 }
 
 #[cfg(test)]

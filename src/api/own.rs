@@ -19,7 +19,7 @@ use crate::image_path::ImagePath;
 use crate::ledger::{Account, ImageRow, Listing, Owner, Page, Position, instants_of};
 use crate::response::Response;
 use crate::routes::{MAX_PAGE, PAGE};
-use crate::takedown::Images;
+use crate::takedown::{Images, arriving};
 use crate::trace::Trace;
 
 /// The header with the delete key of an image.
@@ -208,6 +208,12 @@ pub(super) fn delete(
         purges: app.config.site.purge_command.is_some(),
         now,
     };
+    // The lists have an image as soon as it has a row.
+    if images.is_arriving(&row).map_err(Fault::saving)? {
+        return Err(
+            Fault::Unavailable(format!("{path} could not be deleted: {}", arriving())).into(),
+        );
+    }
     let paths = std::slice::from_ref(&row.path);
     let deletion = images.delete_served(paths).map_err(Fault::from)?;
     if let Some((path, error)) = deletion.failed.first() {

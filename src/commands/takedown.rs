@@ -21,7 +21,7 @@ use crate::ledger::{ImageRow, Ledger, LedgerError, Quarantined};
 use crate::purge::Purger;
 use crate::site::{self, Site, SiteError};
 use crate::store::Store;
-use crate::takedown::{BATCH, Images, QuarantineOutcome, ReleaseOutcome};
+use crate::takedown::{BATCH, Images, QuarantineOutcome, ReleaseOutcome, arriving};
 use crate::timestamp::Timestamp;
 use client_images::delete_of_client;
 pub(super) use client_images::{delete_all_of, quarantine_of_client, release_of_client};
@@ -47,7 +47,15 @@ pub(super) fn delete(config: &Config, arguments: &DeleteArguments) -> Result<(),
     let site = open(config)?;
     let images = images(config, &site);
     let mut report = Report::new(arguments.json, arguments.dry_run);
-    let known = known_rows(config, &*site.ledger, &arguments.images, &mut report)?;
+    let mut known = known_rows(config, &*site.ledger, &arguments.images, &mut report)?;
+    known.retain(|row| match images.is_arriving(row) {
+        Ok(false) => true,
+        outcome => {
+            let error = outcome.err().unwrap_or_else(arriving);
+            report.broken(&row.path, &format!("could not be deleted: {error}"));
+            false
+        }
+    });
     let paths: Vec<_> = known.iter().map(|row| row.path.clone()).collect();
     if arguments.dry_run {
         for path in &paths {

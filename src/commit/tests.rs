@@ -1,5 +1,6 @@
 use std::io::Write;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread;
 
 use time::macros::utc_datetime;
@@ -28,6 +29,10 @@ fn site() -> Site {
 }
 
 fn site_with(log: bool) -> Site {
+    site_by(log, || NOW)
+}
+
+fn site_by(log: bool, clock: fn() -> UtcDateTime) -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().join("docroot");
     std::fs::create_dir(&root).expect("made");
@@ -47,7 +52,7 @@ fn site_with(log: bool) -> Site {
         store: store.clone(),
         name_length: 10,
         log: log.then(|| directory.path().join("ledger.db-log")),
-        clock: || NOW,
+        clock,
         observe_batch: Arc::new(|_| {}),
         observe_checkpoint: Arc::new(|_| {}),
     })
@@ -259,4 +264,21 @@ fn uploads_are_durable_before_the_committer_is_dropped() {
     drop(committer);
     assert_eq!(images_in(&*store), 8);
     drop(directory);
+}
+
+#[test]
+fn regression_an_upload_that_stood_still_is_taken_back() {
+    /// Goes on by as much as a repetition of the upload waits.
+    fn clock() -> UtcDateTime {
+        static READ: AtomicI64 = AtomicI64::new(0);
+        let seconds = READ.fetch_add(1, Ordering::Relaxed) * CUT_OFF_AFTER;
+        NOW + time::Duration::seconds(seconds)
+    }
+    for log in [true, false] {
+        let site = site_by(log, clock);
+        let fault = site.upload(50).expect_err("too late");
+        assert_eq!(fault.status(), 503, "{fault}");
+        assert_eq!((site.rows(), site.used()), (0, 0));
+        assert_eq!((site.files(), site.spooled()), (0, 0));
+    }
 }

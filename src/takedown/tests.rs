@@ -280,3 +280,35 @@ fn the_sweep_purges_what_it_refunds() {
     assert_eq!(site.sweep(site.now).refunded, 1);
     assert_eq!(site.waiting(), 1);
 }
+
+#[test]
+fn regression_an_image_whose_upload_is_under_way_is_not_taken_down() {
+    let site = site();
+    let duration = StoreDuration::Days7;
+    let path = record(&site.ledger, duration, site.now, BYTES.len(), (160, 160));
+    let row = || site.ledger.image(&path).expect("readable").expect("a row");
+    let images = |seconds| site.images(site.now + Duration::seconds(seconds));
+    assert!(images(1).is_arriving(&row()).expect("looked at"));
+    let quarantine = Quarantined {
+        at: site.now.into(),
+        until: None,
+        reason: None,
+        with_client: true,
+    };
+    let outcome = |seconds| {
+        let outcomes = images(seconds).quarantine(std::slice::from_ref(&path), &quarantine, true);
+        outcomes.expect("decided").remove(0)
+    };
+    let under_way = outcome(1);
+    assert!(
+        matches!(under_way, QuarantineOutcome::Failed(_)),
+        "{under_way:?}"
+    );
+    // Its file does not come any more.
+    assert!(!images(61).is_arriving(&row()).expect("looked at"));
+    assert!(matches!(outcome(61), QuarantineOutcome::Lost));
+    site.place(&path, site.now);
+    assert!(!images(1).is_arriving(&row()).expect("looked at"));
+    site.quarantine(&path, None);
+    assert!(!images(1).is_arriving(&row()).expect("looked at"));
+}

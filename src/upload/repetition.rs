@@ -11,15 +11,13 @@ use time::UtcDateTime;
 
 use super::submission::Source;
 use crate::app::App;
+use crate::commit::CUT_OFF_AFTER;
 use crate::error::{Error, Fault, Refusal};
 use crate::expiry::StoreDuration;
 use crate::fastcgi::params::Params;
 use crate::idempotency::{Begun, Fingerprint, REMEMBERED, UploadKey};
 use crate::ledger::{ClientKey, ImageRow, KeyedUpload};
 use crate::timestamp::Timestamp;
-
-/// Seconds after which a row without a file is that of an upload that was cut off. A file follows its row within milliseconds.
-const CUT_OFF_AFTER: i64 = 60;
 
 /// The key of a request; `None` if it has none.
 pub(super) fn key_of(params: &Params) -> Result<Option<Fingerprint>, Refusal> {

@@ -16,7 +16,7 @@ use crate::ledger::{
     ClientKey, ImageRow, Ledger, LedgerError, Listing, Owner, Page, Position, Quarantined,
     instants_of,
 };
-use crate::takedown::{BATCH, QuarantineOutcome};
+use crate::takedown::{BATCH, QuarantineOutcome, arriving};
 
 /// Rows that are read at a time, and images that are changed at a time.
 const PAGE: u32 = 500;
@@ -147,7 +147,17 @@ fn delete_all(
     let mut done = Totals::default();
     for_each_page(&*site.ledger, listing, "deleted", totals, |rows| {
         // In the order of paths, each directory is synced once.
-        let mut paths: Vec<_> = rows.iter().map(|row| row.path.clone()).collect();
+        let mut paths = Vec::with_capacity(rows.len());
+        for row in rows {
+            match images.is_arriving(row) {
+                Ok(false) => paths.push(row.path.clone()),
+                outcome => {
+                    let error = outcome.err().unwrap_or_else(arriving);
+                    eprintln!("{} could not be deleted: {error}", row.path);
+                    done.failed += 1;
+                }
+            }
+        }
         paths.sort_unstable();
         let deletion = images.delete_served(&paths)?;
         done.images += deletion.deleted.rows as u64;
