@@ -7,6 +7,8 @@
 //! after a refused upload       a new upload: nothing was remembered
 //! ```
 
+use std::io;
+
 use time::UtcDateTime;
 
 use super::submission::Source;
@@ -84,10 +86,13 @@ impl<'a> Keyed<'a> {
             return Err(Refusal::KeyReused.into());
         }
         let image = &earlier.image;
-        let stored = app.store.stat(&image.path).map_err(Fault::saving)?;
-        // The file of an image in quarantine is elsewhere. Read again, since its row is marked before its file is moved.
-        let row = app.ledger.image(&image.path).map_err(Fault::from)?;
-        if stored.is_some() || row.is_some_and(|row| row.quarantine.is_some()) {
+        // The file of an image in quarantine is elsewhere, before its row is marked. Looked at twice, since one that is released meanwhile
+        // has come back when the quarantine is looked at.
+        let is_there = || -> io::Result<bool> {
+            Ok(app.store.stat(&image.path)?.is_some()
+                || app.store.stat_quarantined(&image.path)?.is_some())
+        };
+        if is_there().map_err(Fault::saving)? || is_there().map_err(Fault::saving)? {
             return Ok(Some(image.clone()));
         }
         if image.uploaded_at >= Timestamp::from(now).minus(CUT_OFF_AFTER) {

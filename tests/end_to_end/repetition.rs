@@ -135,6 +135,25 @@ fn a_repetition_does_not_take_an_image_in_quarantine_for_one_without_a_file() {
 }
 
 #[test]
+fn regression_a_repetition_keeps_the_row_of_an_image_that_is_being_quarantined() {
+    let site = Site::start();
+    let form = Form::upload(site.client("free"), "7D", PNG);
+    let first = post_with(&site, &form, "key").json();
+    let path = first["path"].as_str().expect("a path");
+    site.run(&["image", "quarantine", path]);
+    // As between the move of its file and the change of its row.
+    site.ledger()
+        .execute_batch(
+            "UPDATE image SET uploaded_at = uploaded_at - 61, quarantined_at = NULL;
+             UPDATE upload_key SET uploaded_at = uploaded_at - 61",
+        )
+        .expect("changed");
+    let again = post_with(&site, &form, "key");
+    assert_eq!((again.status, &again.json()["path"]), (200, &first["path"]));
+    assert_eq!(site.count("SELECT count(*) FROM image"), 1);
+}
+
+#[test]
 fn of_uploads_with_one_key_at_the_same_time_one_is_stored() {
     let site = Site::start();
     let form = Form::upload(site.client("lifetime"), "7D", &png_of(200_000, 1));
