@@ -84,6 +84,15 @@ pub(crate) fn open_existing(config: &Config) -> Result<Site, SiteError> {
     })
 }
 
+/// Opens a site that exists, to quarantine images: other hosts release none until it is dropped.
+pub(crate) fn open_to_quarantine(config: &Config) -> Result<Site, SiteError> {
+    check(config)?;
+    Ok(Site {
+        ledger: ledger::open_to_quarantine(config)?,
+        store: open_store(config)?,
+    })
+}
+
 /// Opens the ledger for the first client of a new site, which creates it.
 pub(crate) fn open_ledger_or_create(config: &Config) -> Result<Box<dyn Ledger>, SiteError> {
     if ledger::state(config)? != LedgerState::Missing {

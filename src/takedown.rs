@@ -9,7 +9,8 @@
 //! release      mark taken from the row, file moved back       killed between: the sweep marks the row again; release it again
 //! ```
 //!
-//! A release excludes sweeps, which would mark the row of a file that is about to be moved back.
+//! A release excludes sweeps, which would mark the row of a file that is about to be moved back, and with PostgreSQL the quarantines of
+//! other hosts.
 
 use std::io;
 

@@ -30,7 +30,7 @@ use report::Report;
 /// Calls of the purge command that an operator waits for; the responder makes the others.
 const PURGE_CALLS: usize = 10;
 
-/// How long a release waits for a sweep to end.
+/// How long a release waits for a sweep to end, and a quarantine for a release.
 const SWEEP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// `image delete`
@@ -103,7 +103,7 @@ pub(super) fn quarantine(
     arguments: &QuarantineArguments,
     blocks: bool,
 ) -> Result<(), Failure> {
-    let site = open(config)?;
+    let site = open_to_quarantine(config)?;
     let images = images(config, &site);
     let mut report = Report::new(arguments.json, arguments.dry_run);
     let done = if blocks { "blocked" } else { "quarantined" };
@@ -207,19 +207,37 @@ fn release_one(images: &Images<'_>, path: &ImagePath, dry_run: bool, report: &mu
     }
 }
 
-/// Opens ledger and docroot with the sweep lock, for a release: waits for a sweep that runs.
+/// Opens ledger and store for a release: waits for sweeps and quarantines that run.
 fn open_without_sweep(config: &Config) -> Result<Site, Failure> {
+    open_patiently(
+        config,
+        site::open_without_sweep,
+        "a sweep runs, or images are quarantined, during which nothing is released: try again when it has ended",
+    )
+}
+
+/// Opens ledger and store for a quarantine: waits for a release on another host. A bucket has no rename, so each would delete the copy that
+/// the other one keeps.
+fn open_to_quarantine(config: &Config) -> Result<Site, Failure> {
+    open_patiently(
+        config,
+        site::open_to_quarantine,
+        "images are released, during which none is quarantined: try again when it has ended",
+    )
+}
+
+fn open_patiently(
+    config: &Config,
+    open: fn(&Config) -> Result<Site, SiteError>,
+    busy: &'static str,
+) -> Result<Site, Failure> {
     let began = Instant::now();
     let site = loop {
-        match site::open_without_sweep(config) {
+        match open(config) {
             Err(SiteError::Ledger(LedgerError::SweepRuns)) if began.elapsed() < SWEEP_PATIENCE => {
                 thread::sleep(Duration::from_millis(100));
             }
-            Err(SiteError::Ledger(LedgerError::SweepRuns)) => {
-                return Err(Failure::busy(
-                    "a sweep runs, during which nothing is released: try again when it has ended",
-                ));
-            }
+            Err(SiteError::Ledger(LedgerError::SweepRuns)) => return Err(Failure::busy(busy)),
             opened => break opened?,
         }
     };

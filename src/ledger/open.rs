@@ -77,6 +77,21 @@ pub(crate) fn open_without_sweep(config: &Config) -> Result<Box<dyn Ledger>, Led
     }
 }
 
+/// Opens a ledger that exists, as [`open_existing`] does, to quarantine images. In PostgreSQL it keeps releases of other hosts out until it
+/// is dropped, and fails with [`LedgerError::SweepRuns`] while one runs.
+pub(crate) fn open_to_quarantine(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+    require(config)?;
+    match Place::of(config) {
+        Place::File(_) => open_or_create(config),
+        #[cfg(feature = "postgres")]
+        Place::Database(place) => {
+            let now = UtcDateTime::now();
+            let ledger = PostgresLedger::open_for_sweep(place, Durability::Full, now)?;
+            Ok(Box::new(ledger))
+        }
+    }
+}
+
 /// What is known of the ledger, without creating or migrating it.
 pub(crate) fn state(config: &Config) -> Result<LedgerState, LedgerError> {
     match Place::of(config) {

@@ -293,6 +293,27 @@ fn regression_a_host_whose_clock_is_days_ahead_deletes_nothing_of_the_others() {
 }
 
 #[test]
+fn regression_a_quarantine_waits_for_a_release_on_another_host() {
+    const RELEASE: &str = "BEGIN; SELECT pg_advisory_xact_lock('x636f72656e657802'::bit(64)::bigint); SELECT pg_sleep(2)";
+    const RELEASES: &str =
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let Some((server, database)) = database() else {
+        return;
+    };
+    let site = site(server, &database);
+    let path = site.store("3m", "7D", PNG);
+    let releases = || server.run(&database, RELEASES);
+    thread::scope(|scope| {
+        scope.spawn(|| server.run(&database, RELEASE));
+        until("a release", || (releases() == "1").then_some(()));
+        site.run(&["image", "quarantine", &path]);
+        assert_eq!(releases(), "0");
+    });
+    assert_eq!(site.get(&format!("/p/{path}")).status, 404);
+}
+
+#[test]
 fn doctor_looks_at_the_database() {
     let Some((server, database)) = database() else {
         return;

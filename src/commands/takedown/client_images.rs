@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::client::{Selected, select};
 use super::super::image::open;
 use super::super::{Failure, confirm, print, print_json};
-use super::{images, open_without_sweep, purge_now, release_one};
+use super::{images, open_to_quarantine, open_without_sweep, purge_now, release_one};
 use crate::cli::DeleteArguments;
 use crate::config::Config;
 use crate::ledger::{
@@ -70,7 +70,7 @@ pub(in crate::commands) fn quarantine_of_client(
     client: &Selected,
     reason: Option<&str>,
 ) -> Result<(), Failure> {
-    let site = open(config)?;
+    let site = open_to_quarantine(config)?;
     let ledger = &*site.ledger;
     let listing = served_of(client.key);
     let totals = Totals::of(ledger, &listing)?;
