@@ -290,8 +290,8 @@ Examples:
   ./install.sh --domain cdn.example.com --dry-run       what it would do
   ./install.sh --domain cdn.example.com                 install; the same command upgrades
   ./install.sh --domain cdn.example.com --https --email admin@example.com
-  ./install.sh --domain cdn.example.com --set storage.kind=s3 --set storage.endpoint=https://s3.example.net \
-    --set storage.bucket=images --set storage.key_file=/etc/s3.key
+  ./install.sh --domain cdn.example.com --set storage.kind=s3 --set storage.endpoint=https://s3.example.net \\
+    --set storage.region=eu-1 --set storage.bucket=images --set storage.key_file=/etc/corenexis-cdn/s3.key
   ./install.sh --user --port 8080                       without root
   ./install.sh --demo                                   try it, then open the addresses that it prints; Ctrl-C ends it
   ./install.sh --demo --port 9000 --state /tmp/cdn      another port, another directory

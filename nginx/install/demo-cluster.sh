@@ -181,7 +181,7 @@ start_store() {
   cd -- "$place"
   start SeaweedFS "$root/logs/store.log" KILL 15 "$weed" -logtostderr=true server -dir "$place/data" -s3.config "$place/s3.json" \
     -ip=127.0.0.1 -ip.bind=127.0.0.1 -filer -s3 -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 -master.telemetry=false \
-    -master.volumeSizeLimitMB=64 -volume.max=100 -volume.minFreeSpace=100MiB -volume.preStopSeconds=0 \
+    -master.electionTimeout=1s -master.volumeSizeLimitMB=64 -volume.max=100 -volume.minFreeSpace=100MiB -volume.preStopSeconds=0 \
     -s3.port="$s3_port" -filer.port="$filer_port" -master.port=$((front + 6)) -volume.port=$((front + 7)) \
     -s3.port.grpc=$((front + 8)) -filer.port.grpc=$((front + 9)) -master.port.grpc=$((front + 10)) -volume.port.grpc=$((front + 11))
   cd -- "$root"
@@ -205,7 +205,7 @@ await() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
   until "$@" >/dev/null 2>&1; do
     still_running || exit 1
-    if [ "$(date +%s)" -ge "$deadline" ]; then
+    if [ "$(date +%s || echo 0)" -ge "$deadline" ]; then
       say "$awaited did not answer within $HEALTHY_WITHIN seconds."
       show_logs
       exit 1

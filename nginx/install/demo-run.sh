@@ -35,7 +35,7 @@ start_responder() {
   [ -n "$socket" ] || return 0
   # nginx would log each request that finds no socket as an error.
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
-  until [ -S "$socket" ] || [ "$(date +%s)" -ge "$deadline" ]; do
+  until [ -S "$socket" ] || [ "$(date +%s || echo 0)" -ge "$deadline" ]; do
     still_running || exit 1
     nap
   done
@@ -61,7 +61,7 @@ wait_until_healthy() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
   until failure=$(local_curl --fail --output /dev/null --max-time 2 "$url/image/v2/health" 2>&1); do
     still_running || exit 1
-    if [ "$(date +%s)" -ge "$deadline" ]; then
+    if [ "$(date +%s || echo 0)" -ge "$deadline" ]; then
       say "The demo did not become healthy within $HEALTHY_WITHIN seconds: $failure"
       show_logs
       exit 1
@@ -120,7 +120,7 @@ show_logs() {
 end() {
   deadline=$(($(date +%s) + $2))
   while kill -0 "$1" 2>/dev/null; do
-    if [ "$(date +%s)" -ge "$deadline" ]; then
+    if [ "$(date +%s || echo 0)" -ge "$deadline" ]; then
       say "Process $1 did not end within $2 seconds: killing it"
       kill -KILL "$1" 2>/dev/null || true
       break

@@ -114,6 +114,7 @@ choose_port() {
     *) err "[site] public_url = \"$public_url\" in $config: the demo serves http://127.0.0.1:PORT alone; set that, or name another directory with --state" ;;
     esac
     if [ "${port:-$configured}" != "$configured" ]; then
+      [ -z "$cluster" ] || err "the cluster in $state has port $configured, not $port: leave --port out, or name another directory with --state"
       err "$config says port $configured, not $port: leave --port out, change public_url in the file, or name another directory with --state"
     fi
     port=$configured

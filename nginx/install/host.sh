@@ -204,6 +204,7 @@ write_new_config() {
 read_places() {
   docroot=$(config_get storage.docroot "$config_source")
   ledger=$(config_get ledger.path "$config_source")
+  ledger_url=$(config_get ledger.url "$config_source")
   log=$(config_get server.log "$config_source")
   listen=$(config_get server.listen "$config_source")
   kind=$(config_get storage.kind "$config_source")
@@ -211,6 +212,7 @@ read_places() {
   check_path '[storage] docroot' "$docroot"
   check_path '[storage] spool' "$spool"
   check_path '[ledger] path' "$ledger"
+  check_path '[ledger] url' "$ledger_url"
   check_path '[server] log' "$log"
 }
 
@@ -314,6 +316,7 @@ make_directories() {
   for key in storage.key_file ledger.password_file; do
     let_account_read "$(config_get "$key" "$config_source")"
   done
+  let_account_read_config
   journal_log "${log:-/var/log/corenexis-cdn/responder.log}"
   [ -z "$log" ] || make_directory "$(dirname -- "$log")" 750 "$ACCOUNT:$ACCOUNT"
 }
@@ -323,6 +326,15 @@ let_account_read() {
   [ -n "$1" ] && [ -n "$(find "$1" -prune -type f -user 0 2>/dev/null)" ] || return 0
   chgrp -- "$ACCOUNT" "$1"
   chmod -- 640 "$1"
+}
+
+# A configuration that was copied from another host has the group of whoever copied it.
+let_account_read_config() {
+  if [ -n "$(find "$config_directory" -prune -user 0 ! -perm -001 2>/dev/null)" ]; then
+    chgrp -- "$ACCOUNT" "$config_directory"
+    chmod -- g+rx "$config_directory"
+  fi
+  [ -z "$(find "$config" -prune -type f ! -perm -004 2>/dev/null)" ] || let_account_read "$config"
 }
 
 # A log that this run makes goes with it; systemd makes the directory (LogsDirectory=).

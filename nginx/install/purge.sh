@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# --purge: removing data. Only what the manifest names, and in its directories only names that this program gives: <class>/<day>/<name>
-# and .identity below p, the ledger, its write-ahead log and the files beside it, the log and its rotations, spool files. Other files stay,
-# and their directory is named. A bucket is left alone.
+# --purge: removing data of this host. Only what the manifest names, and in its directories only names that this program gives:
+# <class>/<day>/<name> and .identity below p, the ledger, its write-ahead log and the files beside it, the log and its rotations, spool
+# files. Other files stay, and their directory is named. A bucket, a ledger in PostgreSQL and a docroot that other hosts may serve are left
+# alone.
 #
 # In directories that the responder's account may write, the commands run as that account.
 
@@ -9,7 +10,7 @@ purge() {
   # The sweep that cron has started holds this lock.
   [ ! -e "$config" ] || ! have flock || flock -w 30 -- "$config" true || true
   recorded_paths docroot | while read -r path; do
-    purge_docroot "$path"
+    is_shared "$path" || purge_docroot "$path"
   done
   recorded_paths ledger | while read -r path; do
     purge_ledger "$path"
@@ -36,7 +37,9 @@ purge() {
   remove_empty_below "$config_directory/edited"
   [ -z "$user_mode" ] || purge_home
   # For what follows when the manifest is gone.
-  { recorded_paths docroot && recorded_paths ledger | sed 's|/[^/]*$||'; } | sort -u >"$tmp/left"
+  { recorded_paths docroot && recorded_paths ledger | sed 's|/[^/]*$||' && echo "$config_directory"; } | sort -u | while read -r path; do
+    is_shared "$path" || echo "$path"
+  done >"$tmp/left"
   made_account=$(recorded_paths account)
 }
 

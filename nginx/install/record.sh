@@ -10,6 +10,7 @@
 #     inserted, linked, directory          include lines, links, directories
 #     kept                                 config.toml
 #     docroot, ledger, log, spool, socket  where data lies, of this and of earlier configurations
+#     database, shared                     the URL of a ledger in PostgreSQL; a docroot that other hosts with that ledger may serve
 #     account, nginx-reload, options       the account; the command of --nginx-reload and other options (WORD)
 #     program                              the program of a package, which is not ours to remove
 
@@ -110,6 +111,10 @@ remember_data() {
       [ -z "$path" ] || remember "$action" - "$path"
     done <"$tmp/data"
   done
+  if [ -n "$ledger_url" ]; then
+    remember database - "$ledger_url"
+    [ "$kind" = s3 ] || remember shared - "$docroot"
+  fi
   recorded_paths edited | while read -r path; do
     remember edited - "$path"
   done

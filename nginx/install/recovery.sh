@@ -131,7 +131,7 @@ keep_data_lines() {
   [ -s "$record/manifest.new" ] && { [ -e "$ledger" ] || has_files "$docroot/p"; } || return 0
   : >"$tmp/merged"
   [ ! -e "$record/manifest" ] || cat -- "$record/manifest" >>"$tmp/merged"
-  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|spool|kept|account)$/' "$record/manifest.new" >>"$tmp/merged"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|database|shared|log|spool|kept|account)$/' "$record/manifest.new" >>"$tmp/merged"
   awk -F '\t' '!seen[$1 FS $3]++' "$tmp/merged" >"$record/manifest.kept"
   mv -f -- "$record/manifest.kept" "$record/manifest"
 }

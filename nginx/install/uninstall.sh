@@ -50,18 +50,37 @@ find_installed() {
 
 print_removal() {
   say "Removing corenexis-cdn:"
-  awk -F '\t' '
+  shared=$(recorded_paths shared | head -n 1) awk -F '\t' '
+    BEGIN { shared = ENVIRON["shared"] }
+    $3 ~ /\/share\/(man|bash-completion|zsh|fish)\// && $1 == "created" { pages++; next }
+    shared != "" && index($3, shared "/") == 1 { next }
     $1 == "created" || $1 == "beside" || $1 == "linked" { print "  remove   " $3 }
     $1 == "replaced" { print "  restore  " $3 ", as it was before" }
-    $1 == "inserted" { print "  change   " $3 ": our include line goes" }' "$record/manifest" >&2
+    $1 == "inserted" { print "  change   " $3 ": our include line goes" }
+    END { if (pages) print "  remove   " pages " manual pages and completions" }' "$record/manifest" >&2
+  kept=''
   if [ -n "$purge" ]; then
-    recorded_paths docroot | while read -r path; do say "  remove   all images and pages in $path"; done
+    recorded_paths docroot | while read -r path; do is_shared "$path" || say "  remove   all images and pages in $path"; done
     recorded_paths ledger | while read -r path; do say "  remove   the ledger $path"; done
     say "  remove   $config"
   else
-    say "  keep     images in ${docroot:-the docroot}, the ledger ${ledger:-}, $config; --purge removes them too"
+    is_shared "$docroot" || kept="images in ${docroot:-the docroot}, "
+    say "  keep     $kept${ledger:+the ledger $ledger, }$config; --purge removes them too"
   fi
   [ -z "$(recorded_paths spool)" ] || say "  keep     the images in the bucket"
+  [ -z "$(recorded_paths database)" ] || say "  keep     the ledger $(recorded_paths database)"
+  recorded_paths shared | while read -r path; do
+    say "  keep     $path, images and pages: other hosts may serve it"
+  done
+}
+
+# Whether a path lies in a docroot that other hosts may serve too, because their ledger is in PostgreSQL.
+is_shared() {
+  recorded_paths shared >"$tmp/shared"
+  while read -r shared; do
+    case $1 in "$shared" | "$shared"/*) return 0 ;; esac
+  done <"$tmp/shared"
+  return 1
 }
 
 # Whether a placed file is one that nginx reads.
@@ -126,7 +145,7 @@ stop_for_good() {
 remove_all_placed() {
   while IFS=$TAB read -r action sum path word; do
     case $action in
-    created | replaced | beside) remove_placed "$path" "$action" "$sum" "$word" ;;
+    created | replaced | beside) is_shared "$path" || remove_placed "$path" "$action" "$sum" "$word" ;;
     esac
   done <"$record/manifest"
   reload_units
@@ -135,7 +154,7 @@ remove_all_placed() {
 # From here on nothing is undone: a run that is cut off is finished by the next --uninstall, for the manifest goes last.
 finish_removal() {
   cat -- "$record/manifest" >"$tmp/placed"
-  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|log|spool|kept|account|edited|found)$/' "$tmp/placed" >>"$record/manifest.new"
+  awk -F '\t' '$1 ~ /^(directory|docroot|ledger|database|shared|log|spool|kept|account|edited|found)$/' "$tmp/placed" >>"$record/manifest.new"
   mv -f -- "$record/manifest.new" "$record/manifest"
   working=''
   rm -f -- "$record/journal"
@@ -153,7 +172,9 @@ remove_directories() {
     # A purge has put the originals back.
     [ ! -f "$file" ] || rm -f -- "$file"
   done
-  recorded_paths directory | sort -ru >"$tmp/directories"
+  recorded_paths directory | sort -ru | while read -r directory; do
+    is_shared "$directory" || echo "$directory"
+  done >"$tmp/directories"
   if [ -n "$purge" ]; then
     rm -f -- "$record/manifest"
   fi
