@@ -77,10 +77,14 @@ fn a_store_that_fails_shows_nothing_of_itself() {
         let target = format!("/p/{path}");
         let redirect = b"HTTP/1.1 301 Moved\r\nLocation: https://elsewhere.example/\r\nx-amz-bucket-region: eu-9\r\nContent-Length: 0\r\n\r\n";
         let denied = b"HTTP/1.1 403 Forbidden\r\nServer: Store\r\nContent-Length: 22\r\n\r\n<Error>denied</Error>\r\n";
+        let censored = b"HTTP/1.1 451 Unavailable For Legal Reasons\r\nServer: Store\r\nContent-Length: 21\r\n\r\n<Error>legal</Error>\r\n";
+        let overloaded = b"HTTP/1.1 529 Overloaded\r\nServer: Store\r\nContent-Length: 20\r\n\r\n<Error>busy</Error>\r\n";
         for (disturbance, status) in [
             (Disturbance::Answer(slow_down()), 503),
             (Disturbance::Answer(redirect.to_vec()), 503),
             (Disturbance::Answer(denied.to_vec()), 404),
+            (Disturbance::Answer(censored.to_vec()), 503),
+            (Disturbance::Answer(overloaded.to_vec()), 503),
             (Disturbance::LoseRequest, 503),
         ] {
             let answer = disturbance.clone();
@@ -122,6 +126,7 @@ fn headers_of_a_store_and_of_visitors_do_not_pass() {
             Set-Cookie: a=b\r\nStrict-Transport-Security: max-age=9\r\nContent-Security-Policy: block-all-mixed-content\r\n\
             Vary: Origin\r\nX-Accel-Redirect: /view/404.html\r\nX-Accel-Expires: 0\r\nCache-Control: no-store\r\n\
             Last-Modified: Thu, 01 Jan 2026 00:00:00 GMT\r\nAccess-Control-Allow-Origin: https://a.example\r\n\
+            Clear-Site-Data: *\r\nRefresh: 0; url=https://a.example/\r\nService-Worker-Allowed: /\r\nWWW-Authenticate: Basic\r\n\
             Content-Disposition: attachment\r\nContent-Type: text/html\r\nExpires: Fri, 01 Jan 2100 00:00:00 GMT\r\n\
             ETag: \"e\"\r\n"
             .to_vec();
