@@ -183,7 +183,9 @@ pub(super) fn usage(
         Some(Owner::Id(id)) => (Some(text(id)), None),
         Some(Owner::Key(key)) => (None, Some(key.0)),
     };
-    let rows = pool.query_within(LONG_DEADLINE, SQL, |_| {
+    // One client's are few, and a request of the API waits for them.
+    let deadline = owner.map_or(LONG_DEADLINE, |_| pool.deadline());
+    let rows = pool.query_within(deadline, SQL, |_| {
         parameters![id.clone(), key, since.map_or(i64::MIN, day_number)]
     })?;
     rows.iter()
