@@ -165,6 +165,8 @@ fn nothing_of_a_bucket_but_images_is_served() {
             "/p/.hotlink".to_owned(),
             "/p/".to_owned(),
             "/p/?list-type=2".to_owned(),
+            // A URL of the site: no redirect to /p/.
+            "/p".to_owned(),
             format!("/p/{path}/x.php"),
             format!("/p/{path}%0a"),
             format!("/p/x/../.quarantine/{quarantined}"),

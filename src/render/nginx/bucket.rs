@@ -92,7 +92,6 @@ pub(super) fn values(config: &Config) -> [(&'static str, Escaped); 4] {
 /// The request to the store and what becomes of its errors.
 fn store_request(s3: &S3) -> String {
     let scheme = if s3.is_https() { "https" } else { "http" };
-    let indent = if s3.serve == Serve::Signed { 8 } else { 4 };
     let text = Template {
         text: include_str!("../../../nginx/corenexis-cdn.store-request.conf"),
         values: &[
@@ -104,7 +103,7 @@ fn store_request(s3: &S3) -> String {
         ],
         sections: &[],
     };
-    super::indented(&text.fill(), indent)
+    super::indented(&text.fill(), 8)
 }
 
 fn ca_file() -> &'static str {
