@@ -8,7 +8,7 @@ pub(crate) mod rows;
 
 use crate::identity::Identity;
 
-/// How a target stands to what is to be copied into it.
+/// The state of a target before the copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     /// It is empty, or a copy that is not complete: what the source does not have is deleted in it.

@@ -11,10 +11,14 @@ use crate::config::Config;
 use crate::copy::images::{Copied, ImageCopy};
 use crate::copy::{Target, rows};
 use crate::identity::{Identity, LedgerState};
-use crate::image_path::Directory;
+use crate::image_path::{Directory, IMAGE_ROOT};
 use crate::ledger::{self, LedgerError, Table, Transfer};
 use crate::site;
 use crate::store::{self, Store};
+
+/// What is done after a copy.
+const NEXT: &str = "Leave responder and sweep stopped, put the new configuration in the place of the old one, and run `install.sh`, which \
+                    starts them; then run `corenexis-cdn verify`.";
 
 /// Both configurations, read before root becomes the account of the service.
 fn configs(path: &Path, arguments: &CopyArguments) -> Result<(Config, Config), Failure> {
@@ -68,6 +72,15 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
             copied.images, copied.new, copied.bytes
         );
     });
+    let differs = |images: u64| {
+        Failure::storage(format!(
+            "the {to} differs from the {from} in {images} images, which were left as they are, because it may have been in use: empty it, or \
+             name another one, and run the same command again"
+        ))
+    };
+    if copied.left > 0 {
+        return Err(differs(copied.left));
+    }
     // What came meanwhile, while nothing can come.
     drop(site.ledger);
     let _held = held(&config).map_err(|failure| {
@@ -83,12 +96,9 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
     let rest = copy.run(false, &progress).map_err(failed)?;
     let (images, differences) = copy.prove().map_err(failed)?;
     bar.finish_and_clear();
-    let left = differences.max(rest.left).max(copied.left);
+    let left = differences.max(rest.left);
     if left > 0 {
-        return Err(Failure::storage(format!(
-            "the {to} differs from the {from} in {left} images, which were left as they are, because it may have been in use: empty it, or \
-             name another one, and run the same command again"
-        )));
+        return Err(differs(left));
     }
     let identity = site
         .store
@@ -99,8 +109,16 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
         .set_identity(identity)
         .map_err(|error| unusable(&to, &error))?;
     eprintln!(
-        "Complete: {images} images in the {from} and in the {to}, which has the identity of the site now. Put the new configuration in the \
-         place of the old one before a responder starts. The {from} is kept as it was: remove it when everything works."
+        "Complete: {images} images in the {from} and in the {to}, which has the identity of the site now. {NEXT} The {from} is kept as it \
+         was: remove {} when everything works.",
+        match config.storage.s3 {
+            Some(_) => "its objects".to_owned(),
+            // The pages lie beside them, and are served from there on.
+            None => format!(
+                "its images, {}/{IMAGE_ROOT},",
+                config.storage.docroot.display()
+            ),
+        }
     );
     Ok(())
 }
@@ -221,16 +239,20 @@ pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failu
                 proof.differences
             ),
             Target::Complete => format!(
-                "the ledger {to} has an older copy ({} rows differ), which was left as it is, because it may have been in use: remove it, or \
+                "the ledger {to} has an older copy ({} rows differ), which was left as it is, because it may have been in use: remove it{}, or \
                  name another one, and run the same command again",
-                proof.differences
+                proof.differences,
+                match new.ledger.postgres {
+                    Some(_) => " (DROP SCHEMA corenexis CASCADE)",
+                    None => "",
+                }
             ),
         }));
     }
     copy.update_identity(&mut |_| Ok(identity)).map_err(again)?;
     eprintln!(
-        "Complete: {} rows in {from} and in {to}, among them {} clients and {} images of {} bytes. Put the new configuration in the place of \
-         the old one before a responder starts. {from} is kept as it was: remove it when everything works.",
+        "Complete: {} rows in {from} and in {to}, among them {} clients and {} images of {} bytes. {NEXT} {from} is kept as \
+         it was: remove it when everything works.",
         proof.rows, proof.clients, proof.images, proof.bytes
     );
     Ok(())

@@ -50,7 +50,7 @@ impl Copied {
     }
 }
 
-/// What became of one image.
+/// The result of copying one image.
 #[derive(Clone, Copy)]
 enum Outcome {
     /// The target has it, or the source has it no longer.
@@ -122,7 +122,7 @@ impl Place {
     }
 }
 
-/// The images of a store by directory. Those that it does not have are not asked for.
+/// The images of a store by directory. Directories that it does not have are not listed.
 struct Lists<'a> {
     store: &'a dyn Store,
     used: HashSet<Directory>,

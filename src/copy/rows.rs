@@ -16,7 +16,7 @@ const BATCH: u32 = 1_000;
 /// The position of the column `size` in [`IMAGES`].
 const SIZE: usize = 2;
 
-/// What both ledgers have.
+/// The result of comparing two ledgers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Proof {
     /// Rows of all tables.
