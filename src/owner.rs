@@ -61,8 +61,16 @@ impl Owner {
             None => config.storage.docroot.join(SPOOL),
         };
         let directory = config.ledger.directory().unwrap_or(&spool);
-        let Ok(metadata) = fs::metadata(directory) else {
-            return Ok(None);
+        let metadata = match (fs::metadata(directory), spool.parent()) {
+            (Ok(metadata), _) => metadata,
+            // The spool is made in a directory that the account owns already, or by root.
+            (Err(_), Some(parent)) if config.ledger.postgres.is_some() => {
+                match fs::metadata(parent) {
+                    Ok(metadata) if metadata.uid() != 0 => metadata,
+                    _ => return Ok(None),
+                }
+            }
+            (Err(_), _) => return Ok(None),
         };
         let mode = metadata.permissions().mode() & 0o7777;
         match metadata.uid() {

@@ -157,11 +157,16 @@ pub(crate) fn check(config: &Config) -> Result<Pair, SiteError> {
 fn check_to_open(config: &Config) -> Result<Pair, SiteError> {
     let pair = check(config)?;
     if matches!(pair, Pair::Unnamed(_)) {
-        store::view(config)
-            .and_then(|store| store.check_writable())
-            .map_err(|error| unusable(config, error))?;
+        check_writable(config)?;
     }
     Ok(pair)
+}
+
+/// Fails if the store cannot be written, and leaves nothing behind.
+pub(crate) fn check_writable(config: &Config) -> Result<(), SiteError> {
+    store::view(config)
+        .and_then(|store| store.check_writable())
+        .map_err(|error| unusable(config, error))
 }
 
 /// The states of ledger and store.
@@ -187,11 +192,13 @@ fn open_store(config: &Config) -> Result<Box<dyn Store>, SiteError> {
 fn unusable(config: &Config, error: io::Error) -> SiteError {
     SiteError::Store {
         place: store::place(config),
-        error,
         advice: match config.storage.s3 {
-            Some(_) => "",
+            // The key that is to be corrected.
+            Some(_) if error.to_string().contains("[storage]") => "",
+            Some(_) => "; `corenexis-cdn doctor` tries the bucket, and says what to do",
             None => "; it must exist and be writable by the account that runs this",
         },
+        error,
     }
 }
 
@@ -316,15 +323,22 @@ fn explain(
         moved,
         lost,
     } = Names::of(config);
+    let (move_ledger, restore) = match ledger.postgres {
+        None => (
+            "`corenexis-cdn move ledger`",
+            "`corenexis-cdn restore FILE`",
+        ),
+        Some(_) => ("`corenexis-cdn ledger copy`", "pg_restore"),
+    };
     SiteError::Mismatch(match mismatch {
         Mismatch::LostLedger => format!(
             "there is no ledger {ledger}, but the {place} ({store_id}) has images or belonged to one. If {ledger_key} was changed, put it back, and \
-             move the ledger with `corenexis-cdn move ledger`. If the ledger is lost, `corenexis-cdn restore FILE` brings a backup back, \
+             move the ledger with {move_ledger}. If the ledger is lost, {restore} brings a backup back, \
              and `corenexis-cdn verify --rebuild` makes a ledger from the images"
         ),
         Mismatch::NewLedger => format!(
             "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: the ledger was not made for this {kind}. Put \
-             {ledger_key} back, or bring the ledger back with `corenexis-cdn restore FILE`; `corenexis-cdn verify --accept` joins the two"
+             {ledger_key} back, or bring the ledger back with {restore}; `corenexis-cdn verify --accept` joins the two"
         ),
         Mismatch::LostStore => format!(
             "the ledger {ledger} has {ledger_id}, the {place} has {store_id}: it is not the ledger's {kind}. {moved} If the images are lost, \
@@ -336,7 +350,7 @@ fn explain(
         ),
         Mismatch::OldStore => format!(
             "the {place} ({store_id}) is an older copy than the ledger {ledger} ({ledger_id}) expects.{} If it \
-             was restored from a backup, `corenexis-cdn verify --accept` accepts it",
+             was restored from a backup, `corenexis-cdn verify --accept` accepts it; if it is a copy, run `corenexis-cdn storage copy` again",
             if config.storage.s3.is_none() {
                 " Is its disk mounted?"
             } else {
@@ -345,7 +359,8 @@ fn explain(
         ),
         Mismatch::OldLedger => format!(
             "the ledger {ledger} ({ledger_id}) is an older copy than the {place} ({store_id}) expects. If it was restored from a \
-             backup, `corenexis-cdn verify --rebuild` adds rows for the images that were uploaded since"
+             backup, `corenexis-cdn verify --rebuild` adds rows for the images that were uploaded since; if it is a copy, run \
+             `corenexis-cdn ledger copy` again"
         ),
     })
 }
@@ -370,7 +385,7 @@ impl Names {
             Some(_) => Self {
                 kind: "bucket",
                 key: "[storage] bucket",
-                moved: "If [storage] kind, endpoint or bucket was changed, put it back.",
+                moved: "If [storage] kind, endpoint or bucket was changed, put it back, and move the images with `corenexis-cdn storage copy`.",
                 lost: "copy them back with the object .identity",
             },
         }

@@ -291,8 +291,11 @@ pub(super) fn check(config: &Config) -> Result<(), Failure> {
     for (key, directory) in written {
         if directory.exists() {
             require_access(key, &directory, Access::WRITE_OK)?;
+        } else if let (Some(parent), Some(_)) = (directory.parent(), &config.storage.s3) {
+            require_access(key, parent, Access::WRITE_OK)?;
         }
     }
+    site::check_writable(config)?;
     eprintln!("corenexis-cdn serve could start with this configuration.");
     Ok(())
 }

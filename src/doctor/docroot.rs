@@ -110,6 +110,11 @@ fn check_spool(installation: &Installation, spool: &Path) -> Check {
             format!("the account of the responder, {refusal}"),
             format!("`install -d -m 0700 -o {owner} {shown}`"),
         ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Check::fail(
+            name,
+            format!("{}: {error}", place.display()),
+            format!("`install -d -m 0700 -o {owner} {shown}`"),
+        ),
         Err(error) => Check::skip(name, format!("{}: {error}", place.display())),
     }
 }

@@ -54,10 +54,13 @@ fn service_account(config: &Config) -> Option<Account> {
     };
     let directory = config.ledger.directory();
     let ledger = directory.map(|_| &*config.ledger.path);
+    // The spool is made by the first start, in the directory above it.
     let places = directory
         .into_iter()
         .chain(ledger)
-        .chain([&*spool, docroot]);
+        .chain([&*spool])
+        .chain(spool.parent())
+        .chain([&**docroot]);
     let owner = |place: &Path| Some(place.symlink_metadata().ok()?.uid());
     let owners: Vec<_> = places.filter_map(owner).collect();
     let uid = owners.iter().find(|&&uid| uid != 0).or(owners.first())?;

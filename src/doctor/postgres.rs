@@ -54,7 +54,8 @@ fn schema(place: &Postgres, ledger: &Inspection) -> Check {
     let name = "ledger";
     let (schema, known, url) = (ledger.schema, ledger.newest, &place.url);
     if schema == 0 {
-        let advice = "on a new site `corenexis-cdn client add` makes it; otherwise restore it with pg_restore, or correct [ledger] url";
+        let advice = "to move a ledger there, use `corenexis-cdn ledger copy`; on a new site `corenexis-cdn client add` makes one; otherwise \
+                      restore a backup with pg_restore, or correct [ledger] url";
         return Check::fail(name, format!("{url} holds no ledger"), advice);
     }
     let version = format!("{url} has schema version {schema}");

@@ -35,7 +35,8 @@ const DAEMONS: [&str; 4] = ["cron", "crond", "fcron", "bcron-sched"];
 const TIMER: &str = "corenexis-cdn-sweep.timer";
 
 /// The properties of the timer that systemctl(1) prints as lines of `Name=value`.
-const PROPERTIES: &str = "--property=LoadState,UnitFileState,ActiveState,NextElapseUSecRealtime";
+const PROPERTIES: &str =
+    "--property=LoadState,UnitFileState,ActiveState,SubState,NextElapseUSecRealtime";
 
 /// The unit that the timer starts.
 const UNIT: &str = "/etc/systemd/system/corenexis-cdn-sweep.service";
@@ -154,6 +155,9 @@ fn timer(properties: &str) -> Option<Check> {
         let message = "the sweep does not run, or not after the next boot";
         let message = format!("{TIMER} is {enabled} and {active}: {message}");
         Check::warn(name, message, format!("`systemctl enable --now {TIMER}`"))
+    } else if value("SubState") == "running" {
+        // Until the unit that the timer started has ended, there is no next run.
+        Check::ok(name, format!("{TIMER}, running now"))
     } else if next.is_empty() {
         let advice = format!("`systemctl restart {TIMER}`, then `systemctl list-timers {TIMER}`");
         Check::warn(
@@ -279,7 +283,7 @@ mod tests {
     #[test]
     fn a_timer_must_be_enabled_and_due() {
         // `systemctl show` of systemd 252.
-        let shown = "NextElapseUSecRealtime=Thu 2026-04-30 10:20:00 UTC\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\n";
+        let shown = "NextElapseUSecRealtime=Thu 2026-04-30 10:20:00 UTC\nLoadState=loaded\nActiveState=active\nSubState=waiting\nUnitFileState=enabled\n";
         let check = timer(shown).expect("a timer");
         assert_eq!(
             (check.verdict, &*check.message),
@@ -299,6 +303,10 @@ mod tests {
         );
         assert_eq!(verdict("Thu 2026-04-30 10:20:00 UTC", ""), Some(Warn));
         assert_eq!(verdict("LoadState=loaded", "LoadState=not-found"), None);
+        let running = shown
+            .replace("Thu 2026-04-30 10:20:00 UTC", "")
+            .replace("waiting", "running");
+        assert_eq!(timer(&running).map(|check| check.verdict), Some(Ok));
         assert_eq!(timer(""), None);
     }
 
