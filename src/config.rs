@@ -25,6 +25,7 @@ use ledger::LedgerTable;
 pub use ledger::{Ledger, Postgres};
 use plans::{PlanTable, plans_from};
 pub use purge_command::PurgeCommand;
+use storage::StorageTable;
 pub use storage::{S3, Serve, Storage};
 pub(crate) use values::duration_of;
 pub use values::{ByteSize, Listen};
@@ -225,7 +226,7 @@ struct Document {
     #[serde(default)]
     server: Server,
     #[serde(default)]
-    storage: Storage,
+    storage: StorageTable,
     #[serde(default)]
     ledger: LedgerTable,
     #[serde(default)]
@@ -271,7 +272,7 @@ impl Config {
         let config = Self {
             site: document.site,
             server: document.server,
-            storage: document.storage,
+            storage: document.storage.checked()?,
             ledger: document.ledger.checked()?,
             images: image::Limits {
                 max_side: document.images.max_side,

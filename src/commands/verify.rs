@@ -65,7 +65,7 @@ pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(),
     match report.remaining() {
         0 => Ok(()),
         remaining => Err(Failure::failed(format!(
-            "ledger and docroot differ: {remaining} differences are left{}",
+            "ledger and images differ: {remaining} differences are left{}",
             advice(&report, repair, rebuild)
         ))),
     }

@@ -193,7 +193,14 @@ impl Postgres {
         }
         let mut parsed: postgres::Config = url.parse().map_err(|error: postgres::Error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            wrong(&cause.unwrap_or_else(|| error.to_string()))
+            let cause = cause.unwrap_or_else(|| error.to_string());
+            // Options of libpq that have a key of their own here.
+            for (option, key) in [("sslrootcert", "ca_file"), ("passfile", "password_file")] {
+                if cause.contains(&format!("`{option}`")) {
+                    return wrong(&format!("{option} is [ledger] {key} here"));
+                }
+            }
+            wrong(&cause)
         })?;
         if parsed.get_password().is_some() {
             return Err(Invalid(
@@ -363,6 +370,7 @@ mod tests {
                 ("url = \"postgresql://u@h\"", "no database"),
                 ("url = \"postgresql://u@h:x/d\"", "port"),
                 ("url = \"postgresql://u@h/d?sslmode=maybe\"", "sslmode"),
+                ("url = \"postgresql://u@h/d?sslrootcert=/x\"", "ca_file"),
                 (
                     "url = \"postgresql://u:secret@h/d?sslmode=maybe\"",
                     "sslmode",

@@ -12,7 +12,7 @@ use std::time::Instant;
 use postgres::{Client, Row};
 
 use super::failure::Failure;
-use super::server::Server;
+use super::server::{Server, UNANSWERED};
 use super::statement::Statement;
 
 /// Stack of a connection's thread, in bytes. TLS handshakes need the most.
@@ -42,6 +42,7 @@ impl Connection {
     ) -> Result<Self, Failure> {
         let (jobs, incoming) = channel();
         let (reply, ready) = sync_channel(1);
+        let url = server.url.clone();
         let server = Arc::clone(server);
         let serve = move || {
             let _token = token;
@@ -64,7 +65,13 @@ impl Connection {
                 why: format!("no thread for another connection to the ledger: {error}"),
                 is_passing: true,
             })?;
-        wait(&ready, until)??;
+        wait(&ready, until).map_err(|failure| match failure {
+            Failure::Late => Failure::Unconnected {
+                why: format!("the ledger {url} did not answer in time: {UNANSWERED}"),
+                is_passing: false,
+            },
+            failure => failure,
+        })??;
         Ok(Self { jobs })
     }
 

@@ -16,7 +16,7 @@ pub(super) enum Failure {
     Lost,
     /// There is no connection. The text says why, and what to do.
     Unconnected {
-        /// For people.
+        /// The error text.
         why: String,
         /// Whether another attempt may succeed without anybody's help.
         is_passing: bool,
@@ -32,7 +32,7 @@ pub(super) enum Remedy {
     Again,
     /// A new connection, after a pause.
     Reconnect,
-    /// There is none.
+    /// None: another attempt would fail in the same way.
     Nothing,
 }
 
@@ -104,6 +104,9 @@ impl Failure {
         let text = message(&error);
         match error.code() {
             Some(code) if code == &SqlState::DISK_FULL => LedgerError::Full(text),
+            Some(code) if code == &SqlState::READ_ONLY_SQL_TRANSACTION => unreachable(&format!(
+                "is read-only: {text}; if it is a replica, name the primary too in [ledger] url, with target_session_attrs=read-write"
+            )),
             Some(code)
                 if code == &SqlState::QUERY_CANCELED
                     || code == &SqlState::LOCK_NOT_AVAILABLE

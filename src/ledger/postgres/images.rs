@@ -68,7 +68,7 @@ pub(super) fn keyed_upload(
     rows.first().map(upload).transpose()
 }
 
-/// Forgets addresses and keys; other processes that do the same meanwhile forget others.
+/// Deletes addresses and keys that are old enough. Concurrent calls skip the rows of each other.
 pub(super) fn forget(
     pool: &Pool,
     addresses: Timestamp,

@@ -19,7 +19,7 @@ use crate::timestamp::Timestamp;
 /// their time, and one that is a minute behind counts uploads of other hosts as cut off while they are under way.
 const CLOCK_TOLERANCE: u64 = 60;
 
-/// Between two looks at the connections to the database.
+/// The pause between two counts of the connections to the database.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is known of the database of a ledger.
@@ -41,6 +41,9 @@ pub(crate) struct Database {
 pub(crate) fn inspect(place: &Postgres) -> Result<Inspection, LedgerError> {
     let pool = pool(place)?;
     let found = schema::find(&pool)?;
+    if found == Found::Another {
+        schema::require_known(&pool, found)?;
+    }
     let mut inspection = Inspection {
         schema: match found {
             Found::Version(version) => version,

@@ -14,7 +14,7 @@ use crate::ledger::{LedgerError, Status, Swept};
 use crate::random;
 use crate::timestamp::Timestamp;
 
-/// Attempts to change the identity, each of which calls what reads and writes the store.
+/// Attempts to change the identity. Each one reads and writes the identity of the store, too.
 const IDENTITY_ATTEMPTS: u32 = 3;
 
 /// What an attempt to change the identity failed with.

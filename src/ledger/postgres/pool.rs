@@ -160,7 +160,7 @@ impl Pool {
         Ok(lease)
     }
 
-    /// Opens a connection that is not one of the pool's.
+    /// Opens a connection outside the pool.
     pub(super) fn open_another(&self, until: Instant) -> Result<Connection, Failure> {
         Connection::open(&self.server, until, ())
     }

@@ -25,6 +25,10 @@ const SYSTEM_ROOTS: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// What to do about a server that does not answer.
+pub(super) const UNANSWERED: &str =
+    "is the address right, does the server run there, and does a firewall let this host in?";
+
 /// The longest password, in bytes.
 const LONGEST_PASSWORD: u64 = 4_096;
 
@@ -85,28 +89,7 @@ impl Server {
             }
         };
         let cause = message(error);
-        let advice = match code {
-            Some(code)
-                if code == &SqlState::INVALID_PASSWORD
-                    || code == &SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
-            {
-                "correct the user of [ledger] url, [ledger] password_file, or the server's pg_hba.conf"
-            }
-            Some(code) if code == &SqlState::INVALID_CATALOG_NAME => {
-                "make it, owned by the user of [ledger] url: CREATE DATABASE … OWNER … ENCODING 'UTF8'"
-            }
-            Some(code) if code == &SqlState::TOO_MANY_CONNECTIONS => {
-                "lower [ledger] connections, raise the server's max_connections, or put pgbouncer in front of it"
-            }
-            None if cause.contains("password missing") => {
-                "the server asks for a password: set [ledger] password_file"
-            }
-            None if cause.contains("certificate") || cause.contains("TLS") => {
-                "set [ledger] ca_file to the certificate of the server's authority, or sslmode=disable in [ledger] url for a network that \
-                 nobody else can read"
-            }
-            _ => "does the server run there, and does its pg_hba.conf let this host in?",
-        };
+        let advice = advice(code, &cause);
         Failure::Unconnected {
             why: format!(
                 "the ledger {} cannot be reached: {cause}; {advice}",
@@ -114,6 +97,66 @@ impl Server {
             ),
             is_passing,
         }
+    }
+}
+
+/// What to do about a connection that failed: with the server's `code`, or in the driver, whose text is `cause`.
+fn advice(code: Option<&SqlState>, cause: &str) -> &'static str {
+    /// Parts of the driver's texts, the more particular ones first.
+    const CAUSES: [(&str, &str); 9] = [
+        (
+            "password missing",
+            "the server asks for a password: set [ledger] password_file",
+        ),
+        (
+            "does not support TLS",
+            "turn ssl on in postgresql.conf, or set sslmode=disable in [ledger] url for a network that nobody else can read",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "the server has the certificate of an authority: give it one that is none (openssl req -addext basicConstraints=CA:FALSE)",
+        ),
+        (
+            "not valid for name",
+            "name the server in [ledger] url as its certificate does",
+        ),
+        (
+            "not valid yet",
+            "set the clock of this host; the certificate is newer",
+        ),
+        (
+            "expired",
+            "renew the server's certificate, or set the clock of this host",
+        ),
+        (
+            "certificate",
+            "set [ledger] ca_file to the certificate of the server's authority, or sslmode=disable in [ledger] url for a network that \
+             nobody else can read",
+        ),
+        ("lookup", "correct the host in [ledger] url, or its DNS"),
+        (
+            "refused",
+            "does the server run there, and do its listen_addresses include that address?",
+        ),
+    ];
+    match code {
+        Some(code)
+            if code == &SqlState::INVALID_PASSWORD
+                || code == &SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+        {
+            "correct the user of [ledger] url, [ledger] password_file, or the server's pg_hba.conf"
+        }
+        Some(code) if code == &SqlState::INVALID_CATALOG_NAME => {
+            "make it, owned by the user of [ledger] url: CREATE DATABASE … OWNER … ENCODING 'UTF8'"
+        }
+        Some(code) if code == &SqlState::TOO_MANY_CONNECTIONS => {
+            "lower [ledger] connections, raise the server's max_connections, or put pgbouncer in front of it"
+        }
+        Some(_) => "does the server take connections of this host?",
+        None => CAUSES
+            .iter()
+            .find(|(part, _)| cause.contains(part))
+            .map_or(UNANSWERED, |(_, advice)| advice),
     }
 }
 
@@ -127,7 +170,17 @@ impl std::fmt::Debug for Server {
 
 /// The first line of the file, which no other account may read.
 fn password(file: &Path) -> Result<String, String> {
-    let cannot = |error: io::Error| format!("it cannot be read: {error}");
+    let cannot = |error: io::Error| {
+        let file = file.display();
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => "; write the password there, in one line".to_owned(),
+            io::ErrorKind::PermissionDenied => format!(
+                "; let the account of the responder read it: `chgrp corenexis-cdn {file} && chmod 640 {file}`"
+            ),
+            _ => String::new(),
+        };
+        format!("it cannot be read: {error}{advice}")
+    };
     let metadata = fs::metadata(file).map_err(cannot)?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
@@ -135,7 +188,7 @@ fn password(file: &Path) -> Result<String, String> {
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o027 != 0 {
         return Err(format!(
-            "other accounts may use it (mode {mode:o}): `chmod 640 {}`",
+            "other accounts may use it (mode {mode:o}): `chgrp corenexis-cdn {0} && chmod 640 {0}`",
             file.display()
         ));
     }

@@ -18,9 +18,9 @@ const LOCK: i64 = 0x636f_7265_6e65_7802;
 /// How the lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// Beside other sweeps, such as those of other hosts.
+    /// Shared with other sweeps, such as those of other hosts.
     Shared,
-    /// Alone.
+    /// Exclusive.
     Exclusive,
 }
 

@@ -123,7 +123,7 @@ impl Client {
             ) {
                 self.addresses.forget();
             }
-            Failure::Unanswered(error.to_string())
+            Failure::Unanswered(cause(&error))
         })?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
@@ -212,4 +212,14 @@ fn jittered(wait: Duration) -> Duration {
         return wait;
     }
     wait * u32::from(byte[0]) / 255
+}
+
+/// Why no answer came, without the name of the HTTP client's error.
+fn cause(error: &Error) -> String {
+    let text = error.to_string();
+    if text.contains("InvalidContentType") {
+        return "it does not speak TLS: is [storage] endpoint to begin with http:// instead?"
+            .to_owned();
+    }
+    text.strip_prefix("io: ").unwrap_or(&text).to_owned()
 }

@@ -112,7 +112,7 @@ impl Failure {
     }
 }
 
-/// Codes of stores without space.
+/// Error codes of a full store.
 const FULL: [&str; 4] = [
     "QuotaExceeded",
     "InsufficientStorage",
@@ -164,6 +164,9 @@ impl fmt::Display for Failure {
                         "the bucket belongs to another [storage] region or endpoint"
                     }
                     (403, _) => "the access key of [storage] key_file may not do this",
+                    (404, "") => {
+                        "there is no such bucket or object, or what answers is not an S3-compatible store"
+                    }
                     (404, _) => "there is no such object",
                     (507, _) => "the store is full",
                     (503 | 429, _) => "the store is busy",

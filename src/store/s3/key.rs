@@ -26,7 +26,17 @@ pub(crate) fn read(file: &Path) -> io::Result<Credentials> {
         // A FIFO in its place is not waited for.
         .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(file)
-        .map_err(|error| failed(error.kind(), error.to_string()))?;
+        .map_err(|error| {
+            let place = file.display();
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => "; write the access key there, ACCESS:SECRET".to_owned(),
+                io::ErrorKind::PermissionDenied => format!(
+                    "; let the account of the responder read it: `chgrp corenexis-cdn {place} && chmod 0640 {place}`"
+                ),
+                _ => String::new(),
+            };
+            failed(error.kind(), format!("{error}{advice}"))
+        })?;
     let metadata = opened.metadata()?;
     let invalid = |cause: String| Err(failed(io::ErrorKind::InvalidData, cause));
     if !metadata.is_file() {
@@ -35,7 +45,8 @@ pub(crate) fn read(file: &Path) -> io::Result<Credentials> {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & !MODE != 0 {
         return invalid(format!(
-            "its mode is {mode:04o}, so others can read the key: `chmod 0640` it, with the account of the responder as its group"
+            "others may read the key (mode {mode:04o}): `chgrp corenexis-cdn {0} && chmod 0640 {0}`",
+            file.display()
         ));
     }
     let mut text = String::new();

@@ -68,7 +68,7 @@ impl S3Store {
         }
     }
 
-    /// The bucket, of which nothing is checked or made.
+    /// The bucket. No request is sent and no directory made.
     pub(super) fn at(s3: &config::S3) -> io::Result<Self> {
         let client = Client::new(s3)?;
         let is_signed = s3.serve == config::Serve::Signed;
@@ -204,7 +204,7 @@ impl Store for S3Store {
         Ok(self.client.copy(key, key, &object.etag, Some(&metadata))?)
     }
 
-    /// That of the spool: a bucket has no limit that could be asked for.
+    /// The space of the spool: S3 has no request for the space of a bucket.
     fn space(&self) -> io::Result<Space> {
         self.spool.space()
     }

@@ -14,7 +14,7 @@ const EXPIRES_AT: &str = "x-amz-meta-expires-at";
 /// Metadata with the instant of the upload, which copies keep.
 const PUBLISHED_AT: &str = "x-amz-meta-published-at";
 
-/// The expiry of an image whose object has none: no midnight, so that `verify` takes it for none.
+/// Stands for a missing expiry. It is no midnight, so that `verify` reports it.
 const NO_EXPIRY: Timestamp = Timestamp(1);
 
 /// An object of the bucket.

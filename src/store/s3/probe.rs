@@ -29,7 +29,7 @@ const BYTES: &[u8] = b"made by corenexis-cdn doctor\n";
 
 const POLICY: &str = "let everybody get the objects d/*, m/*, mm/* and l/* of the bucket, and no others: at most stores by a bucket policy";
 
-/// One thing that was tried.
+/// The result of one trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     /// What was tried, as the check is named.
@@ -151,6 +151,12 @@ impl Probe<'_> {
                     }
                     Failure::Refused { status: 404, .. } => {
                         "make the bucket, or correct [storage] bucket and path_style"
+                    }
+                    Failure::Refused {
+                        clocks: Some(_), ..
+                    } => "set the clock of this host, and keep it with NTP",
+                    Failure::Refused { code, .. } if code == "AccessDenied" => {
+                        "correct [storage] bucket, since stores hide whether one exists, or let the access key list it (s3:ListBucket)"
                     }
                     Failure::Refused { .. } => {
                         "correct the key in [storage] key_file, and what the store lets it do"
