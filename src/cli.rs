@@ -378,8 +378,9 @@ pub(crate) struct DoctorArguments {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Print a line for Nagios, Icinga and their kin, and exit with 0 (OK), 1 (WARNING) or 2 (CRITICAL)
-    #[arg(long, conflicts_with = "json")]
+    /// Print a line for Nagios, Icinga and their kin, and exit with 0 (OK), 1 (WARNING) or 2 (CRITICAL). With --json the JSON
+    /// is printed instead of the line
+    #[arg(long)]
     pub nagios: bool,
     /// nginx's main configuration file, if it is not the one that nginx was built with
     #[arg(long, value_name = "FILE")]

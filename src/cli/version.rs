@@ -15,6 +15,14 @@ const LIBC: &str = if cfg!(target_env = "musl") {
     "gnu"
 };
 
+/// The features of Cargo.toml that were compiled in.
+const FEATURES: &[&str] = &[
+    #[cfg(feature = "postgres")]
+    "postgres",
+    #[cfg(feature = "s3")]
+    "s3",
+];
+
 /// The version and the commit, in one line.
 pub(super) static SHORT: LazyLock<String> = LazyLock::new(|| {
     let commit = COMMIT.filter(|commit| !commit.is_empty());
@@ -38,9 +46,14 @@ const fn postgresql() -> &'static str {
 /// [`SHORT`], and lines with the target and the parts that decide what the program can read and reach.
 pub(super) static LONG: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "{}\ntarget:   {ARCH}-linux-{LIBC}\nledger:   schema {}, SQLite {}{}\nlistens:  FastCGI on a socket, socket activation, spawn-fcgi, CGI\n\
+        "{}\ntarget:   {ARCH}-linux-{LIBC}\nfeatures: {}\nledger:   schema {}, SQLite {}{}\nlistens:  FastCGI on a socket, socket activation, spawn-fcgi, CGI\n\
          images:   JPEG, PNG, GIF, WebP\nfetches:  HTTP/1.1, TLS 1.2 and 1.3 (rustls)",
         *SHORT,
+        if FEATURES.is_empty() {
+            "none".to_owned()
+        } else {
+            FEATURES.join(", ")
+        },
         ledger::newest_schema(),
         rusqlite::version(),
         postgresql(),

@@ -20,8 +20,14 @@ pub(super) fn doctor(config_file: &Path, arguments: DoctorArguments) -> Result<(
     if setup::script().is_some() {
         name_setup(&mut checks);
     }
-    if nagios {
+    if json {
+        print_json(&as_json(&checks))?;
+    } else if nagios {
         print(&as_plugin_output(&checks))?;
+    } else {
+        print_styled(&checks)?;
+    }
+    if nagios {
         return match worst(&checks) {
             Verdict::Fail => Err(Failure {
                 code: 2,
@@ -30,11 +36,6 @@ pub(super) fn doctor(config_file: &Path, arguments: DoctorArguments) -> Result<(
             Verdict::Warn => Err(Failure::failed("there are warnings")),
             Verdict::Ok | Verdict::Skip => Ok(()),
         };
-    }
-    if json {
-        print_json(&as_json(&checks))?;
-    } else {
-        print_styled(&checks)?;
     }
     match count(&checks, Verdict::Fail) {
         0 => Ok(()),

@@ -464,7 +464,9 @@ fn help_version_and_completions_are_printed() {
         assert!(text.contains("corenexis-cdn"), "{text}");
     }
     assert_eq!(site.run(&["-V"]).lines().count(), 1);
-    assert!(site.run(&["--version"]).contains("schema"));
+    let version = site.run(&["--version"]);
+    assert!(version.contains("schema"), "{version}");
+    assert!(version.contains("\nfeatures: "), "{version}");
     let pages = site.root.join("man");
     site.run(&["man", pages.to_str().expect("UTF-8")]);
     for page in [

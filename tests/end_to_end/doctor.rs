@@ -72,6 +72,24 @@ fn edit_nginx(site: &Site, name: &str, from: &str, to: &str) {
 }
 
 #[test]
+fn its_status_is_that_of_a_plugin_for_nagios() {
+    let site = Site::start();
+    let absent = Command::new(program())
+        .args(["--config", "/absent.toml", "doctor", "--json", "--nagios"])
+        .output()
+        .expect("doctor ends");
+    for output in [doctor(&site, &["--json", "--nagios"]), absent] {
+        let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let status = match report["verdict"].as_str() {
+            Some("fail") => 2,
+            Some("warn") => 1,
+            _ => 0,
+        };
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+    }
+}
+
+#[test]
 fn a_site_that_works_has_nothing_that_fails() {
     let site = Site::start();
     site.store("3m", "7D", PNG);
