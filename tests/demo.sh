@@ -66,6 +66,7 @@ cluster_demo() {
 
 stage_demo() {
   headline "demo"
+  built_ahead release
   local state="$work/a state" port other status=0
   port=$(free_port)
   other=$port
