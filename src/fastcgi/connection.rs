@@ -12,8 +12,9 @@ use super::record::{
     UnknownVersion, push_end_request, push_record, push_stream,
 };
 
-/// Size of the buffer, in bytes. It holds the parameters and the beginning of the body; the rest of a large body bypasses it. It is small
-/// because idle connections keep it.
+/// Size of the buffer during a request, in bytes. It holds the parameters and the beginning of the body; the rest of a large body
+/// bypasses it. Between requests it is as long as a header, because a thousand idle connections would keep 16 MiB of buffers, and as much
+/// again of the memory between them.
 const BUFFER_LENGTH: usize = 16 * 1024;
 
 /// Room for the longest padding and a header.
@@ -99,7 +100,7 @@ impl<S: Read + Write> Connection<S> {
     pub fn new(stream: S, max_connections: usize) -> Self {
         Self {
             stream,
-            buffer: vec![0; BUFFER_LENGTH].into_boxed_slice(),
+            buffer: idle_buffer(),
             start: 0,
             end: 0,
             content: 0,
@@ -114,6 +115,10 @@ impl<S: Read + Write> Connection<S> {
 
     /// The next request, read to the end of its parameters; `None` if the peer closed the connection between requests.
     pub fn next_request(&mut self) -> Result<Option<Request>, ConnectionError> {
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+            self.buffer = idle_buffer();
+        }
         loop {
             let Some(header) = self.next_header()? else {
                 return Ok(None);
@@ -331,6 +336,10 @@ impl<S: Read + Write> Connection<S> {
     /// Reads more into the buffer; moves its content to the front if there is no room left.
     fn fill(&mut self) -> io::Result<usize> {
         if self.start == self.end {
+            // Behind the first header of a request.
+            if self.end == self.buffer.len() && self.end < BUFFER_LENGTH {
+                self.buffer = vec![0; BUFFER_LENGTH].into_boxed_slice();
+            }
             self.start = 0;
             self.end = 0;
         } else if self.end == self.buffer.len() {
@@ -446,6 +455,11 @@ impl<S: Read + Write> Read for Body<'_, S> {
         connection.body.received += taken as u64;
         Ok(taken)
     }
+}
+
+/// The buffer of a connection that waits for a request: its first header fits.
+fn idle_buffer() -> Box<[u8]> {
+    vec![0; HEADER_LENGTH].into_boxed_slice()
 }
 
 fn unexpected_end() -> ConnectionError {
