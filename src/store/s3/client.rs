@@ -29,6 +29,9 @@ const TRIES: u32 = 6;
 /// The longest wait before the second attempt; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
+/// Each of the two buffers of a connection, in bytes, which it keeps. Those that ureq would make are twice as large.
+const BUFFER: usize = 64 << 10;
+
 /// Connections that are kept for the next requests.
 const KEPT_CONNECTIONS: usize = 64;
 
@@ -69,6 +72,8 @@ impl Client {
             .http_status_as_error(false)
             .max_idle_connections(KEPT_CONNECTIONS)
             .max_idle_connections_per_host(KEPT_CONNECTIONS)
+            .input_buffer_size(BUFFER)
+            .output_buffer_size(BUFFER)
             .accept_encoding(AutoHeaderValue::None)
             .user_agent(concat!(
                 env!("CARGO_PKG_NAME"),

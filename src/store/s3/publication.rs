@@ -43,29 +43,22 @@ pub(super) fn publish_as(
     upload: &Publication<'_>,
 ) -> Result<(), PublishError> {
     let size = upload.spool.size();
-    let hash = upload
-        .spool
-        .reader()
-        .and_then(|mut reader| Hash::of(&mut reader))
-        .map_err(PublishError::Image)?;
+    let hash = Hash::of(&mut upload.spool.reader_at(0)).map_err(PublishError::Image)?;
     let metadata = Metadata::new(upload.path, upload.expiry, now());
     let mut signed = metadata.headers();
     signed.push(("content-md5", &hash.base64));
     let deadline = Instant::now() + DEADLINE;
     let mut is_unknown = false;
     let put = retry(deadline, || {
-        let mut reader = match upload.spool.reader() {
-            Ok(reader) => reader,
-            Err(error) => return Ok(Err(error)),
-        };
+        let mut reader = upload.spool.reader_at(0);
         let conditions = [("if-none-match", "*")];
         let body = (&mut reader as &mut dyn io::Read, size);
         let reply = client.put_once(key, &signed, &conditions, body, deadline);
         match reply.and_then(Reply::document) {
-            Ok(_) => Ok(Ok(Put::Stored)),
+            Ok(_) => Ok(Put::Stored),
             Err(failure) if failure.status() == Some(412) => {
                 let is_ours = holds(client, key, size, &hash)?;
-                Ok(Ok(if is_ours { Put::Stored } else { Put::NameTaken }))
+                Ok(if is_ours { Put::Stored } else { Put::NameTaken })
             }
             Err(failure) => {
                 is_unknown |= failure.is_unknown();
@@ -74,9 +67,8 @@ pub(super) fn publish_as(
         }
     });
     match put {
-        Ok(Ok(Put::Stored)) => Ok(()),
-        Ok(Ok(Put::NameTaken)) => Err(PublishError::NameTaken),
-        Ok(Err(error)) => Err(PublishError::Image(error)),
+        Ok(Put::Stored) => Ok(()),
+        Ok(Put::NameTaken) => Err(PublishError::NameTaken),
         Err(failure) => {
             if is_unknown {
                 withdraw(client, key, size, &hash);
