@@ -194,7 +194,7 @@ fn unusable(config: &Config, error: io::Error) -> SiteError {
         place: store::place(config),
         advice: match config.storage.s3 {
             // The key that is to be corrected.
-            Some(_) if error.to_string().contains("[storage]") => "",
+            Some(_) if error.to_string().starts_with("[storage]") => "",
             Some(_) => "; `corenexis-cdn doctor` tries the bucket, and says what to do",
             None => "; it must exist and be writable by the account that runs this",
         },

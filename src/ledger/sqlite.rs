@@ -369,7 +369,7 @@ impl Ledger for SqliteLedger {
 impl From<rusqlite::Error> for LedgerError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode::{
-            DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, ReadOnly,
+            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, ReadOnly,
         };
         // The shared-memory file is created when the ledger is opened.
         let no_shared_memory = error
@@ -381,6 +381,11 @@ impl From<rusqlite::Error> for LedgerError {
             _ if no_shared_memory => Self::Full(error.to_string()),
             Some(ReadOnly) => Self::Failed(format!(
                 "the ledger cannot be written: {error}; run this as the account that owns it"
+            )),
+            // In the sandbox of a unit that was rendered for another configuration, for example.
+            Some(CannotOpen) => Self::Failed(format!(
+                "the ledger cannot be opened: {error}; the account that runs this has to write to its directory; after a change of \
+                 config.toml run `install.sh`, which allows the units to"
             )),
             Some(DatabaseCorrupt) => Self::Failed(format!("the ledger is damaged: {error}")),
             _ => Self::Failed(format!("the ledger failed: {error}")),
