@@ -23,13 +23,28 @@ const NOBODY: u32 = 65_534;
 /// The password of [`Server::USER`].
 const PASSWORD: &str = "a password";
 
-/// A running server.
+/// Where a server keeps its files, and its settings.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The directory in which its own is made.
+    pub files: &'a Path,
+    /// The directory of its Unix socket, whose path has to be short (unix(7): 107 bytes); `None` for its own.
+    pub sockets: Option<&'a Path>,
+    /// Settings as `NAME=VALUE`.
+    pub settings: &'a [&'a str],
+}
+
+/// The settings of a server that keeps nothing.
+const SETTINGS: [&str; 3] = ["fsync=off", "shared_buffers=32MB", "max_connections=400"];
+
+/// A running server. Drop ends it.
 #[derive(Debug)]
 pub struct Server {
-    directory: PathBuf,
+    sockets: PathBuf,
+    data: PathBuf,
     port: u16,
     /// Its standard input is the pipe whose end ends the server.
-    _shell: Child,
+    shell: Child,
 }
 
 impl Server {
@@ -47,18 +62,33 @@ impl Server {
     /// # Errors
     /// If PostgreSQL is not installed.
     pub fn start() -> Result<Self, String> {
+        Self::start_in(Place {
+            files: &env::temp_dir(),
+            sockets: None,
+            settings: &SETTINGS,
+        })
+    }
+
+    /// Starts another server in a place of the caller's choice.
+    ///
+    /// # Errors
+    /// If PostgreSQL is not installed, or does not start there.
+    pub fn start_in(place: Place<'_>) -> Result<Self, String> {
         let programs =
             programs().ok_or("PostgreSQL is not installed: apt-get install postgresql")?;
         let directory = tempfile::Builder::new()
             .prefix("postgresql-")
             .permissions(Permissions::from_mode(0o755))
-            .tempdir()
+            .tempdir_in(place.files)
             .map_err(|error| error.to_string())?
             .keep();
+        let sockets = place.sockets.unwrap_or(&directory).to_owned();
         let password = directory.join("password");
         fs::write(&password, PASSWORD).expect("written");
         if is_root() {
-            chown(&directory, Some(NOBODY), Some(NOBODY)).expect("given away");
+            for directory in [&directory, &sockets] {
+                chown(directory, Some(NOBODY), Some(NOBODY)).expect("given away");
+            }
             chown(&password, Some(NOBODY), Some(NOBODY)).expect("given away");
         }
         let data = directory.join("data");
@@ -87,24 +117,25 @@ impl Server {
             .arg("-D")
             .arg(&data)
             .arg("-k")
-            .arg(&directory)
+            .arg(&sockets)
             .args(["-h", "127.0.0.1", "-p", &port.to_string()])
-            .args(["-c", "fsync=off", "-c", "shared_buffers=32MB"])
-            .args(["-c", "max_connections=400", "-c", "log_min_messages=fatal"])
+            .args(["-c", "log_min_messages=fatal"])
+            .args(place.settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("cloned"))
             .stderr(log)
             .process_group(0);
         let shell = shell.spawn().map_err(|error| error.to_string())?;
         let server = Self {
-            directory,
+            sockets,
+            data,
             port,
-            _shell: shell,
+            shell,
         };
         let deadline = Instant::now() + Duration::from_mins(1);
         while !server.answers() {
             if Instant::now() > deadline {
-                let log = fs::read_to_string(server.directory.join("log")).unwrap_or_default();
+                let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
                 return Err(format!("PostgreSQL did not start: {log}"));
             }
             thread::sleep(Duration::from_millis(50));
@@ -122,7 +153,7 @@ impl Server {
 
     /// The URL of a database over the Unix socket, which asks for no password.
     pub fn url(&self, database: &str) -> String {
-        let socket = self.directory.to_string_lossy().replace('/', "%2F");
+        let socket = self.sockets.to_string_lossy().replace('/', "%2F");
         let (user, port) = (Self::USER, self.port);
         format!("postgresql://{user}@{socket}:{port}/{database}")
     }
@@ -134,7 +165,7 @@ impl Server {
 
     /// The process id of the postmaster.
     pub fn process(&self) -> u32 {
-        let file = self.directory.join("data/postmaster.pid");
+        let file = self.data.join("postmaster.pid");
         let text = fs::read_to_string(file).expect("it runs");
         let line = text.lines().next().unwrap_or_default();
         line.trim().parse().expect("a process id")
@@ -143,8 +174,8 @@ impl Server {
     /// Lets it speak TLS, with a new certificate for `localhost` that is its own authority; `None` without openssl(1). Returns the file
     /// of the certificate.
     pub fn use_tls(&self) -> Option<PathBuf> {
-        let certificate = self.directory.join("server.crt");
-        let key = self.directory.join("server.key");
+        let certificate = self.data.join("server.crt");
+        let key = self.data.join("server.key");
         let made = command(Path::new("openssl"))
             .args([
                 "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
@@ -186,7 +217,7 @@ impl Server {
 
     /// The directory of its Unix socket.
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.sockets
     }
 
     /// Writes the password into `file`, readable by its owner alone.
@@ -211,14 +242,18 @@ impl Server {
     }
 
     fn query(&self, database: &str, sql: &str) -> Output {
-        Command::new("psql")
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", Self::USER])
+        self.psql(database, sql).output().expect("psql runs")
+    }
+
+    /// psql(1) with SQL, or with a `COPY` that reads its standard input.
+    pub fn psql(&self, database: &str, sql: &str) -> Command {
+        let mut psql = Command::new("psql");
+        psql.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-U", Self::USER])
             .arg("-h")
-            .arg(&self.directory)
+            .arg(&self.sockets)
             .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
-            .env("PGCONNECT_TIMEOUT", "5")
-            .output()
-            .expect("psql runs")
+            .env("PGCONNECT_TIMEOUT", "5");
+        psql
     }
 
     /// The process ids of the backends that serve a database.
@@ -236,6 +271,13 @@ impl Server {
             .lines()
             .map(|line| line.parse().expect("a process id"))
             .collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
     }
 }
 

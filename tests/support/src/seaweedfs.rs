@@ -17,6 +17,9 @@ use crate::http;
 use crate::machine::{free_port, until};
 use crate::{repository, skip};
 
+/// The size of a volume of the process's own store, in MiB.
+const VOLUME: u32 = 64;
+
 /// How many buckets of one process may be public.
 const PUBLIC_BUCKETS: usize = 100;
 
@@ -42,13 +45,13 @@ pub enum Access {
     Private,
 }
 
-/// A running store.
+/// A running store. Drop ends it.
 #[derive(Debug)]
-struct Server {
+pub struct Server {
     s3: u16,
     filer: u16,
     /// Kills the store when its standard input ends, which the kernel closes with this process, even after SIGKILL.
-    _watch: Child,
+    watch: Child,
 }
 
 /// A bucket of one test, and the files of its access keys.
@@ -63,15 +66,43 @@ pub struct Bucket {
     filer: u16,
 }
 
-impl Bucket {
-    /// A new bucket; `None`, and the test is skipped, where SeaweedFS is not installed.
-    pub fn new(access: Access) -> Option<Self> {
-        static SERVER: LazyLock<Option<Server>> = LazyLock::new(start);
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let Some(server) = &*SERVER else {
-            skip("SeaweedFS (weed) is not installed");
-            return None;
+impl Server {
+    /// Starts a store whose files are below `parent`; `None` if it is not installed. `volume` is the size of its volumes in MiB: uploads
+    /// wait while it makes one.
+    pub fn start_in(parent: &Path, volume: u32) -> Option<Self> {
+        let weed = find()?;
+        let directory = tempfile::Builder::new()
+            .prefix("corenexis-cdn-seaweedfs-")
+            .tempdir_in(parent)
+            .expect("a temporary directory");
+        let place = &directory.keep();
+        fs::create_dir(place.join("data")).expect("a directory");
+        fs::write(place.join("s3.json"), identities()).expect("written");
+        // Seven volumes for each bucket are the default.
+        let growth = "[master.volume_growth]\ncopy_1 = 1\n";
+        fs::write(place.join("master.toml"), growth).expect("written");
+        let (s3, filer) = (free_port(), free_port());
+        let mut command = command(&weed, place, s3, filer, volume);
+        let server = Self {
+            s3,
+            filer,
+            watch: command.spawn().expect("sh starts"),
         };
+        until("SeaweedFS", || {
+            let is_up = |port, target: &str| {
+                let request = format!(
+                    "GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+                );
+                http::exchange(port, request.as_bytes()).is_ok_and(|reply| reply.status == 200)
+            };
+            (is_up(server.filer, "/") && is_up(server.s3, "/status")).then_some(())
+        });
+        Some(server)
+    }
+
+    /// Makes a new bucket.
+    pub fn bucket(&self, access: Access) -> Bucket {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let kind = match access {
             Access::Public => "images",
             Access::Open => "open",
@@ -80,7 +111,7 @@ impl Bucket {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         assert!(number < PUBLIC_BUCKETS, "too many buckets in one process");
         let name = format!("{kind}-{number}");
-        let created = http::request(server.filer, "POST", &format!("/buckets/{name}/"), &[], b"");
+        let created = http::request(self.filer, "POST", &format!("/buckets/{name}/"), &[], b"");
         assert!(created.status < 300, "no bucket: {created:?}");
         let directory = tempfile::tempdir().expect("a directory");
         for (key, _) in KEYS.into_iter().chain([("stranger", "")]) {
@@ -88,12 +119,49 @@ impl Bucket {
             fs::write(&file, format!("{key}:{key}{key}\n")).expect("written");
             fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its mode");
         }
-        Some(Self {
-            endpoint: format!("http://127.0.0.1:{}", server.s3),
+        Bucket {
+            endpoint: format!("http://127.0.0.1:{}", self.s3),
             name,
             directory,
-            filer: server.filer,
-        })
+            filer: self.filer,
+        }
+    }
+
+    /// The process id of the shell that the store runs below.
+    pub fn process(&self) -> u32 {
+        self.watch.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
+    }
+}
+
+impl Bucket {
+    /// A new bucket; `None`, and the test is skipped, where SeaweedFS is not installed.
+    pub fn new(access: Access) -> Option<Self> {
+        static SERVER: LazyLock<Option<Server>> =
+            LazyLock::new(|| Server::start_in(&env::temp_dir(), VOLUME));
+        let Some(server) = &*SERVER else {
+            skip("SeaweedFS (weed) is not installed");
+            return None;
+        };
+        Some(server.bucket(access))
+    }
+
+    /// Takes all images out of the bucket. Their bytes stay in the store's files, so that it has nothing left to do when this returns.
+    pub fn clear(&self) {
+        for class in ["d", "m", "mm", "l"] {
+            let target = format!(
+                "/buckets/{}/{class}?recursive=true&skipChunkDeletion=true",
+                self.name
+            );
+            let reply = http::request(self.filer, "DELETE", &target, &[], b"");
+            assert!(reply.status < 300 || reply.status == 404, "{reply:?}");
+        }
     }
 
     /// Deletes an object behind the back of whoever uses the bucket.
@@ -194,37 +262,6 @@ impl Bucket {
     }
 }
 
-/// Starts the server; `None` if it is not installed.
-fn start() -> Option<Server> {
-    let weed = find()?;
-    let directory = tempfile::Builder::new()
-        .prefix("corenexis-cdn-seaweedfs-")
-        .tempdir()
-        .expect("a temporary directory");
-    let place = &directory.keep();
-    fs::create_dir(place.join("data")).expect("a directory");
-    fs::write(place.join("s3.json"), identities()).expect("written");
-    // Seven volumes for each bucket are the default.
-    let growth = "[master.volume_growth]\ncopy_1 = 1\n";
-    fs::write(place.join("master.toml"), growth).expect("written");
-    let (s3, filer) = (free_port(), free_port());
-    let mut command = command(&weed, place, s3, filer);
-    let server = Server {
-        s3,
-        filer,
-        _watch: command.spawn().expect("sh starts"),
-    };
-    until("SeaweedFS", || {
-        let is_up = |port, target: &str| {
-            let request =
-                format!("GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
-            http::exchange(port, request.as_bytes()).is_ok_and(|reply| reply.status == 200)
-        };
-        (is_up(server.filer, "/") && is_up(server.s3, "/status")).then_some(())
-    });
-    Some(server)
-}
-
 /// `weed` on the path, or where tests/run installs it.
 fn find() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -235,13 +272,14 @@ fn find() -> Option<PathBuf> {
 }
 
 /// One process with all of its servers, on loopback alone.
-fn command(weed: &Path, place: &Path, s3: u16, filer: u16) -> Command {
+fn command(weed: &Path, place: &Path, s3: u16, filer: u16, volume: u32) -> Command {
     let log = File::create(place.join("log")).expect("a log");
     let mut command = Command::new("sh");
     command.args(["-c", WATCH, "sh"]).arg(weed);
     command.args(["-logtostderr=true", "server", "-dir=data"]);
     command.args(["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3"]);
-    command.args(["-master.telemetry=false", "-master.volumeSizeLimitMB=64"]);
+    let volumes = format!("-master.volumeSizeLimitMB={volume}");
+    command.args(["-master.telemetry=false", &volumes]);
     command.args(["-volume.max=1000", "-volume.preStopSeconds=0"]);
     command.args(["-volume.minFreeSpace=100MiB", "-s3.config=s3.json"]);
     command.args(["-s3.autoCreateBucket=false", "-s3.iam=false"]);
