@@ -50,6 +50,8 @@ install_tools() {
       need cc gcc libc6-dev && need nginx nginx && need python3 python3
       need php-fpm8.2 php-fpm
       php -m 2>/dev/null | grep -q pdo_sqlite || missing+=(php-sqlite3)
+      python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+      compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
       ;;
     install | package)
       need cc gcc libc6-dev && need strip binutils && need nginx nginx && need curl curl
@@ -89,7 +91,7 @@ install_tools() {
   fi
   have cargo || echo "Rust is missing: get it from https://rustup.rs"
   [[ " ${selected[*]} " != *" clients "* && " ${selected[*]} " != *" demo "* ]] || make_python
-  [[ ! " ${selected[*]} " =~ " "(rust|faults|demo|install)" " ]] || make_store
+  [[ ! " ${selected[*]} " =~ " "(rust|faults|demo|install|bench)" " ]] || make_store
   [[ " ${selected[*]} " != *" exports "* ]] || make_exports
   [[ " ${selected[*]} " != *" fuzz "* ]] || cargo_tool cargo-fuzz 0.13.2
   [[ " ${selected[*]} " != *" deny "* ]] || cargo_tool cargo-deny 0.20.2

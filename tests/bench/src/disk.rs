@@ -23,6 +23,12 @@ impl Space {
         bytes_per_file: 16 << 10,
     };
 
+    /// The same with PostgreSQL's log and what a store keeps of deleted objects.
+    pub const SCALE: Self = Self {
+        bytes: 8 << 30,
+        bytes_per_file: 16 << 10,
+    };
+
     /// Enough for half a second, or for a hundred uploads of 10 MiB.
     pub const SMOKE: Self = Self {
         bytes: 2 << 30,

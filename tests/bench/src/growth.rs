@@ -1,6 +1,7 @@
 //! The cost of a large ledger, a large docroot, a large sweep and many connections.
 
-mod memory;
+pub mod memory;
+pub mod postgres;
 mod report;
 mod rows;
 
@@ -34,10 +35,12 @@ impl Scale {
         files: 1_000_000,
     };
 
-    /// A block for each file, about 130 bytes for each row, and room for the uploads.
-    pub const fn space(self) -> Space {
+    /// A block for each file, about 130 bytes for each row in SQLite and 300 in PostgreSQL, whose log and sorts for the indexes take more
+    /// than that again, and room for the uploads.
+    pub const fn space(self, is_postgres: bool) -> Space {
+        let row = if is_postgres { 800 } else { 130 };
         Space {
-            bytes: (4 << 30) + self.files * 5_000 + self.rows * 130,
+            bytes: (4 << 30) + self.files * 5_000 + self.rows * row,
             bytes_per_file: 4096,
         }
     }
@@ -102,9 +105,9 @@ pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
         .map_err(io::Error::other)?;
     rows::make_files(&grown.docroot().join("p"), &expired)?;
     settle(workshop.disk)?;
-    let beside = beside_sweep(&grown, options)?;
+    let beside = beside_sweep(&grown, options, |_, _| Ok(()))?;
     eprintln!("memory …");
-    let memory: Memory = memory::measure(workshop, options.seconds)?;
+    let memory: Memory = memory::measure(workshop, "memory", options.seconds)?;
     Ok(Report {
         scale,
         ledger_bytes,
@@ -157,8 +160,12 @@ fn start(site: &Site) -> io::Result<Target> {
     Ok(target)
 }
 
-/// Uploads by themselves, and while a sweep runs.
-fn beside_sweep(site: &Site, options: &Options) -> io::Result<[Measurement; 2]> {
+/// Uploads by themselves, and while a sweep runs, which `watch` sees with its start after each round.
+fn beside_sweep(
+    site: &Site,
+    options: &Options,
+    mut watch: impl FnMut(&mut Server, Instant) -> io::Result<()>,
+) -> io::Result<[Measurement; 2]> {
     let target = start(site)?;
     let picture = Picture::of_size(20 * 1024);
     let upload = || load::upload(&target, &picture, FEW_CONNECTIONS, options.seconds.min(1.0));
@@ -167,10 +174,12 @@ fn beside_sweep(site: &Site, options: &Options) -> io::Result<[Measurement; 2]> 
         .map(|_| upload())
         .collect::<io::Result<Vec<_>>>()?;
     let log = site.home.join("sweep.log");
+    let began = Instant::now();
     let mut sweep = Server::start(site.command().args(["sweep", "--json"]), &log)?;
     let mut beside = Vec::new();
     let status = loop {
         let round = upload()?;
+        watch(&mut sweep, began)?;
         let ended = sweep.ended()?;
         // The sweep ended somewhere in the last round, which counts only if there is no other.
         if ended.is_none() || beside.is_empty() {

@@ -1,15 +1,13 @@
 //! Closed-loop load: each connection sends its next request after the reply to the last one.
 
-use std::fs;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::disk::files;
 use crate::http::{Client, Reply};
 use crate::picture::{Picture, SERIAL};
-use crate::process::{cpu_time, machine_cpu_time, own_cpu_time};
+use crate::process::{Processes, machine_cpu_time, own_cpu_time};
 use crate::targets::Target;
 
 /// One of this many stored files is compared with what was sent.
@@ -30,6 +28,10 @@ pub struct Round {
     pub rate: f64,
     /// CPU time of the servers, in milliseconds per request.
     pub cpu: f64,
+    /// The same of PostgreSQL.
+    pub database_cpu: f64,
+    /// The same of the object store.
+    pub store_cpu: f64,
     /// CPU time of this program, on the same cores.
     pub load_cpu: f64,
     /// The share of CPU time of neither, kernel threads included.
@@ -113,6 +115,23 @@ pub fn download(
     Ok(round)
 }
 
+/// Gets the first page of the client's list from `target` for `seconds`.
+pub fn list(target: &Target, connections: usize, seconds: f64) -> io::Result<Round> {
+    let request = target.list_request();
+    let (round, _) = drive(target, connections, seconds, &|client, tally, within| {
+        while within() {
+            let began = Instant::now();
+            let reply = client.exchange(&[request.as_bytes()])?;
+            tally.latencies.push(began.elapsed());
+            if reply.status != 200 || !reply.body.starts_with(b"{\"images\":[{") {
+                return Err(unexpected(reply));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(round)
+}
+
 /// Sends requests over one connection until the closure returns false.
 type Worker<'a> = dyn Fn(&mut Client, &mut Tally, &dyn Fn() -> bool) -> io::Result<()> + Sync + 'a;
 
@@ -123,19 +142,30 @@ fn drive(
     seconds: f64,
     worker: &Worker<'_>,
 ) -> io::Result<(Round, Tally)> {
-    let pids = target.pids();
-    let (cpu_before, own_before) = (cpu_time(&pids), own_cpu_time());
+    let groups = [
+        target.pids(),
+        target.shared.database.into_iter().collect(),
+        target.shared.store.into_iter().collect(),
+    ];
+    let cpu_times = || {
+        let processes = Processes::now();
+        groups.each_ref().map(|pids| processes.cpu_time(pids))
+    };
+    let (before, own_before) = (cpu_times(), own_cpu_time());
     let machine_before = machine_cpu_time();
     let began = Instant::now();
     let end = began + Duration::from_secs_f64(seconds);
     let within = || Instant::now() < end && !STOP.load(Ordering::Relaxed);
     let tallies = thread::scope(|scope| {
-        let run = || {
+        let (worker, within) = (&worker, &within);
+        let run = |number: usize| {
             let mut tally = Tally::default();
-            let mut client = Client::new(target.address);
-            worker(&mut client, &mut tally, &within).map(|()| tally)
+            let mut client = Client::new(target.address_of(number));
+            worker(&mut client, &mut tally, within).map(|()| tally)
         };
-        let threads: Vec<_> = (0..connections).map(|_| scope.spawn(run)).collect();
+        let threads: Vec<_> = (0..connections)
+            .map(|number| scope.spawn(move || run(number)))
+            .collect();
         let joined = threads.into_iter().map(|thread| {
             thread
                 .join()
@@ -144,7 +174,8 @@ fn drive(
         joined.collect::<io::Result<Vec<_>>>()
     });
     let elapsed = began.elapsed();
-    let cpu = cpu_time(&pids).saturating_sub(cpu_before);
+    let after = cpu_times();
+    let [cpu, database, store] = [0, 1, 2].map(|at| after[at].saturating_sub(before[at]));
     let own = own_cpu_time().saturating_sub(own_before);
     let machine = machine_cpu_time().since(machine_before);
     let tallies = tallies.map_err(|error| {
@@ -166,11 +197,14 @@ fn drive(
         let latency = tally.latencies.get(at.min(requests.saturating_sub(1)));
         latency.copied().unwrap_or_default().as_secs_f64() * 1e3
     };
+    let each = |time: Duration| time.as_secs_f64() * 1e3 / requests as f64;
     let round = Round {
         rate: requests as f64 / elapsed.as_secs_f64(),
-        cpu: cpu.as_secs_f64() * 1e3 / requests as f64,
-        others: machine.share_without(cpu + own),
-        load_cpu: own.as_secs_f64() * 1e3 / requests as f64,
+        cpu: each(cpu),
+        database_cpu: each(database),
+        store_cpu: each(store),
+        others: machine.share_without(cpu + database + store + own),
+        load_cpu: each(own),
         p50: quantile(0.5),
         p99: quantile(0.99),
     };
@@ -182,19 +216,18 @@ fn verify(target: &Target, picture: &Picture, tally: &Tally) -> io::Result<()> {
     let mut picture = picture.clone();
     for (serial, path) in &tally.samples {
         picture.number(*serial);
-        if fs::read(target.root.join(path))? != picture.bytes() {
+        if target.read(path)? != picture.bytes() {
             return Err(io::Error::other(format!(
                 "{}: {path} is not what was sent",
                 target.label
             )));
         }
     }
-    let stored = files(&target.store)?;
-    if stored.len() != tally.latencies.len() {
+    let stored = target.count()?;
+    if stored != tally.latencies.len() {
         return Err(io::Error::other(format!(
-            "{}: {} files after {} uploads",
+            "{}: {stored} images after {} uploads",
             target.label,
-            stored.len(),
             tally.latencies.len()
         )));
     }

@@ -9,11 +9,13 @@ mod growth;
 mod http;
 mod load;
 mod options;
+mod pair;
 mod picture;
 mod process;
 mod report;
 mod responder;
 mod rows;
+mod scale;
 mod targets;
 
 use std::fs;
@@ -26,10 +28,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use disk::{Disk, Space};
 use floors::Floor;
 use load::{Round, STOP};
-use options::{Options, USAGE};
+use options::{Hosts, Options, USAGE};
 use picture::Picture;
 use report::{FloorRate, Measurement, Report, median};
 use responder::Durable;
+use targets::backends::Backends;
 use targets::{SlowSyncs, Target, Workshop};
 
 /// Workers of PHP-FPM: more than cores, because each is idle while it waits for the ledger.
@@ -87,7 +90,8 @@ fn run(options: &Options) -> io::Result<()> {
     let state = std::path::absolute(&options.state)?;
     let space = match (options.smoke, options.growth) {
         (true, _) => Space::SMOKE,
-        (false, true) => options.scale.space(),
+        (false, true) => options.scale.space(options.hosts == Hosts::Several),
+        (false, false) if options.hosts == Hosts::Several => Space::SCALE,
         (false, false) => Space::ROUND,
     };
     let disk = Disk::prepare(options.directory.as_deref(), &state, space)?;
@@ -106,6 +110,7 @@ fn run(options: &Options) -> io::Result<()> {
         Some(delay) => Some(SlowSyncs::build(&options.slow_sync, &sockets.0, delay)?),
         None => None,
     };
+    let backends = Backends::new(disk.path(), &sockets.0);
     let workshop = Workshop {
         disk: disk.path(),
         sockets: &sockets.0,
@@ -113,10 +118,20 @@ fn run(options: &Options) -> io::Result<()> {
         php: &options.php,
         own: &own,
         slow_syncs: slow_syncs.as_ref(),
+        backends: &backends,
     };
+    allow_many_files();
     if options.growth {
-        allow_many_files();
-        report.growth = Some(growth::run(&workshop, options)?);
+        if options.hosts == Hosts::Several {
+            report.growth_in_postgres = Some(growth::postgres::run(&workshop, options)?);
+        } else {
+            report.growth = Some(growth::run(&workshop, options)?);
+        }
+        return write(&report, options, &state);
+    }
+    if let Some(against) = &options.against {
+        let against = std::path::absolute(against)?;
+        report.pair = Some(pair::run(&workshop, &against, options)?);
         return write(&report, options, &state);
     }
     let targets = start(&workshop, options, &mut report)?;
@@ -135,7 +150,12 @@ fn write(report: &Report, options: &Options, state: &Path) -> io::Result<()> {
     let json = match &options.json {
         Some(file) => file.clone(),
         None if options.smoke => state.join("smoke.json"),
+        None if options.growth && options.hosts == Hosts::Several => {
+            state.join("growth-scale.json")
+        }
         None if options.growth => state.join("growth.json"),
+        None if options.hosts == Hosts::Several => state.join("scale.json"),
+        None if options.against.is_some() => state.join("pair.json"),
         None => state.join("figures.json"),
     };
     fs::write(&json, format!("{:#}\n", report.json()))?;
@@ -209,6 +229,8 @@ fn start(
     options: &Options,
     report: &mut Report,
 ) -> io::Result<Vec<Target>> {
+    let kinds = scale::KINDS.map(|kind| (kind.key, move || scale::start(workshop, kind)));
+    let kinds = kinds.iter().map(|(key, start)| (*key, start as Start<'_>));
     let all: [(&str, Start<'_>); 7] = [
         ("cdn-full", &|| workshop.cdn("cdn-full", "full")),
         ("cdn-relaxed", &|| workshop.cdn("cdn-relaxed", "relaxed")),
@@ -221,15 +243,22 @@ fn start(
         ("php", &|| workshop.php(PHP_WORKERS)),
     ];
     let mut targets = Vec::new();
-    for (key, start) in all {
-        let wanted = options.targets.as_ref();
-        if wanted.is_some_and(|wanted| !wanted.iter().any(|wanted| wanted == key)) {
+    for (key, start) in all.into_iter().chain(kinds) {
+        let is_of_scale = scale::KINDS.iter().any(|kind| kind.key == key);
+        let is_wanted = match &options.targets {
+            Some(wanted) => wanted.iter().any(|wanted| wanted == key),
+            None if options.hosts == Hosts::Several => is_of_scale || key == scale::ONE_HOST,
+            None => !is_of_scale || options.smoke,
+        };
+        if !is_wanted {
             continue;
         }
         match start() {
             Ok(target) => targets.push(target),
-            // PHP is optional.
-            Err(error) if key == "php" => report.skipped.push(format!("PHP: {error}")),
+            // PHP, PostgreSQL and the store are optional.
+            Err(error) if key == "php" || is_of_scale => {
+                report.skipped.push(format!("{key}: {error}"));
+            }
             Err(error) => return Err(error),
         }
     }

@@ -11,12 +11,16 @@ the project's goals. Ends with 0 when every reply and every compared file was ri
 
   --brief              the durable and the relaxed project at 20 KiB over 16 and 64 connections: rates, CPU and goals in a minute
   --quick              20 KiB and 500 KiB over 16 connections, two short rounds
+  --scale              PostgreSQL and an S3-compatible store, one host and two, beside the one host: minutes; takes PostgreSQL and SeaweedFS
+  --against BINARY     the program in turn with another build of it: size, start, rates, CPU and memory as ratios
   --growth             a ledger of 10 million images, a docroot and a sweep of a million, start, memory: minutes, and 10 GiB of disk
+  --growth --scale     a ledger of 10 million images in PostgreSQL: uploads, lists, a sweep of a million: minutes, and 20 GiB of disk
   --smoke              whether all of it works: half a second of everything at 20 KiB over 4 connections, debug builds
   --dir DIR            measure the file system of DIR (default: a journaled ext4 of its own where root may mount one)
   --json FILE          write the figures there (default: figures.json, growth.json or smoke.json in target/bench)
   --svg FILE           draw a chart
   --targets KEY,…      only these: cdn-full cdn-relaxed put php bare bare-sync bare-steps
+                       sqlite-s3 pg-docroot pg-docroot-2 pg-s3 pg-s3-2
   --sizes BYTES,…      sizes of the uploads (default: 20480,512000,4718592)
   --connections N,…    connections (default: 1,16,64)
   --rounds N           rounds of each measurement, whose median counts (default: 3)
@@ -32,7 +36,12 @@ Examples:
   tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
 
 /// The targets of uploads.
-pub const TARGETS: [&str; 7] = [
+pub const TARGETS: [&str; 12] = [
+    "sqlite-s3",
+    "pg-docroot",
+    "pg-docroot-2",
+    "pg-s3",
+    "pg-s3-2",
     "cdn-full",
     "cdn-relaxed",
     "put",
@@ -41,6 +50,15 @@ pub const TARGETS: [&str; 7] = [
     "bare-steps",
     "php",
 ];
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hosts {
+    /// One host with SQLite and a docroot, and its alternatives.
+    One,
+    /// The targets of [`crate::scale`], or growth in PostgreSQL.
+    Several,
+}
 
 pub struct Options {
     pub binary: PathBuf,
@@ -56,6 +74,9 @@ pub struct Options {
     pub seconds: f64,
     pub floors: bool,
     pub growth: bool,
+    pub hosts: Hosts,
+    /// Another build of the program.
+    pub against: Option<PathBuf>,
     pub smoke: bool,
     /// Milliseconds that every sync of the servers takes longer.
     pub sync_delay: Option<usize>,
@@ -81,6 +102,8 @@ impl Options {
             seconds: 3.0,
             floors: true,
             growth: false,
+            hosts: Hosts::One,
+            against: None,
             smoke: false,
             sync_delay: None,
             slow_sync: PathBuf::new(),
@@ -105,8 +128,15 @@ impl Options {
                     options.connections = vec![16, 64];
                     options.seconds = 1.0;
                     options.floors = false;
-                    let brief = TARGETS.iter().filter(|&&target| target != "php");
-                    options.targets = Some(brief.map(|&target| target.to_owned()).collect());
+                    let brief = [
+                        "cdn-full",
+                        "cdn-relaxed",
+                        "put",
+                        "bare",
+                        "bare-sync",
+                        "bare-steps",
+                    ];
+                    options.targets = Some(brief.map(str::to_owned).to_vec());
                 }
                 "--smoke" => {
                     options.smoke = true;
@@ -115,6 +145,12 @@ impl Options {
                     options.rounds = 1;
                     options.seconds = 0.5;
                 }
+                "--scale" => {
+                    options.hosts = Hosts::Several;
+                    options.floors = false;
+                    options.sizes.truncate(2);
+                    options.seconds = options.seconds.min(1.5);
+                }
                 "--growth" => options.growth = true,
                 "--rows" => options.scale.rows = numbers(&value()?, 1_000..=100_000_000)?[0] as u64,
                 "--files" => options.scale.files = numbers(&value()?, 1_000..=2_800_000)?[0] as u64,
@@ -122,6 +158,10 @@ impl Options {
                 "--sync-delay" => {
                     options.sync_delay = Some(numbers(&value()?, 1..=1_000)?[0]);
                     options.floors = false;
+                }
+                "--against" => {
+                    options.against = Some(value()?.into());
+                    options.sizes.truncate(1);
                 }
                 "--binary" => options.binary = value()?.into(),
                 "--slow-sync" => options.slow_sync = value()?.into(),

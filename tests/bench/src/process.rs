@@ -119,32 +119,47 @@ pub fn program(name: &str) -> Option<PathBuf> {
 ///
 /// Work of kernel threads, such as writing the journal, is not included.
 pub fn cpu_time(roots: &[u32]) -> Duration {
-    let mut processes = HashMap::new();
-    let directories = fs::read_dir("/proc").into_iter().flatten().flatten();
-    for pid in directories.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-        if let Some(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
-            .ok()
-            .and_then(|text| Stat::parse(&text))
-        {
-            processes.insert(pid, stat);
-        }
-    }
-    let in_tree = |pid: &u32| {
-        let mut at = *pid;
-        while let Some(stat) = processes.get(&at) {
-            if roots.contains(&at) {
-                return true;
+    Processes::now().cpu_time(roots)
+}
+
+/// All processes of this machine at one instant.
+pub struct Processes(HashMap<u32, Stat>);
+
+impl Processes {
+    pub fn now() -> Self {
+        let mut processes = HashMap::new();
+        let directories = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for pid in directories.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+            if let Some(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
+                .ok()
+                .and_then(|text| Stat::parse(&text))
+            {
+                processes.insert(pid, stat);
             }
-            at = stat.parent;
         }
-        false
-    };
-    let ticks: u64 = processes
-        .iter()
-        .filter(|(pid, _)| in_tree(pid))
-        .map(|(_, stat)| stat.ticks)
-        .sum();
-    seconds(ticks)
+        Self(processes)
+    }
+
+    /// As [`cpu_time`].
+    pub fn cpu_time(&self, roots: &[u32]) -> Duration {
+        let in_tree = |pid: &u32| {
+            let mut at = *pid;
+            while let Some(stat) = self.0.get(&at) {
+                if roots.contains(&at) {
+                    return true;
+                }
+                at = stat.parent;
+            }
+            false
+        };
+        let ticks: u64 = self
+            .0
+            .iter()
+            .filter(|(pid, _)| in_tree(pid))
+            .map(|(_, stat)| stat.ticks)
+            .sum();
+        seconds(ticks)
+    }
 }
 
 /// CPU time of this process without its children.

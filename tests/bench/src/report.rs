@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::load::Round;
-use crate::{goals, growth};
+use crate::{goals, growth, pair, scale};
 
 /// The share of CPU time of other programs above which a run warns.
 const QUIET: f64 = 0.25;
@@ -37,6 +37,8 @@ impl Measurement {
             median: Round {
                 rate: of(|round| round.rate),
                 cpu: of(|round| round.cpu),
+                database_cpu: of(|round| round.database_cpu),
+                store_cpu: of(|round| round.store_cpu),
                 load_cpu: of(|round| round.load_cpu),
                 others: of(|round| round.others),
                 p50: of(|round| round.p50),
@@ -56,6 +58,8 @@ impl Measurement {
             "p50_ms": self.median.p50,
             "p99_ms": self.median.p99,
             "cpu_ms": self.median.cpu,
+            "cpu_ms_of_database": self.median.database_cpu,
+            "cpu_ms_of_store": self.median.store_cpu,
             "cpu_ms_of_load": self.median.load_cpu,
             "cpu_of_others": self.median.others,
             "per_second_of_rounds": self.rates,
@@ -80,6 +84,8 @@ pub struct Report {
     pub downloads: Vec<Measurement>,
     pub floors: Vec<FloorRate>,
     pub growth: Option<growth::Report>,
+    pub growth_in_postgres: Option<growth::postgres::Report>,
+    pub pair: Option<pair::Report>,
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -180,6 +186,7 @@ impl Report {
                     others,
                     p50,
                     p99,
+                    ..
                 } = found.median;
                 let ratio = |other: Option<f64>| {
                     other.map_or("-".to_owned(), |other| format!("{:.2}", own / other))
@@ -195,6 +202,24 @@ impl Report {
                 );
             }
         }
+        out += &self.rest_of_table();
+        out += &scale::table(self);
+        if let Some(growth) = &self.growth {
+            out += &growth.table();
+        }
+        if let Some(growth) = &self.growth_in_postgres {
+            out += &growth.table();
+        }
+        if let Some(pair) = &self.pair {
+            out += &pair.table();
+        }
+        out += &goals::of(self).table();
+        out
+    }
+
+    /// The loops without a server, and deliveries.
+    fn rest_of_table(&self) -> String {
+        let mut out = String::new();
         if !self.floors.is_empty() {
             let _ = writeln!(
                 out,
@@ -226,10 +251,6 @@ impl Report {
                 );
             }
         }
-        if let Some(growth) = &self.growth {
-            out += &growth.table();
-        }
-        out += &goals::of(self).table();
         out
     }
 
@@ -246,6 +267,8 @@ impl Report {
             })).collect::<Vec<_>>(),
             "goals": goals::of(self).json(),
             "growth": self.growth.as_ref().map(growth::Report::json),
+            "growth_in_postgres": self.growth_in_postgres.as_ref().map(growth::postgres::Report::json),
+            "pair": self.pair.as_ref().map(pair::Report::json),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The measured servers, each behind an nginx with the same settings.
 
 mod alternatives;
+pub mod backends;
 mod delivery;
 mod nginx;
 pub mod own;
@@ -12,10 +13,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+
+use support::seaweedfs::Bucket;
 
 use crate::disk::{files, settle};
+use crate::http::Client;
 use crate::picture::SERIAL;
 use crate::process::{Server, output};
+use backends::Backends;
 
 pub const CLIENT: &str = "bench";
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
@@ -48,6 +54,20 @@ pub struct Target {
     servers: Vec<Server>,
     /// Processes that serve this target and belong to another one.
     borrowed: Vec<u32>,
+    pub shared: Shared,
+}
+
+/// What a target has beyond one host with a file system.
+#[derive(Default)]
+pub struct Shared {
+    /// Hosts beside the first one, which serve the same images.
+    pub hosts: Vec<SocketAddr>,
+    /// A process above PostgreSQL's.
+    pub database: Option<u32>,
+    /// A process above the object store's.
+    pub store: Option<u32>,
+    /// Where the images are; `None` for files.
+    pub bucket: Option<Arc<Bucket>>,
 }
 
 /// The bytes around a picture.
@@ -60,6 +80,7 @@ pub struct Envelope {
 }
 
 /// Paths that all targets need.
+#[derive(Clone, Copy)]
 pub struct Workshop<'a> {
     /// A directory on the disk that is measured.
     pub disk: &'a Path,
@@ -72,12 +93,37 @@ pub struct Workshop<'a> {
     pub own: &'a Path,
     /// Makes every sync of the servers take longer.
     pub slow_syncs: Option<&'a SlowSyncs>,
+    pub backends: &'a Backends<'a>,
 }
 
 impl Target {
     pub fn pids(&self) -> Vec<u32> {
         let own = self.servers.iter().map(Server::pid);
         own.chain(self.borrowed.iter().copied()).collect()
+    }
+
+    /// The host of a connection: they take turns.
+    pub fn address_of(&self, connection: usize) -> SocketAddr {
+        let others = &self.shared.hosts;
+        match connection % (others.len() + 1) {
+            0 => self.address,
+            number => others[number - 1],
+        }
+    }
+
+    /// Adds another host with the same images.
+    pub fn and(mut self, other: Self) -> Self {
+        self.servers.extend(other.servers);
+        self.shared.hosts.push(other.address);
+        self
+    }
+
+    /// A request for the first page of the client's list.
+    pub fn list_request(&self) -> String {
+        format!(
+            "GET /image/v2/images HTTP/1.1\r\nHost: {}\r\nX-Client-Id: {CLIENT}\r\nX-Client-Token: {TOKEN}\r\n\r\n",
+            self.address
+        )
     }
 
     pub fn last_lines(&self) -> String {
@@ -144,8 +190,30 @@ impl Target {
         }
     }
 
+    /// The bytes of a stored image, from the file, or from the bucket by way of nginx.
+    pub fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        if self.shared.bucket.is_none() {
+            return fs::read(self.root.join(path));
+        }
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.address);
+        let mut client = Client::new(self.address);
+        Ok(client.exchange(&[request.as_bytes()])?.body.to_vec())
+    }
+
+    /// How many images are stored.
+    pub fn count(&self) -> io::Result<usize> {
+        Ok(match &self.shared.bucket {
+            Some(bucket) => bucket.objects().len(),
+            None => files(&self.store)?.len(),
+        })
+    }
+
     /// Deletes what is stored.
     pub fn empty(&self) -> io::Result<()> {
+        if let Some(bucket) = &self.shared.bucket {
+            bucket.clear();
+            return settle(&self.root);
+        }
         let stored = files(&self.store)?;
         stored.iter().try_for_each(fs::remove_file)?;
         settle(&self.store)

@@ -33,8 +33,9 @@ pub struct Memory {
     pub large: u64,
 }
 
-pub fn measure(workshop: &Workshop<'_>, seconds: f64) -> io::Result<Memory> {
-    let site = workshop.site("memory", "full", MAX_CONNECTIONS)?;
+/// Measures a site of its own, named `key`.
+pub fn measure(workshop: &Workshop<'_>, key: &'static str, seconds: f64) -> io::Result<Memory> {
+    let site = workshop.site(key, "full", MAX_CONNECTIONS)?;
     let (responder, _) = site.start_responder()?;
     let pid = responder.pid();
     let at_start = resident(pid)?;

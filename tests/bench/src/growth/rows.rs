@@ -13,7 +13,7 @@ use crate::load::STOP;
 pub const PER_DAY: u64 = 100_000;
 
 /// The content of a file, which takes one block.
-const CONTENT: &[u8] = &[b'.'; 512];
+pub const CONTENT: &[u8] = &[b'.'; 512];
 
 const DAY: i64 = 86_400;
 
@@ -60,8 +60,13 @@ pub fn living(rows: u64, now: i64) -> Vec<Day> {
 }
 
 impl Day {
+    /// When its images were uploaded.
+    pub fn uploaded_at(&self, now: i64) -> i64 {
+        self.expires_at.unwrap_or(now) - 100 * DAY
+    }
+
     /// The names of its images, as random as those of uploads, in order.
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         // splitmix64 (Steele, Lea and Flood, 2014).
         let mut state = u64::from(crc32fast::hash(self.directory.as_bytes())) << 32;
         let mut random = || {
@@ -105,7 +110,7 @@ pub fn insert(ledger: &Path, days: &[Day], now: i64) -> rusqlite::Result<()> {
         let mut in_order: Vec<_> = days.iter().collect();
         in_order.sort_by(|one, other| one.directory.cmp(&other.directory));
         for day in in_order {
-            let uploaded_at = day.expires_at.unwrap_or(now) - 100 * DAY;
+            let uploaded_at = day.uploaded_at(now);
             for name in day.names() {
                 let path = format!("{}/{name}", day.directory);
                 insert.execute(params![

@@ -5,7 +5,7 @@ use std::io;
 use std::process::Command;
 
 use super::nginx::{self, BODY, KEPT};
-use super::{Protocol, Target, Workshop};
+use super::{Protocol, Shared, Target, Workshop};
 use crate::process::{Server, takes_unix};
 use crate::responder::Durable;
 
@@ -28,6 +28,7 @@ impl Workshop<'_> {
             store: home.join("put"),
             servers: vec![nginx],
             borrowed: Vec::new(),
+            shared: Shared::default(),
         })
     }
 
@@ -67,6 +68,7 @@ impl Workshop<'_> {
             store,
             servers: vec![responder, nginx],
             borrowed: Vec::new(),
+            shared: Shared::default(),
         })
     }
 }

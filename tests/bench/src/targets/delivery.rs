@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{Protocol, Target, Workshop, nginx};
+use super::{Protocol, Shared, Target, Workshop, nginx};
 use crate::process::free_address;
 
 impl Workshop<'_> {
@@ -42,6 +42,7 @@ impl Workshop<'_> {
             store: cdn.store.clone(),
             servers,
             borrowed,
+            shared: Shared::default(),
         };
         Ok(vec![
             delivery(

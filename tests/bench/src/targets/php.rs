@@ -9,7 +9,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 use super::nginx::{self, BODY};
-use super::{CLIENT, Protocol, TOKEN, Target, Workshop};
+use super::{CLIENT, Protocol, Shared, TOKEN, Target, Workshop};
 use crate::process::{Server, free_address, output, program, takes_unix};
 
 impl Workshop<'_> {
@@ -85,6 +85,7 @@ impl Workshop<'_> {
             store: home.join("docroot/p"),
             servers: vec![responder, nginx],
             borrowed: Vec::new(),
+            shared: Shared::default(),
         })
     }
 }
