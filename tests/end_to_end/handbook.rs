@@ -106,7 +106,7 @@ fn the_arithmetic_of_growing_is_what_its_script_prints() {
 
     let output = run("nginx/capacity --uploads=100000000 --days=1 --cores=4");
     let text = String::from_utf8_lossy(&output.stdout);
-    for figure in ["4,630/s", "18.5 Gbit/s", "8 for uploads", "21.0 GB"] {
+    for figure in ["4,630/s", "18.5 Gbit/s", "8 for uploads", "30.0 GB"] {
         assert!(text.contains(figure), "{figure} is not in {text}");
     }
     for wrong in [
