@@ -269,7 +269,7 @@ Install and upgrade:
 
 Remove:
   --uninstall         remove what was installed; images, ledger and configuration stay
-  --purge             those too
+  --purge             those too, but no bucket, no ledger in PostgreSQL, and no docroot that other hosts may serve with it
 
 Try:
   --demo              run the whole CDN on this machine: its own nginx, the responder, a ledger, a docroot and three clients,

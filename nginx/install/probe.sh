@@ -115,7 +115,11 @@ try_upload() {
     ;;
   esac
   probe_get "$probe_url/p/$path" "$tmp/reply" || {
-    failure="$probe_url/p/$path cannot be fetched: $failure; can the account $worker read $docroot?"
+    case $kind in
+    s3) advice="can nginx read the bucket? 'corenexis-cdn --config $config doctor' tries it; the handbook has the policy of a public bucket" ;;
+    *) advice="can the account $worker read $docroot?" ;;
+    esac
+    failure="$probe_url/p/$path cannot be fetched: $failure; $advice"
     return 1
   }
   cmp -s -- "$tmp/probe.png" "$tmp/reply" || {
