@@ -14,7 +14,7 @@ use crate::identity::{Identity, LedgerState};
 use crate::image_path::{Directory, IMAGE_ROOT};
 use crate::ledger::{self, LedgerError, Table, Transfer};
 use crate::site;
-use crate::store::{self, Store};
+use crate::store::{self, SPOOL, Store};
 
 /// What is done after a copy.
 const NEXT: &str = "Leave responder and sweep stopped, put the new configuration in the place of the old one, and run `install.sh`, which \
@@ -113,9 +113,9 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
          was: remove {} when everything works.",
         match config.storage.s3 {
             Some(_) => "its objects".to_owned(),
-            // The pages lie beside them, and are served from there on.
+            // The pages lie beside them, and are still served.
             None => format!(
-                "its images, {}/{IMAGE_ROOT},",
+                "what is below {}/{IMAGE_ROOT}",
                 config.storage.docroot.display()
             ),
         }
@@ -129,7 +129,17 @@ fn open_target(
     place: &str,
     source: Identity,
 ) -> Result<(Box<dyn Store>, Target), Failure> {
-    let failed = |error: io::Error| unusable(place, &error);
+    let failed = |error: io::Error| match &new.storage {
+        // The docroot of the pages is root's.
+        storage if storage.s3.is_none() && error.kind() == io::ErrorKind::PermissionDenied => {
+            let docroot = storage.docroot.display();
+            Failure::storage(format!(
+                "the {place} cannot be used: {error}; make it for the account of the responder, as root: `install -d -o corenexis-cdn \
+                 {docroot}/{IMAGE_ROOT} {docroot}/{SPOOL}`"
+            ))
+        }
+        _ => unusable(place, &error),
+    };
     let unfinished = Identity { mark: 0, ..source };
     let view = store::view(new).map_err(failed)?;
     let found = view.identity().map_err(failed)?;
