@@ -6,7 +6,7 @@
 make_shop
 reload_by systemctl reload nginx
 snapshot >/tmp/before
-no_unit_is_left() { [ -z "$(systemctl list-units --all --no-legend 'corenexis*')" ]; }
+no_unit_is_left() { ! systemctl list-units --all --no-legend 'corenexis*' | grep .; }
 
 check "install" ./install.sh --domain shop.example --yes
 for unit in corenexis-cdn.socket corenexis-cdn.service corenexis-cdn-sweep.timer; do
