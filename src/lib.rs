@@ -39,6 +39,7 @@ mod api;
 mod app;
 mod auth;
 mod authentication;
+mod authorities;
 mod block_list;
 mod byte_size;
 mod cli;

@@ -145,7 +145,7 @@ fn ledger_values(ledger: &Ledger) -> [Entry; 5] {
     .map(|(key, value)| (key.to_owned(), value))
 }
 
-fn storage_values(storage: &Storage) -> [Entry; 14] {
+fn storage_values(storage: &Storage) -> [Entry; 15] {
     let path = |path: &Path| Some(Value::from(path.to_string_lossy().into_owned()));
     let text = |text: &str| Some(Value::from(text));
     let s3 = storage.s3.as_ref();
@@ -171,6 +171,10 @@ fn storage_values(storage: &Storage) -> [Entry; 14] {
             s3.map(|s3| Value::Boolean(s3.path_style)),
         ),
         ("storage.key_file", s3.and_then(|s3| path(&s3.key_file))),
+        (
+            "storage.ca_file",
+            s3.and_then(|s3| path(s3.ca_file.as_deref()?)),
+        ),
         ("storage.spool", s3.and_then(|s3| path(&s3.spool))),
         ("storage.serve", s3.and_then(|s3| text(s3.serve.name()))),
         (
@@ -360,6 +364,7 @@ mod tests {
             "storage.bucket=images",
             "storage.path_style=false",
             "storage.key_file=/etc/s3.key",
+            "storage.ca_file=/etc/ca.pem",
             "storage.spool=/var/spool/cdn",
             "storage.serve=signed",
             "storage.cache=1GiB",

@@ -55,6 +55,8 @@ pub struct S3 {
     pub path_style: bool,
     /// The file that holds the access key, `ACCESS:SECRET`.
     pub key_file: PathBuf,
+    /// The certificates of the authorities that the store's certificate may be of, in PEM; `None` for those of the system.
+    pub ca_file: Option<PathBuf>,
     /// The directory of uploads that are not in the bucket yet.
     pub spool: PathBuf,
     /// Who may read the objects.
@@ -171,6 +173,7 @@ pub(super) struct StorageTable {
     bucket: Option<String>,
     path_style: Option<bool>,
     key_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
     spool: Option<PathBuf>,
     serve: Option<Serve>,
     cache: Option<ByteSize>,
@@ -200,6 +203,7 @@ fn s3_of(table: &StorageTable) -> Result<Option<S3>, Invalid> {
             ("bucket", table.bucket.is_some()),
             ("path_style", table.path_style.is_some()),
             ("key_file", table.key_file.is_some()),
+            ("ca_file", table.ca_file.is_some()),
             ("spool", table.spool.is_some()),
             ("serve", table.serve.is_some()),
             ("cache", table.cache.is_some()),
@@ -242,6 +246,7 @@ fn s3_of(table: &StorageTable) -> Result<Option<S3>, Invalid> {
             .key_file
             .clone()
             .ok_or_else(|| missing("key_file", "/etc/corenexis-cdn/s3.key"))?,
+        ca_file: table.ca_file.clone(),
         spool: table
             .spool
             .clone()
@@ -311,6 +316,17 @@ fn check_names(s3: &S3) -> Result<(), Invalid> {
             "[storage] bucket = {bucket:?} has a dot, so no certificate covers its host name: set path_style = true"
         )
     })?;
+    if let Some(file) = &s3.ca_file {
+        let shown = file.display().to_string();
+        ensure(file.is_absolute(), || {
+            format!("[storage] ca_file = {shown:?}: expected an absolute path, starting with /")
+        })?;
+        ensure(scheme == "https", || {
+            format!(
+                "[storage] ca_file = {shown:?} is for https, and [storage] endpoint is {endpoint:?}: correct the endpoint, or remove ca_file"
+            )
+        })?;
+    }
     ensure(s3.cache.0 > 0, || {
         "[storage] cache = 0: expected a size such as \"10GiB\"".to_owned()
     })
@@ -357,6 +373,7 @@ mod tests {
             "bucket = \"images\"",
             "path_style = false",
             "key_file = \"/etc/s3.key\"",
+            "ca_file = \"/etc/ca.pem\"",
             "spool = \"/var/spool\"",
             "serve = \"signed\"",
             "cache = \"1GiB\"",
@@ -421,6 +438,16 @@ mod tests {
             ("/etc/s3.key\"", "/etc/s3.key\"\nregion = \"eu 1\"", "eu 1"),
             ("/etc/s3.key\"", "/etc/s3.key\"\nserve = \"all\"", "all"),
             ("/etc/s3.key\"", "/etc/s3.key\"\ncache = 0", "cache"),
+            (
+                "/etc/s3.key\"",
+                "/etc/s3.key\"\nca_file = \"ca.pem\"",
+                "ca_file = \"ca.pem\"",
+            ),
+            (
+                "https://s3.example.net/",
+                "http://s3.example.net\"\nca_file = \"/etc/ca.pem",
+                "ca_file = \"/etc/ca.pem\" is for https",
+            ),
         ] {
             let error = storage(&BUCKET.replace(from, to)).expect_err(to);
             assert!(error.contains(needle), "{to}: {error}");

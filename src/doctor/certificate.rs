@@ -3,7 +3,7 @@
 use rustls::CertificateError;
 
 use super::check::Check;
-use crate::timestamp::Timestamp;
+use crate::authorities::{fault, rejection};
 
 /// `None` if the certificate is not what failed.
 pub(super) fn check(url: &str, error: &ureq::Error) -> Option<Check> {
@@ -12,37 +12,17 @@ pub(super) fn check(url: &str, error: &ureq::Error) -> Option<Check> {
     Some(Check::fail("certificate", message, advice))
 }
 
-/// The reason for which rustls rejected a certificate, if that is what failed.
-fn rejection(error: &ureq::Error) -> Option<&CertificateError> {
-    let error = match error {
-        ureq::Error::Rustls(error) => error,
-        ureq::Error::Io(error) => error.get_ref()?.downcast_ref()?,
-        _ => return None,
-    };
-    match error {
-        rustls::Error::InvalidCertificate(error) => Some(error),
-        _ => None,
-    }
-}
-
 /// What is wrong, after "the certificate of URL", and what to do.
-fn explain(error: &CertificateError) -> (String, &'static str) {
+fn explain(reason: &CertificateError) -> (String, &'static str) {
     use CertificateError as E;
-    let day = |time: &rustls::pki_types::UnixTime| {
-        let date = Timestamp(time.as_secs().try_into().unwrap_or(i64::MAX)).date();
-        date.map_or_else(|| "?".to_owned(), |date| date.to_string())
-    };
-    match error {
-        E::ExpiredContext { not_after, .. } => (
-            format!("expired on {}", day(not_after)),
+    match reason {
+        E::ExpiredContext { .. } => (
+            fault(reason),
             "renew it (`certbot renew`), reload nginx, and check that the timer or cron job that renews it runs",
         ),
-        E::NotValidYetContext { not_before, .. } => (
-            format!("is not valid before {}", day(not_before)),
-            "check the clock of this host",
-        ),
-        E::NotValidForNameContext { presented, .. } => (
-            format!("is for other names: {}", presented.join(", ")),
+        E::NotValidYetContext { .. } => (fault(reason), "check the clock of this host"),
+        E::NotValidForNameContext { .. } => (
+            fault(reason),
             "get one for this name: `install.sh --https` does, where the site has none of its own. Else check that its server block uses the \
              right one: without a matching server_name nginx serves another site's",
         ),
@@ -53,10 +33,7 @@ fn explain(error: &CertificateError) -> (String, &'static str) {
             "get one from a public authority: `install.sh --https` does, where the site has none of its own. Else let its ssl_certificate \
              name the full chain (fullchain.pem)",
         ),
-        E::Revoked => (
-            "is revoked".to_owned(),
-            "get a new one with a new key, and reload nginx",
-        ),
+        E::Revoked => (fault(reason), "get a new one with a new key, and reload nginx"),
         // A self-signed certificate of `openssl req -x509` is a CA certificate, which may not be a server's.
         E::Other(cause) => (
             format!("is rejected by clients ({cause}); a self-signed certificate is the usual cause"),

@@ -23,6 +23,10 @@ type Version = (u32, u32, u32);
 /// The first version with everything that the rendered files use (the variable `$limit_req_status`).
 const OLDEST: Version = (1, 17, 6);
 
+/// The same for images in a bucket (`min_free` of `proxy_cache_path`). Everything else that is used of ngx_http_proxy_module is older, the
+/// youngest of it `keepalive_timeout` of an upstream (1.15.3).
+const OLDEST_WITH_BUCKET: Version = (1, 19, 1);
+
 /// The first version with `-e`, which keeps `nginx -T` from writing to a log.
 const HAS_E: Version = (1, 19, 5);
 
@@ -124,10 +128,24 @@ impl Build {
         })
     }
 
-    fn check(&self) -> Check {
+    /// `has_bucket` if the rendered files are those for images in a bucket.
+    fn check(&self, has_bucket: bool) -> Check {
         let (check, name) = ("nginx", &self.name);
-        if self.version < OLDEST {
-            let message = format!("{name} is too old for the rendered files, which need 1.17.6");
+        let oldest = if has_bucket {
+            OLDEST_WITH_BUCKET
+        } else {
+            OLDEST
+        };
+        if self.version < oldest {
+            let (major, minor, patch) = oldest;
+            let reason = if has_bucket {
+                " for [storage] kind = \"s3\""
+            } else {
+                ""
+            };
+            let message = format!(
+                "{name} is too old for the rendered files, which need {major}.{minor}.{patch}{reason}"
+            );
             Check::fail(check, message, "install a newer nginx")
         } else if self.version < FIXED[0] || ((1, 31, 0)..FIXED[1]).contains(&self.version) {
             let message = "is older than 1.30.7 and 1.31.9, which fix known vulnerabilities (CVE-2026-97205 in SSI and others)";
@@ -142,7 +160,7 @@ impl Build {
 
 /// The version of the installed nginx alone, for a configuration that cannot be read.
 pub(crate) fn version_check() -> Check {
-    Build::installed().map_or_else(missing, |build| build.check())
+    Build::installed().map_or_else(missing, |build| build.check(false))
 }
 
 fn missing(why: String) -> Check {
@@ -167,7 +185,8 @@ pub(super) fn checks(installation: &Installation, options: &NginxOptions) -> Vec
         Err(why) => return vec![missing(why), responder::check(installation)],
     };
     let (test, dump) = test(installation, &build, options);
-    let mut checks = vec![build.check(), test];
+    let has_bucket = installation.config.storage.s3.is_some();
+    let mut checks = vec![build.check(has_bucket), test];
     let Some(dump) = dump else {
         let why = "`nginx -T` does not print the configuration";
         checks.extend(

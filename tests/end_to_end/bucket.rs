@@ -327,12 +327,19 @@ fn doctor_sees_who_may_read_the_bucket() {
         (Access::Private, "public", "fail"),
         (Access::Private, "signed", "ok"),
         (Access::Open, "signed", "warn"),
+        (Access::Listed, "public", "fail"),
     ] {
         let Some(bucket) = Bucket::new(access) else {
             return;
         };
         let storage = format!("{}serve = \"{serve}\"\n", bucket.storage());
         let site = Site::builder().set("storage", &storage).start();
-        verdict(&doctor(&site), "bucket public", expected);
+        let report = doctor(&site);
+        verdict(&report, "bucket public", expected);
+        let is_listed = report.to_string().contains("everybody can list the bucket");
+        assert_eq!(is_listed, access == Access::Listed, "{report:#}");
+        if is_listed {
+            verdict(&report, "bucket public list", "warn");
+        }
     }
 }

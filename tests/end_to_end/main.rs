@@ -8,6 +8,10 @@
 mod bucket;
 #[cfg(feature = "s3")]
 mod bucket_delivery;
+#[cfg(feature = "s3")]
+mod bucket_names;
+#[cfg(feature = "s3")]
+mod bucket_tls;
 #[cfg(all(feature = "postgres", feature = "s3"))]
 mod cluster;
 mod command_errors;

@@ -38,7 +38,13 @@ fn a_version_older_than_the_fixed_ones_is_reported() {
         ("2.0.0", Ok),
     ] {
         let found = build(&format!("nginx version: nginx/{version}")).expect("a build");
-        assert_eq!(found.check().verdict, verdict, "{version}");
+        assert_eq!(found.check(false).verdict, verdict, "{version}");
+    }
+    for (version, verdict) in [("1.19.0", Fail), ("1.19.1", Warn), ("1.30.7", Ok)] {
+        let found = build(&format!("nginx version: nginx/{version}")).expect("a build");
+        let check = found.check(true);
+        assert_eq!(check.verdict, verdict, "{version}");
+        assert_eq!(check.message.contains("need 1.19.1"), verdict == Fail);
     }
 }
 

@@ -1,7 +1,6 @@
 //! The parts of the nginx files for images in a bucket, `[storage] kind = "s3"`: the upstream, the cache and the requests to the store.
 
-use std::path::Path;
-
+use crate::authorities;
 use crate::config::{Config, S3, Serve};
 use crate::expiry::StoreDuration;
 use crate::image_path::class_of;
@@ -14,14 +13,6 @@ pub(super) const CACHE: &str = "/var/cache/corenexis-cdn";
 
 /// The same below the prefix of an nginx of this site alone.
 const OWN_CACHE: &str = "run/images";
-
-/// The certificate authorities of the system, as distributions name the file: Debian and Alpine, Red Hat, SUSE, BSD.
-const CA_FILES: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// The size of an image that the zone of keys is made for: 8,000 keys take 1 MiB (ngx_http_proxy_module, `proxy_cache_path`).
 const TYPICAL_IMAGE: u64 = 64 << 10;
@@ -41,18 +32,12 @@ pub(super) fn http_part(config: &Config, has_own_nginx: bool) -> String {
     let Some(s3) = &config.storage.s3 else {
         return String::new();
     };
-    let resolver: Vec<_> = s3.resolver.iter().map(address).collect();
     let cache = if has_own_nginx { OWN_CACHE } else { CACHE };
     let zone = (s3.cache() / TYPICAL_IMAGE / KEYS_PER_MEBIBYTE).clamp(10, 512);
     let text = Template {
         text: include_str!("../../../nginx/corenexis-cdn.bucket.conf"),
         values: &[
             ("STORE_SERVER", Escaped::written(s3.address())),
-            ("RESOLVER", Escaped::written(resolver.join(" "))),
-            (
-                "RESOLVE",
-                Escaped::written(if resolver.is_empty() { "" } else { " resolve" }),
-            ),
             ("CACHE_PATH", Escaped::written(cache)),
             ("ZONE", Escaped::number(zone)),
             ("CACHE", Escaped::number(s3.cache())),
@@ -64,7 +49,7 @@ pub(super) fn http_part(config: &Config, has_own_nginx: bool) -> String {
             ),
         ],
         sections: &[
-            ("RESOLVER", !resolver.is_empty()),
+            ("FIXED", s3.resolver.is_empty()),
             ("SIGNED", is_signed(config)),
         ],
     }
@@ -84,7 +69,10 @@ pub(super) fn values(config: &Config) -> [(&'static str, Escaped); 4] {
             "STORE_NAME",
             Escaped::written(s3.map_or_else(String::new, S3::host_name)),
         ),
-        ("CA_FILE", Escaped::nginx(ca_file())),
+        (
+            "CA_FILE",
+            Escaped::nginx(&s3.map_or_else(String::new, ca_file)),
+        ),
         ("EMPTY_SHA256", Escaped::written(EMPTY_SHA256)),
     ]
 }
@@ -92,23 +80,33 @@ pub(super) fn values(config: &Config) -> [(&'static str, Escaped); 4] {
 /// The request to the store and what becomes of its errors.
 fn store_request(s3: &S3) -> String {
     let scheme = if s3.is_https() { "https" } else { "http" };
+    let resolver: Vec<_> = s3.resolver.iter().map(address).collect();
+    let is_fixed = resolver.is_empty();
+    let name = if is_fixed {
+        "corenexis_store"
+    } else {
+        "$corenexis_store"
+    };
     let text = Template {
         text: include_str!("../../../nginx/corenexis-cdn.store-request.conf"),
         values: &[
+            ("RESOLVER", Escaped::written(resolver.join(" "))),
+            ("STORE_SERVER", Escaped::written(s3.address())),
             ("STORE_HOST", Escaped::written(s3.host())),
             (
                 "STORE",
-                Escaped::written(format!("{scheme}://corenexis_store{}", s3.path_of_keys())),
+                Escaped::written(format!("{scheme}://{name}{}", s3.path_of_keys())),
             ),
         ],
-        sections: &[],
+        sections: &[("RESOLVER", !is_fixed)],
     };
     super::indented(&text.fill(), 8)
 }
 
-fn ca_file() -> &'static str {
-    let exists = |file: &&str| Path::new(file).exists();
-    CA_FILES.into_iter().find(exists).unwrap_or(CA_FILES[0])
+/// The file of the authorities by which nginx verifies the store.
+fn ca_file(s3: &S3) -> String {
+    let file = authorities::file_or_usual(s3.ca_file.as_deref());
+    file.to_string_lossy().into_owned()
 }
 
 /// An address as nginx writes it.

@@ -70,15 +70,27 @@ fn the_store_is_reached_where_the_configuration_says() {
 
 #[test]
 fn the_name_is_resolved_again_if_there_is_a_resolver() {
-    assert!(directives(&http(&bucket("")), "resolver").is_empty());
-    let resolved = http(&bucket("resolver = [\"127.0.0.53\", \"::1\"]"));
-    assert!(
-        resolved.contains("server \"s3.example.net:443\" resolve;"),
-        "{resolved}"
-    );
-    assert!(
-        resolved.contains("resolver 127.0.0.53 [::1] valid=30s;"),
-        "{resolved}"
+    assert!(directives(&server(&bucket("")), "resolver").is_empty());
+    for serve in ["public", "signed"] {
+        let keys = format!("resolver = [\"127.0.0.53\", \"::1\"]\nserve = \"{serve}\"");
+        let resolved = server(&bucket(&keys));
+        for line in [
+            "resolver 127.0.0.53 [::1];",
+            "set $corenexis_store \"s3.example.net:443\";",
+            "proxy_pass https://$corenexis_store/images/$corenexis_object;",
+        ] {
+            assert!(resolved.contains(line), "{line} is not in {resolved}");
+        }
+        assert!(!http(&bucket(&keys)).contains("upstream corenexis_store "));
+    }
+}
+
+#[test]
+fn the_store_is_verified_by_the_authorities_of_the_configuration() {
+    let text = server(&bucket("ca_file = \"/etc/own ca.pem\""));
+    assert_eq!(
+        directives(&text, "proxy_ssl_trusted_certificate"),
+        ["proxy_ssl_trusted_certificate \"/etc/own ca.pem\";"]
     );
 }
 

@@ -8,12 +8,14 @@ use rusty_s3::{Bucket, Credentials, S3Action};
 use time::UtcDateTime;
 use ureq::config::AutoHeaderValue;
 use ureq::http::{HeaderMap, Request, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error, SendBody};
 
 use super::failure::Failure;
-use super::resolver::Addresses;
+use super::resolver::{Addresses, RESOLVE};
 use super::{key, urls};
+use crate::authorities;
 use crate::config;
 use crate::random;
 
@@ -63,7 +65,7 @@ pub(super) enum Payload<'a> {
 }
 
 impl Client {
-    /// Reads the key file. Nothing is sent yet.
+    /// Reads the key file and the certificates of the authorities. Nothing is sent yet.
     pub(super) fn new(s3: &config::S3) -> io::Result<Self> {
         let addresses = Addresses::default();
         let config = ureq::config::Config::builder()
@@ -80,7 +82,9 @@ impl Client {
                 "/",
                 env!("CARGO_PKG_VERSION")
             ))
+            .timeout_resolve(Some(RESOLVE))
             .timeout_connect(Some(CONNECT))
+            .tls_config(tls(s3)?)
             .build();
         Ok(Self {
             agent: Agent::with_parts(config, DefaultConnector::default(), addresses.clone()),
@@ -128,7 +132,7 @@ impl Client {
             ) {
                 self.addresses.forget();
             }
-            Failure::Unanswered(cause(&error))
+            Failure::of_request(&error)
         })?;
         let (head, body) = response.into_parts();
         if head.status.is_success() {
@@ -163,6 +167,25 @@ impl Client {
             .build();
         self.agent.run(request)
     }
+}
+
+/// TLS that verifies the store with these authorities, or with those of the system. Those that are compiled in are for systems without.
+fn tls(s3: &config::S3) -> io::Result<TlsConfig> {
+    let file = authorities::file(s3.ca_file.as_deref());
+    let roots = match file.filter(|_| s3.is_https()) {
+        None => RootCerts::WebPki,
+        Some(file) => {
+            let certificates = authorities::read(file, "[storage] ca_file");
+            let certificates =
+                certificates.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            certificates
+                .iter()
+                .map(|certificate| Certificate::from_der(certificate).to_owned())
+                .collect::<Vec<_>>()
+                .into()
+        }
+    };
+    Ok(TlsConfig::builder().root_certs(roots).build())
 }
 
 /// Repeats `attempt` while it fails for a reason that may pass, until the deadline.
@@ -217,14 +240,4 @@ fn jittered(wait: Duration) -> Duration {
         return wait;
     }
     wait * u32::from(byte[0]) / 255
-}
-
-/// Why no answer came, without the name of the HTTP client's error.
-fn cause(error: &Error) -> String {
-    let text = error.to_string();
-    if text.contains("InvalidContentType") {
-        return "it does not speak TLS: is [storage] endpoint to begin with http:// instead?"
-            .to_owned();
-    }
-    text.strip_prefix("io: ").unwrap_or(&text).to_owned()
 }

@@ -7,6 +7,7 @@ use instant_xml::FromXml;
 use time::UtcDateTime;
 
 use super::date;
+use crate::authorities;
 use crate::timestamp::Timestamp;
 
 /// A difference of clocks that is named as the cause of a refusal, in seconds. Stores refuse a request signed 15 minutes off.
@@ -28,6 +29,13 @@ pub(super) enum Failure {
     },
     /// No whole answer came: it is not known whether the store did what was asked.
     Unanswered(String),
+    /// Nothing was sent: the certificate of the store is not accepted.
+    Untrusted {
+        /// What is wrong with it, after "the certificate of the store".
+        fault: String,
+        /// What mends it.
+        remedy: String,
+    },
 }
 
 /// The body of an error reply, with or without the namespace of S3.
@@ -51,6 +59,17 @@ struct NamespacedErrorBody {
 }
 
 impl Failure {
+    /// The error of a request that got no answer.
+    pub(super) fn of_request(error: &ureq::Error) -> Self {
+        match authorities::rejection(error) {
+            Some(reason) => Self::Untrusted {
+                fault: authorities::fault(reason),
+                remedy: authorities::remedy(reason, "[storage] ca_file", "[storage] endpoint"),
+            },
+            None => Self::Unanswered(cause(error)),
+        }
+    }
+
     /// The error of a reply with this status, `Date` header and body.
     pub(super) fn refused(
         status: u16,
@@ -82,7 +101,7 @@ impl Failure {
     pub(super) const fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::Unanswered(_) => None,
+            Self::Unanswered(_) | Self::Untrusted { .. } => None,
         }
     }
 
@@ -95,6 +114,7 @@ impl Failure {
     pub(super) fn is_transient(&self) -> bool {
         match self {
             Self::Unanswered(_) => true,
+            Self::Untrusted { .. } => false,
             Self::Refused { status, code, .. } => {
                 is_transient_code(code)
                     || matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
@@ -107,6 +127,7 @@ impl Failure {
     pub(super) const fn is_unknown(&self) -> bool {
         match self {
             Self::Unanswered(_) => true,
+            Self::Untrusted { .. } => false,
             Self::Refused { status, .. } => *status >= 500,
         }
     }
@@ -138,6 +159,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unanswered(cause) => write!(f, "the store did not answer: {cause}"),
+            Self::Untrusted { fault, remedy } => {
+                write!(f, "the certificate of the store {fault}; {remedy}")
+            }
             Self::Refused {
                 clocks: Some((here, store)),
                 ..
@@ -184,6 +208,16 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Why no answer came, without the name of the HTTP client's error.
+fn cause(error: &ureq::Error) -> String {
+    let text = error.to_string();
+    if text.contains("InvalidContentType") {
+        return "it does not speak TLS: is [storage] endpoint to begin with http:// instead?"
+            .to_owned();
+    }
+    text.strip_prefix("io: ").unwrap_or(&text).to_owned()
+}
+
 /// A text of the store for the log: at most 200 characters, none of them a control character.
 fn printable(text: &str) -> String {
     let characters = text.chars().take(200);
@@ -207,6 +241,7 @@ impl From<Failure> for io::Error {
             {
                 io::ErrorKind::StorageFull
             }
+            Failure::Untrusted { .. } => io::ErrorKind::ResourceBusy,
             failure if failure.is_transient() => io::ErrorKind::ResourceBusy,
             Failure::Refused { status: 404, .. } => io::ErrorKind::NotFound,
             Failure::Refused {

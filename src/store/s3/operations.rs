@@ -71,9 +71,18 @@ impl Client {
     /// The object with that key; `None` if there is none. Stores that do not let the access key list answer 403 for a missing one: that
     /// counts as missing if the store gives another object, that of the identity.
     pub(super) fn head(&self, key: &str) -> Result<Option<Object>, Failure> {
-        match self.head_once(key) {
+        self.head_until(key, Instant::now() + DEADLINE)
+    }
+
+    /// As [`Self::head`], with another deadline.
+    pub(super) fn head_until(
+        &self,
+        key: &str,
+        deadline: Instant,
+    ) -> Result<Option<Object>, Failure> {
+        match self.head_once(key, deadline) {
             Err(failure) if failure.status() == Some(403) && key != super::IDENTITY => {
-                match self.head_once(super::IDENTITY) {
+                match self.head_once(super::IDENTITY, deadline) {
                     Ok(Some(_)) => Ok(None),
                     _ => Err(failure),
                 }
@@ -82,16 +91,8 @@ impl Client {
         }
     }
 
-    fn head_once(&self, key: &str) -> Result<Option<Object>, Failure> {
-        self.head_within(key, Instant::now() + DEADLINE)
-    }
-
     /// The object with that key; `None` if the store says that there is none.
-    pub(super) fn head_within(
-        &self,
-        key: &str,
-        deadline: Instant,
-    ) -> Result<Option<Object>, Failure> {
+    fn head_once(&self, key: &str, deadline: Instant) -> Result<Option<Object>, Failure> {
         let reply = retry(deadline, || {
             let action = HeadObject::new(&self.bucket, self.credentials.as_ref(), key);
             self.send(action, &[], Payload::Nothing, deadline)
@@ -121,7 +122,17 @@ impl Client {
         length: Option<u64>,
         etag: Option<&str>,
     ) -> Result<Reply, Failure> {
-        let deadline = Instant::now() + DEADLINE;
+        self.get_until(key, (offset, length), etag, Instant::now() + DEADLINE)
+    }
+
+    /// As [`Self::get`], with another deadline.
+    pub(super) fn get_until(
+        &self,
+        key: &str,
+        (offset, length): (u64, Option<u64>),
+        etag: Option<&str>,
+        deadline: Instant,
+    ) -> Result<Reply, Failure> {
         let range = match length {
             Some(length) => format!("bytes={offset}-{}", offset + length.max(1) - 1),
             None => format!("bytes={offset}-"),

@@ -145,7 +145,12 @@ impl Probe<'_> {
                 true
             }
             Err(failure) => {
+                let mut seen = failure.to_string();
                 let advice = match &failure {
+                    Failure::Untrusted { fault, remedy } => {
+                        seen = format!("the certificate of the store {fault}");
+                        remedy
+                    }
                     Failure::Unanswered(_) => {
                         "start the store, or correct [storage] endpoint; a firewall may be between this host and it"
                     }
@@ -165,7 +170,7 @@ impl Probe<'_> {
                 add(
                     findings,
                     name,
-                    Bad(format!("{place}: {failure}"), advice.to_owned()),
+                    Bad(format!("{place}: {seen}"), advice.to_owned()),
                 );
                 false
             }

@@ -42,12 +42,21 @@ pub(super) fn publish_as(
     key: &str,
     upload: &Publication<'_>,
 ) -> Result<(), PublishError> {
+    publish_until(client, key, upload, Instant::now() + DEADLINE)
+}
+
+/// The same, with another deadline.
+pub(super) fn publish_until(
+    client: &Client,
+    key: &str,
+    upload: &Publication<'_>,
+    deadline: Instant,
+) -> Result<(), PublishError> {
     let size = upload.spool.size();
     let hash = Hash::of(&mut upload.spool.reader_at(0)).map_err(PublishError::Image)?;
     let metadata = Metadata::new(upload.path, upload.expiry, now());
     let mut signed = metadata.headers();
     signed.push(("content-md5", &hash.base64));
-    let deadline = Instant::now() + DEADLINE;
     let mut is_unknown = false;
     let put = retry(deadline, || {
         let mut reader = upload.spool.reader_at(0);
@@ -57,7 +66,7 @@ pub(super) fn publish_as(
         match reply.and_then(Reply::document) {
             Ok(_) => Ok(Put::Stored),
             Err(failure) if failure.status() == Some(412) => {
-                let is_ours = holds(client, key, size, &hash)?;
+                let is_ours = holds(client, key, size, &hash, deadline)?;
                 Ok(if is_ours { Put::Stored } else { Put::NameTaken })
             }
             Err(failure) => {
@@ -79,19 +88,31 @@ pub(super) fn publish_as(
 }
 
 /// Whether the object is the upload.
-fn holds(client: &Client, key: &str, size: u64, hash: &Hash) -> Result<bool, Failure> {
-    let object = client.head(key)?;
-    Ok(object.is_some_and(|object| object.stored.size == size && object.etag == hash.etag))
+fn holds(
+    client: &Client,
+    key: &str,
+    size: u64,
+    hash: &Hash,
+    deadline: Instant,
+) -> Result<bool, Failure> {
+    let object = client.head_until(key, deadline)?;
+    let Some(object) = object.filter(|object| object.stored.size == size) else {
+        return Ok(false);
+    };
+    if object.etag == hash.etag {
+        return Ok(true);
+    }
+    // With encryption of the store's own the tag is no hash of the bytes.
+    let mut bytes = client.get_until(key, (0, None), None, deadline)?.reader();
+    let stored = Hash::of(&mut bytes).map_err(|error| Failure::Unanswered(error.to_string()))?;
+    Ok(stored.etag == hash.etag)
 }
 
 /// Deletes an upload that is refused although the store may have it. What cannot be deleted now is deleted by the sweep, as a file without
 /// a row.
 fn withdraw(client: &Client, key: &str, size: u64, hash: &Hash) {
     let deadline = Instant::now() + WITHDRAWAL;
-    if let Ok(Some(object)) = client.head_within(key, deadline)
-        && object.stored.size == size
-        && object.etag == hash.etag
-    {
+    if holds(client, key, size, hash, deadline).is_ok_and(|is_ours| is_ours) {
         let _ = client.delete_once(key, deadline);
     }
 }

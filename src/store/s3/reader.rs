@@ -12,7 +12,8 @@ use super::object::unquoted;
 /// Bytes of the first request. Width and height of nearly every image are in them.
 const FIRST: u64 = 64 << 10;
 
-/// How often the body of one object may be cut off.
+/// How often the body may be cut off without [`FIRST`] bytes in between. A store that is slow is not given up while it goes on: the
+/// deadline of a request cuts its body off, too.
 const CUTS: u32 = 5;
 
 /// The bytes of an object, in order.
@@ -26,7 +27,9 @@ pub(super) struct ObjectReader {
     rest: Option<Box<dyn Read>>,
     /// Where the next byte of `rest` lies.
     offset: u64,
+    /// Cuts without progress, and where the last one was.
     cuts: u32,
+    cut_at: u64,
 }
 
 impl ObjectReader {
@@ -51,6 +54,7 @@ impl ObjectReader {
             rest: None,
             offset: 0,
             cuts: 0,
+            cut_at: 0,
         };
         if is_whole {
             reader.rest = Some(Box::new(reply.reader()));
@@ -95,7 +99,11 @@ impl Read for ObjectReader {
                 Err(error) => error,
             };
             self.rest = None;
+            if self.offset - self.cut_at >= FIRST {
+                self.cuts = 0;
+            }
             self.cuts += 1;
+            self.cut_at = self.offset;
             if self.cuts > CUTS {
                 return Err(error);
             }

@@ -108,6 +108,56 @@ fn a_reply_that_is_lost_is_not_taken_for_a_name_that_is_taken() {
     }
 }
 
+/// Once, an upload to a bucket that is encrypted by the store was taken for another's, because its tag is no hash of its bytes.
+#[test]
+fn a_lost_reply_of_a_store_with_tags_of_its_own_is_proven_by_the_bytes() {
+    let Some(site) = Fixture::new() else { return };
+    let path = path();
+    let is_lost = Mutex::new(false);
+    site.proxy.disturb(move |head: &Head| match head.method() {
+        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
+            Disturbance::LoseReply
+        }
+        "HEAD" => Disturbance::StripReply("etag"),
+        _ => Disturbance::None,
+    });
+    publish(&site.store, &path, b"12345").expect("it is ours");
+    let again = publish(&site.store, &path, b"54321");
+    assert!(matches!(again, Err(PublishError::NameTaken)), "{again:?}");
+}
+
+/// Once, the proof after a lost reply had a deadline of its own, and nginx had given up before it ended.
+#[test]
+fn a_store_that_hangs_after_a_lost_reply_is_given_up_at_the_deadline() {
+    let Some(site) = Fixture::new() else { return };
+    let is_lost = Mutex::new(false);
+    site.proxy.disturb(move |head: &Head| match head.method() {
+        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
+            Disturbance::LoseReply
+        }
+        "HEAD" => Disturbance::Delay(Duration::from_secs(40)),
+        _ => Disturbance::None,
+    });
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(2);
+    let mut spool = site.store.spool().expect("a spool");
+    spool.write_all(b"12345").expect("written");
+    let upload = Publication {
+        spool: &mut spool,
+        path: &path(),
+        expiry: None,
+    };
+    let refused =
+        publication::publish_until(&site.store.client, upload.path.as_str(), &upload, deadline);
+    assert!(is_busy(&refused), "{refused:?}");
+    // The deadline, and the two seconds of the withdrawal.
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 #[test]
 fn a_busy_store_is_asked_again_and_then_given_up() {
     let Some(site) = Fixture::new() else { return };
@@ -211,6 +261,15 @@ fn a_body_that_is_cut_off_is_continued() {
     let small = self::path();
     publish(&site.store, &small, &image[..30_000]).expect("published");
     assert!(bytes_of(&site.store, &small) == image[..30_000]);
+    // A large image arrives in as many parts as it needs.
+    let parts: Vec<u8> = image.iter().copied().cycle().take(900_000).collect();
+    let large = self::path();
+    publish(&site.store, &large, &parts).expect("published");
+    site.proxy.disturb(|head| match head.method() {
+        "GET" => Disturbance::Cut(70_000),
+        _ => Disturbance::None,
+    });
+    assert!(bytes_of(&site.store, &large) == parts);
     // A changed object is not continued with other bytes.
     let mut reader = site.store.read(&path).expect("readable");
     site.proxy.disturb(|_| Disturbance::None);

@@ -58,6 +58,7 @@ pub struct SiteBuilder {
     pub(crate) log_file: bool,
     pub(crate) clock: Option<String>,
     pub(crate) environment: Vec<(&'static str, OsString)>,
+    pub(crate) names: Option<PathBuf>,
     pub(crate) docroot: Option<PathBuf>,
     pub(crate) ledger: Option<PathBuf>,
     pub(crate) clients: BTreeMap<&'static str, Client>,
@@ -106,6 +107,13 @@ impl SiteBuilder {
     /// The responder gets this environment variable.
     pub fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
         self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Every program of the site finds host names by the resolver files in `directory`; see
+    /// [`NameServer::write`](crate::dns::NameServer::write).
+    pub fn names(mut self, directory: &Path) -> Self {
+        self.names = Some(directory.to_owned());
         self
     }
 

@@ -16,13 +16,13 @@ const CNAME: u16 = 5;
 const AAAA: u16 = 28;
 
 /// With these files in place of the machine's own, names are asked of the server whose address is in `NAMES/resolv.conf`.
-const SCRIPT: &str = r#"
+pub(crate) const SCRIPT: &str = r#"
 mount --make-rprivate / 2>/dev/null || :
 for file in resolv.conf nsswitch.conf hosts; do
   [ ! -e "/etc/$file" ] || mount --bind "$NAMES/$file" "/etc/$file"
 done"#;
 
-const OPTIONS: &[&str] = &["--mount"];
+pub(crate) const OPTIONS: &[&str] = &["--mount"];
 
 /// The answer to a query.
 #[derive(Debug, Clone)]
@@ -81,6 +81,11 @@ impl NameServer {
             }
         });
         Some(Self { address, asked })
+    }
+
+    /// Its address; the port is 53.
+    pub const fn address(&self) -> Ipv4Addr {
+        self.address
     }
 
     /// Starts a responder that asks this server; its variable `NAMES` is the directory of [`Self::write`].

@@ -72,11 +72,16 @@ pub struct HttpProxy {
 impl HttpProxy {
     /// Forwards to the server at `endpoint`, `http://HOST:PORT`.
     pub fn start(endpoint: &str) -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), endpoint)
+    }
+
+    /// The same at a given address.
+    pub fn start_at(listen: SocketAddr, endpoint: &str) -> Self {
         let upstream: SocketAddr = endpoint
             .strip_prefix("http://")
             .and_then(|address| address.parse().ok())
             .expect("http://ADDRESS:PORT");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let listener = TcpListener::bind(listen).expect("a port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::new(AtomicUsize::new(0));
         let undisturbed: Arc<Chooser> = Arc::new(|_| Disturbance::None);

@@ -1,6 +1,7 @@
 //! What the tests and the benchmark share: a running site, HTTP and FastCGI clients, web and name servers, generated images.
 
 pub mod builder;
+pub mod certificates;
 pub mod cluster;
 pub mod dns;
 pub mod fastcgi;

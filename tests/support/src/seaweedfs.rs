@@ -20,6 +20,9 @@ use crate::{repository, skip};
 /// The size of a volume of the process's own store, in MiB.
 const VOLUME: u32 = 64;
 
+/// The domain below which each bucket is a host, beside the paths of the endpoint. Who uses it needs a [name server](crate::dns).
+pub const DOMAIN: &str = "s3.test";
+
 /// How many buckets of one process may be public.
 const PUBLIC_BUCKETS: usize = 100;
 
@@ -41,6 +44,8 @@ pub enum Access {
     Public,
     /// Every object, those in quarantine too.
     Open,
+    /// Every object, and the list of them.
+    Listed,
     /// Nothing.
     Private,
 }
@@ -106,6 +111,7 @@ impl Server {
         let kind = match access {
             Access::Public => "images",
             Access::Open => "open",
+            Access::Listed => "listed",
             Access::Private => "private",
         };
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -236,6 +242,11 @@ impl Bucket {
         self.storage_at(&self.endpoint, "responder")
     }
 
+    /// The URL of the store by the name [`DOMAIN`].
+    pub fn named_endpoint(&self) -> String {
+        self.endpoint.replace("127.0.0.1", DOMAIN)
+    }
+
     /// The spool of one of several hosts.
     fn spool_of_host(&self, host: usize) -> PathBuf {
         self.directory.path().join(format!("spool-{host}"))
@@ -285,6 +296,7 @@ fn command(weed: &Path, place: &Path, s3: u16, filer: u16, volume: u32) -> Comma
     command.args(["-s3.autoCreateBucket=false", "-s3.iam=false"]);
     command.args(["-s3.port.iceberg=0", "-s3.port.lance=0"]);
     command.arg(format!("-s3.port={s3}"));
+    command.arg(format!("-s3.domainName={DOMAIN}"));
     command.arg(format!("-filer.port={filer}"));
     let others = [
         "master.port",
@@ -313,7 +325,9 @@ fn identities() -> String {
             r#"{{"name":"{key}","credentials":[{{"accessKey":"{key}","secretKey":"{key}{key}"}}],"actions":[{actions}]}},"#
         );
     }
-    identities.push_str(r#"{"name":"anonymous","actions":["Read:open-*""#);
+    identities.push_str(
+        r#"{"name":"anonymous","actions":["Read:open-*","Read:listed-*","List:listed-*""#,
+    );
     for number in 0..PUBLIC_BUCKETS {
         for class in ["d", "m", "mm", "l"] {
             let _ = write!(identities, r#","Read:images-{number}/{class}/*""#);

@@ -17,6 +17,7 @@ use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::builder::{Client, Launch, SiteBuilder};
+use crate::dns;
 use crate::form::{Form, MULTIPART};
 use crate::http::{self, Reply};
 use crate::machine::{
@@ -81,6 +82,7 @@ impl Site {
             log_file: false,
             clock: None,
             environment: Vec::new(),
+            names: None,
             docroot: None,
             ledger: None,
             clients: BTreeMap::new(),
@@ -200,7 +202,8 @@ impl Site {
         let extended = text.replacen("http {", &format!("http {{\n{}\n", self.settings.nginx), 1);
         fs::write(&conf, extended).expect("nginx.conf is written");
         let _ = fs::remove_file(self.nginx_log());
-        let mut nginx = Command::new("nginx")
+        let mut nginx = self
+            .program("nginx")
             .arg("-p")
             .arg(self.root.join("nginx/"))
             .args(["-e", "logs/error.log", "-c"])
@@ -232,7 +235,7 @@ impl Site {
     pub fn start_responder(&mut self) {
         let mut command = match self.settings.launch {
             Launch::Absent => return,
-            Launch::Plain | Launch::StandardInput => Command::new(program()),
+            Launch::Plain | Launch::StandardInput => self.program(program()),
             Launch::Descriptors(limit) => shell(&format!("ulimit -n {limit}; exec \"$0\" \"$@\"")),
             Launch::Unshared(options, script) => {
                 let mut command = unshared(options);
@@ -370,12 +373,25 @@ impl Site {
 
     /// The program under test with this site's configuration.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = self.program(program());
         command
             .arg("--config")
             .arg(self.config())
             .args(arguments)
             .stdin(Stdio::null());
+        command
+    }
+
+    /// A program of the site, which finds names as [`SiteBuilder::names`] says.
+    fn program(&self, name: &str) -> Command {
+        let Some(names) = &self.settings.names else {
+            return Command::new(name);
+        };
+        let script = format!("set -e\n{}\nexec \"$0\" \"$@\"", dns::SCRIPT);
+        let mut command = unshared(dns::OPTIONS);
+        command
+            .args(["sh", "-c", &script, name])
+            .env("NAMES", names);
         command
     }
 
