@@ -172,10 +172,10 @@ impl Postgres {
 
     /// The URL as the driver has it, without the password, and with time limits where the URL sets none.
     ///
-    /// Without `sslmode`, TLS is required to other hosts, and not used on this one. The driver knows no verification modes: the
+    /// Of several hosts the one that takes writes is meant, unless `target_session_attrs` is given. Without `sslmode`, TLS is required to other hosts, and not used on this one. The driver knows no verification modes: the
     /// certificate and the name of a server that is spoken to by TLS are always verified.
     pub(crate) fn parsed(&self) -> Result<postgres::Config, Invalid> {
-        use postgres::config::{Host, SslMode};
+        use postgres::config::{Host, SslMode, TargetSessionAttrs};
         use std::time::Duration;
 
         let wrong = |why: &str| {
@@ -212,6 +212,15 @@ impl Postgres {
         if parsed.get_hosts().is_empty() {
             return Err(wrong("no host"));
         }
+        let hosts = parsed.get_hosts().len();
+        for (what, count) in [
+            ("ports", parsed.get_ports().len()),
+            ("addresses (hostaddr)", parsed.get_hostaddrs().len()),
+        ] {
+            if ![0, hosts].contains(&count) && (count, what) != (1, "ports") {
+                return Err(wrong(&format!("hosts: {hosts}, {what}: {count}")));
+            }
+        }
         if parsed.get_user().is_none() {
             return Err(wrong("no user"));
         }
@@ -234,6 +243,9 @@ impl Postgres {
             } else {
                 SslMode::Require
             });
+        }
+        if hosts > 1 && !self.has_option("target_session_attrs") {
+            parsed.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         if parsed.get_application_name().is_none() {
             parsed.application_name("corenexis-cdn");
@@ -326,6 +338,22 @@ mod tests {
             );
         }
 
+        /// Once, a replica that came first in the URL was connected to, and refused every upload.
+        #[test]
+        fn of_several_hosts_the_one_that_takes_writes_is_meant() {
+            for (url, attributes) in [
+                ("postgresql://u@a/d", TargetSessionAttrs::Any),
+                ("postgresql://u@a,b/d", TargetSessionAttrs::ReadWrite),
+                (
+                    "postgresql://u@a,b/d?target_session_attrs=any",
+                    TargetSessionAttrs::Any,
+                ),
+            ] {
+                let parsed = postgres(url).parsed().expect(url);
+                assert_eq!(parsed.get_target_session_attrs(), attributes, "{url}");
+            }
+        }
+
         #[test]
         fn tls_is_required_to_other_hosts() {
             for (url, mode) in [
@@ -369,6 +397,14 @@ mod tests {
                 ("url = \"postgresql://h/d\"", "no user"),
                 ("url = \"postgresql://u@h\"", "no database"),
                 ("url = \"postgresql://u@h:x/d\"", "port"),
+                (
+                    "url = \"postgresql://u@/d?host=a&port=1,2\"",
+                    "hosts: 1, ports: 2",
+                ),
+                (
+                    "url = \"postgresql://u@a,b/d?hostaddr=192.0.2.1\"",
+                    "hosts: 2, addresses (hostaddr): 1",
+                ),
                 ("url = \"postgresql://u@h/d?sslmode=maybe\"", "sslmode"),
                 ("url = \"postgresql://u@h/d?sslrootcert=/x\"", "ca_file"),
                 (

@@ -246,6 +246,14 @@ fn wrong_settings_end_with_one_sentence() {
             4,
             "password_file",
         ),
+        (
+            format!(
+                "url = \"{}?sslmode=require\"",
+                Server::tcp_url(server.port(), &database)
+            ),
+            4,
+            "sslmode=disable",
+        ),
     ] {
         site.edit_config(|text| {
             let (before, rest) = text.split_once("[ledger]\n").expect("a table");

@@ -1,4 +1,5 @@
-//! Two responders with one ledger in PostgreSQL: backends that are killed and connections that are cut under uploads.
+//! The ledger in PostgreSQL under uploads: backends that are killed and connections that are cut at two responders, and a server that is
+//! replaced by its replica.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -62,7 +63,54 @@ fn killed_backends_and_cut_commits_lose_and_repeat_no_upload() {
     uploads.during(&one, UPLOADERS / 2, 3_000, || {
         uploads.during(&other, UPLOADERS / 2, 3_000, cause_faults);
     });
-    verify(&server, &database, &one, &uploads, began, faults);
+    let counted = verify(&server, &database, &one, &uploads);
+    eprintln!(
+        "{faults} killed backends and {faults} cut commits under {UPLOADERS} uploaders on two responders in {:.0} s: {counted}",
+        began.elapsed().as_secs_f64()
+    );
+}
+
+/// The replica has every commit that was acknowledged, because the server waits for it.
+#[test]
+fn a_promoted_replica_takes_over_under_uploads() {
+    if let Err(why) = Server::shared() {
+        return skip(why);
+    }
+    let mut first = Server::start().expect("started");
+    let second = first.replica();
+    first.replicate_synchronously();
+    let database = first.database();
+    let directory = tempfile::tempdir().expect("a directory");
+    let password = directory.path().join("password");
+    Server::write_password(&password);
+    let url = Server::tcp_url_of(&[first.port(), second.port()], &database);
+    let ledger = format!(
+        "url = \"{url}\"\npassword_file = \"{}\"",
+        password.display()
+    );
+    let site = unlimited().set("ledger", &ledger).start();
+    let uploads = Uploads::default();
+    let began = Instant::now();
+    uploads.during(&site, UPLOADERS, 3_000, || {
+        uploads.wait_for(UPLOADERS);
+        first.kill();
+        second.promote();
+        uploads.wait_for(2 * UPLOADERS);
+        // The first server of the URL is there again, as a replica that takes no writes.
+        first.follow(&second);
+        for backend in second.backends(&database) {
+            second.run(
+                "postgres",
+                &format!("SELECT pg_terminate_backend({backend})"),
+            );
+        }
+        uploads.wait_for(2 * UPLOADERS);
+    });
+    let counted = verify(&second, &database, &site, &uploads);
+    eprintln!(
+        "a killed server and a promoted replica under {UPLOADERS} uploaders in {:.0} s: {counted}",
+        began.elapsed().as_secs_f64()
+    );
 }
 
 /// Kills a backend of the ledger, in an orderly way or so that the server has to recover.
@@ -82,15 +130,9 @@ fn kill(server: &Server, database: &str, random: &mut Random) {
     let _ = kill_process(id, signal);
 }
 
-/// Asserts that every acknowledged image is there once, as a row and as a file, and that the quota counts exactly the rows.
-fn verify(
-    server: &Server,
-    database: &str,
-    site: &Site,
-    uploads: &Uploads,
-    began: Instant,
-    faults: u32,
-) {
+/// Asserts that every acknowledged image is there once, as a row and as a file, and that the quota counts exactly the rows; returns
+/// what there is, for people.
+fn verify(server: &Server, database: &str, site: &Site, uploads: &Uploads) -> String {
     let acknowledged: Vec<_> = uploads.acknowledged(0);
     let paths: BTreeSet<_> = acknowledged
         .iter()
@@ -125,11 +167,9 @@ fn verify(
     assert_eq!(counted, rows.len().to_string());
     let stored = "SELECT sum(stored_images) FROM corenexis.client";
     assert_eq!(server.run(database, stored), rows.len().to_string());
-    eprintln!(
-        "{faults} killed backends and {faults} cut commits under {UPLOADERS} uploaders on two responders in {:.0} s: {} images acknowledged, \
-         0 lost, 0 twice; {refused} answered with 503, {} rows for the sweep",
-        began.elapsed().as_secs_f64(),
+    format!(
+        "{} images acknowledged, 0 lost, 0 twice; {refused} answered with 503, {} rows for the sweep",
         paths.len(),
         rows.len() - paths.len()
-    );
+    )
 }

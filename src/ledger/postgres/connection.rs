@@ -12,7 +12,7 @@ use std::time::Instant;
 use postgres::{Client, Row};
 
 use super::failure::Failure;
-use super::server::{Server, UNANSWERED};
+use super::server::{Server, Unconnected};
 use super::statement::Statement;
 
 /// Stack of a connection's thread, in bytes. TLS handshakes need the most.
@@ -34,27 +34,53 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects; gives up at `until`. `token` is dropped when the connection's thread has ended.
-    pub(super) fn open(
+    /// Connects to the first host that lets it in; gives up at `until`. `token` is called for each thread, and what it returns is dropped
+    /// when the thread has ended.
+    pub(super) fn open<T: Send + 'static>(
         server: &Arc<Server>,
         until: Instant,
-        token: impl Send + 'static,
+        mut token: impl FnMut() -> T,
     ) -> Result<Self, Failure> {
+        let mut reasons = Vec::new();
+        let hosts = server.candidates();
+        for (position, &host) in hosts.iter().enumerate() {
+            let limit = if position + 1 == hosts.len() {
+                until
+            } else {
+                until.min(Instant::now() + server.patience())
+            };
+            match Self::open_at(server, host, limit, token())? {
+                Ok(connection) => return Ok(connection),
+                Err(reason) => reasons.push((host, reason)),
+            }
+        }
+        Err(server.failure(&reasons))
+    }
+
+    /// Connects to one host.
+    fn open_at(
+        server: &Arc<Server>,
+        host: usize,
+        until: Instant,
+        token: impl Send + 'static,
+    ) -> Result<Result<Self, Unconnected>, Failure> {
         let (jobs, incoming) = channel();
-        let (reply, ready) = sync_channel(1);
-        let url = server.url.clone();
-        let server = Arc::clone(server);
+        // Without a buffer: what is sent has been received, or the attempt was given up.
+        let (reply, ready) = sync_channel(0);
+        let connecting = Arc::clone(server);
         let serve = move || {
             let _token = token;
-            match server.connect() {
-                Ok(client) => {
-                    if reply.send(Ok(())).is_ok() {
-                        serve(client, &incoming);
-                    }
-                }
-                Err(failure) => {
-                    let _ = reply.send(Err(failure));
-                }
+            let (client, outcome) = match connecting.connect(host) {
+                Ok(client) => (Some(client), Ok(())),
+                Err(reason) => (None, Err(reason)),
+            };
+            if reply.send(outcome).is_err() {
+                connecting.has_ended(host);
+                return;
+            }
+            drop(connecting);
+            if let Some(client) = client {
+                serve(client, &incoming);
             }
         };
         thread::Builder::new()
@@ -65,14 +91,14 @@ impl Connection {
                 why: format!("no thread for another connection to the ledger: {error}"),
                 is_passing: true,
             })?;
-        wait(&ready, until).map_err(|failure| match failure {
-            Failure::Late => Failure::Unconnected {
-                why: format!("the ledger {url} did not answer in time: {UNANSWERED}"),
-                is_passing: false,
-            },
-            failure => failure,
-        })??;
-        Ok(Self { jobs })
+        match wait(&ready, until) {
+            Ok(outcome) => Ok(outcome.map(|()| Self { jobs })),
+            Err(Failure::Late) => {
+                server.give_up(host);
+                Ok(Err(Unconnected::silent()))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Sends a statement and waits for its rows until `until`. After [`Failure::Late`] the connection must be dropped.

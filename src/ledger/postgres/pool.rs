@@ -152,8 +152,12 @@ impl Pool {
         }
         state.taken += 1;
         let generation = state.generation;
-        let thread = Thread::new(&self.shared, &mut state);
+        let mut first = Some(Thread::new(&self.shared, &mut state));
         drop(state);
+        let thread = || {
+            let first = first.take();
+            first.unwrap_or_else(|| Thread::new(&self.shared, &mut lock(&self.shared.state)))
+        };
         // Gives the place back if no connection can be opened.
         let mut lease = self.lease(None, generation);
         lease.connection = Some(Connection::open(&self.server, until, thread)?);
@@ -162,7 +166,7 @@ impl Pool {
 
     /// Opens a connection outside the pool.
     pub(super) fn open_another(&self, until: Instant) -> Result<Connection, Failure> {
-        Connection::open(&self.server, until, ())
+        Connection::open(&self.server, until, || ())
     }
 
     fn lease(&self, connection: Option<Connection>, generation: u64) -> Lease {

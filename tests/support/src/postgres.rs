@@ -5,7 +5,8 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
+use std::io;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::certificates::Certificate;
 use crate::machine::until;
 
 /// The account `nobody` of every system: PostgreSQL does not run as root.
@@ -76,20 +80,12 @@ impl Server {
     pub fn start_in(place: Place<'_>) -> Result<Self, String> {
         let programs =
             programs().ok_or("PostgreSQL is not installed: apt-get install postgresql")?;
-        let directory = tempfile::Builder::new()
-            .prefix("postgresql-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir_in(place.files)
-            .map_err(|error| error.to_string())?
-            .keep();
+        let directory = new_directory(place.files).map_err(|error| error.to_string())?;
         let sockets = place.sockets.unwrap_or(&directory).to_owned();
         let password = directory.join("password");
         fs::write(&password, PASSWORD).expect("written");
-        if is_root() {
-            for directory in [&directory, &sockets] {
-                chown(directory, Some(NOBODY), Some(NOBODY)).expect("given away");
-            }
-            chown(&password, Some(NOBODY), Some(NOBODY)).expect("given away");
+        for path in [&directory, &sockets, &password] {
+            give_away(path);
         }
         let data = directory.join("data");
         let mut initdb = command(&programs.join("initdb"));
@@ -103,7 +99,83 @@ impl Server {
         if !made.status.success() {
             return Err(format!("initdb: {}", String::from_utf8_lossy(&made.stderr)));
         }
-        let port = free_port();
+        Self::launch(&directory, sockets, free_port(), place.settings)
+    }
+
+    /// Starts a replica of this server, which follows it by streaming replication.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        self.replica_at(free_port())
+    }
+
+    /// Starts this server, which was killed, at its port as a replica of another one.
+    pub fn follow(&mut self, primary: &Self) {
+        *self = primary.replica_at(self.port);
+    }
+
+    fn replica_at(&self, port: u16) -> Self {
+        let directory = new_directory(&env::temp_dir()).expect("a directory");
+        give_away(&directory);
+        self.copy_to(&directory);
+        Self::launch(&directory, directory.clone(), port, &SETTINGS).expect("the replica starts")
+    }
+
+    /// Copies the data into `directory`, with the settings of a replica.
+    fn copy_to(&self, directory: &Path) {
+        let mut copy = command(&programs().expect("PostgreSQL").join("pg_basebackup"));
+        copy.args(["--no-sync", "--checkpoint=fast", "--write-recovery-conf"])
+            .arg(with("--pgdata=", &directory.join("data")))
+            .arg(with("--host=", &self.sockets))
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--username={}", Self::USER));
+        let copied = copy.output().expect("pg_basebackup runs");
+        assert!(copied.status.success(), "{copied:?}");
+    }
+
+    /// Has every commit of this server wait until a replica has it on disk.
+    pub fn replicate_synchronously(&self) {
+        self.run(
+            "postgres",
+            "ALTER SYSTEM SET synchronous_standby_names = '*'",
+        );
+        self.run("postgres", "SELECT pg_reload_conf()");
+        until("a synchronous replica", || {
+            let state = self.run("postgres", "SELECT sync_state FROM pg_stat_replication");
+            (state == "sync").then_some(())
+        });
+    }
+
+    /// Kills every process of the server, as a power cut would.
+    pub fn kill(&self) {
+        let processes = self.run("postgres", "SELECT pid FROM pg_stat_activity");
+        let children = processes
+            .lines()
+            .map(|line| line.parse().expect("a number"));
+        let postmaster = self.process();
+        for process in std::iter::once(postmaster).chain(children) {
+            let id = Pid::from_raw(process.cast_signed()).expect("a process id");
+            // It may have ended.
+            let _ = kill_process(id, Signal::KILL);
+        }
+        until("the end of the server", || {
+            TcpStream::connect(("127.0.0.1", self.port)).err()
+        });
+    }
+
+    /// Makes a replica take writes.
+    pub fn promote(&self) {
+        assert_eq!(self.run("postgres", "SELECT pg_promote()"), "t");
+    }
+
+    /// Starts the server whose data is in `directory`.
+    fn launch(
+        directory: &Path,
+        sockets: PathBuf,
+        port: u16,
+        settings: &[&str],
+    ) -> Result<Self, String> {
+        let programs = programs().ok_or("PostgreSQL is not installed")?;
+        let data = directory.join("data");
         // SIGQUIT ends a server at once, and SIGKILL one that is stopped.
         let script = "trap '' INT TERM; \"$@\" & server=$!; read -r _; kill -CONT $server; pkill -CONT -P $server; kill -QUIT $server; \
                       for _ in 1 2 3 4 5; do kill -0 $server 2>/dev/null || break; sleep 0.2; done; kill -KILL $server 2>/dev/null; \
@@ -112,7 +184,7 @@ impl Server {
         let mut shell = command(Path::new("/bin/sh"));
         shell
             .args(["-c", script])
-            .arg(&directory)
+            .arg(directory)
             .arg(programs.join("postgres"))
             .arg("-D")
             .arg(&data)
@@ -120,7 +192,7 @@ impl Server {
             .arg(&sockets)
             .args(["-h", "127.0.0.1", "-p", &port.to_string()])
             .args(["-c", "log_min_messages=fatal"])
-            .args(place.settings.iter().flat_map(|setting| ["-c", setting]))
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().expect("cloned"))
             .stderr(log)
@@ -160,7 +232,16 @@ impl Server {
 
     /// The URL of a database over TCP at a port of this host, the server's or that of something in front of it.
     pub fn tcp_url(port: u16, database: &str) -> String {
-        format!("postgresql://{}@127.0.0.1:{port}/{database}", Self::USER)
+        Self::tcp_url_of(&[port], database)
+    }
+
+    /// The URL of a database at several ports of this host, of which the first that takes writes is used.
+    pub fn tcp_url_of(ports: &[u16], database: &str) -> String {
+        let hosts: Vec<_> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        format!("postgresql://{}@{}/{database}", Self::USER, hosts.join(","))
     }
 
     /// The process id of the postmaster.
@@ -171,43 +252,24 @@ impl Server {
         line.trim().parse().expect("a process id")
     }
 
-    /// Lets it speak TLS, with a new certificate for `localhost` that is its own authority; `None` without openssl(1). Returns the file
-    /// of the certificate.
-    pub fn use_tls(&self) -> Option<PathBuf> {
-        let certificate = self.data.join("server.crt");
-        let key = self.data.join("server.key");
-        let made = command(Path::new("openssl"))
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30",
-            ])
-            .args([
-                "-subj",
-                "/CN=localhost",
-                "-addext",
-                "subjectAltName=DNS:localhost",
-            ])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&certificate)
-            .output()
-            .ok()?;
-        assert!(made.status.success(), "{made:?}");
-        fs::set_permissions(&key, Permissions::from_mode(0o600)).expect("protected");
-        for setting in [
-            format!("ssl_cert_file = '{}'", certificate.display()),
-            format!("ssl_key_file = '{}'", key.display()),
-            "ssl = on".to_owned(),
+    /// Lets it speak TLS with a certificate, soon.
+    pub fn use_tls(&self, certificate: &Certificate) {
+        for (from, to) in [
+            (&certificate.file, "server.crt"),
+            (&certificate.key, "server.key"),
         ] {
-            self.run("postgres", &format!("ALTER SYSTEM SET {setting}"));
+            let file = self.data.join(to);
+            fs::copy(from, &file).expect("copied");
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("protected");
+            give_away(&file);
+            let setting = to
+                .replace("server.crt", "ssl_cert_file")
+                .replace("server.key", "ssl_key_file");
+            let sql = format!("ALTER SYSTEM SET {setting} = '{}'", file.display());
+            self.run("postgres", &sql);
         }
+        self.run("postgres", "ALTER SYSTEM SET ssl = on");
         self.run("postgres", "SELECT pg_reload_conf()");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.run("postgres", "SHOW ssl") != "on" {
-            assert!(Instant::now() < deadline, "the server does not speak TLS");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Some(certificate)
     }
 
     /// Its port on 127.0.0.1.
@@ -313,7 +375,7 @@ pub fn pgbouncer(server: &Server) -> Result<(Child, u16), String> {
         .stderr(Stdio::null());
     let shell = shell.spawn().map_err(|error| error.to_string())?;
     let deadline = Instant::now() + Duration::from_secs(20);
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > deadline {
             return Err("pgbouncer did not start".to_owned());
         }
@@ -330,6 +392,22 @@ fn command(program: &Path) -> Command {
     }
     command.env("LC_ALL", "C.UTF-8").current_dir("/");
     command
+}
+
+/// A directory of a server's own.
+fn new_directory(parent: &Path) -> io::Result<PathBuf> {
+    let directory = tempfile::Builder::new()
+        .prefix("postgresql-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(parent)?;
+    Ok(directory.keep())
+}
+
+/// Gives a file to the account of the server if this process is root's.
+fn give_away(path: &Path) {
+    if is_root() {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("given away");
+    }
 }
 
 fn is_root() -> bool {

@@ -1,6 +1,7 @@
 //! Killed backends, cut connections and a stopped server: what was acknowledged is there once, and counted once.
 
 use std::collections::HashSet;
+use std::net::TcpListener;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -76,12 +77,11 @@ fn killed_backends_lose_and_repeat_nothing() {
         }
         for _ in 0..100 {
             let before = acknowledged.lock().expect("no panic").len();
-            for backend in server.backends(&database).into_iter().take(2) {
-                server.run(
-                    "postgres",
-                    &format!("SELECT pg_terminate_backend({backend})"),
-                );
-            }
+            // In one statement: starting psql takes longer than anything else here.
+            let two = format!(
+                "SELECT pg_terminate_backend(pid) FROM (SELECT pid FROM pg_stat_activity WHERE datname = '{database}' LIMIT 2) AS two"
+            );
+            server.run("postgres", &two);
             let limit = Instant::now() + Duration::from_secs(30);
             while acknowledged.lock().expect("no panic").len() == before {
                 if Instant::now() > limit {
@@ -213,4 +213,84 @@ fn a_stopped_server_is_waited_for_no_longer_than_the_deadline() {
     let account = ledger.account("a", NOW).expect("readable").expect("there");
     assert_eq!(u64::from(account.used), account.stored.images);
     assert_eq!(ledger.storage_differences(false), Ok(Vec::new()));
+}
+
+/// Once, the time limit of a connection covered TCP alone: a first server that accepted connections and answered none kept every verb
+/// waiting until its deadline, and the second was never asked.
+#[test]
+fn a_host_that_does_not_answer_leaves_time_for_the_next() {
+    let Some(server) = server() else { return };
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+    let port = silent.local_addr().expect("an address").port();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("password");
+    Server::write_password(&file);
+    let database = server.database();
+    let url = Server::tcp_url_of(&[port, server.port()], &database) + "?connect_timeout=1";
+    let place = Postgres {
+        password_file: Some(file),
+        ..place(url)
+    };
+    let ledger = PostgresLedger::open(&place, Durability::Full, NOW).expect("opened");
+    let client = add(&ledger, "a");
+    // As many connections as there are, and again after they were lost: no attempt at the first host is repeated while one hangs.
+    for _ in 0..3 {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let verdicts = ledger.record(&[new_image(client, 1_000)], NOW);
+                    assert!(
+                        matches!(verdicts.as_deref(), Ok([Verdict::Recorded { .. }])),
+                        "{verdicts:?}"
+                    );
+                });
+            }
+        });
+        assert!(began.elapsed() < DEADLINE, "{:?}", began.elapsed());
+        for backend in server.backends(&database) {
+            server.run(
+                "postgres",
+                &format!("SELECT pg_terminate_backend({backend})"),
+            );
+        }
+    }
+    drop(silent);
+}
+
+#[test]
+fn servers_that_are_all_replicas_are_named_with_their_reasons() {
+    let Some(server) = server() else { return };
+    let closed = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
+    let port = closed.local_addr().expect("an address").port();
+    drop(closed);
+    let database = server.database();
+    server.run(
+        "postgres",
+        &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
+    );
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("password");
+    Server::write_password(&file);
+    let place = Postgres {
+        password_file: Some(file),
+        ..place(Server::tcp_url_of(&[server.port(), port], &database))
+    };
+    let both = server::Server::new(&place).expect("a server");
+    let reasons = [0, 1].map(|host| (host, both.connect(host).err().expect("no writes")));
+    let refused = both.failure(&reasons);
+    assert_eq!(
+        refused.remedy(),
+        failure::Remedy::Reconnect,
+        "one may be promoted"
+    );
+    let refused = refused.into_error(&place.url).to_string();
+    for needle in [
+        &format!("127.0.0.1:{}: ", server.port()),
+        "does not allow writes",
+        &format!("127.0.0.1:{port}: "),
+        "onnection refused",
+    ] {
+        assert!(refused.contains(needle), "{refused}");
+    }
 }

@@ -5,6 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use support::certificates::Authority;
+use support::machine::until;
+
 use super::*;
 use crate::identity::LedgerState;
 
@@ -151,21 +154,57 @@ fn a_certificate_is_verified() {
     let refused = refusal(&with(server, "localhost", Some(&no_certificate)));
     assert!(refused.contains("expected PEM"), "{refused}");
 
-    let server = Server::start().expect("started");
-    let Some(certificate) = server.use_tls() else {
-        return support::skip("openssl is not installed");
-    };
-    let trusted = with(&server, "localhost", Some(&certificate));
-    PostgresLedger::open(&trusted, Durability::Full, NOW).expect("its name and its authority");
-    let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
-    let ledger = PostgresLedger::open(&trusted, Durability::Full, NOW).expect("opened");
-    assert_ne!(server.run("postgres", encrypted), "0");
-    drop(ledger);
-    let refused = refusal(&with(&server, "127.0.0.1", Some(&certificate)));
-    assert!(refused.contains("certificate"), "another name: {refused}");
-    let refused = refusal(&with(&server, "localhost", None));
+    let refused = refusal(&Postgres {
+        url: Server::tcp_url(server.port(), "postgres") + "?sslmode=require",
+        ..place(String::new())
+    });
     assert!(
-        refused.contains("certificate") && refused.contains("ca_file"),
+        refused.contains("TLS") && refused.contains("ssl = on"),
         "{refused}"
     );
+
+    let (Some(own), Some(other)) = (Authority::new(), Authority::new()) else {
+        return;
+    };
+    let server = Server::start().expect("started");
+    let (own_file, other_file) = (own.file(), other.file());
+    // The server takes a new certificate a moment after it is told to.
+    let becomes = |host: &str, ca_file: Option<&Path>, expected: Option<[&str; 2]>| {
+        let place = with(&server, host, ca_file);
+        until("the new certificate", || match (state(&place), expected) {
+            (Ok(_), None) => Some(()),
+            (Err(error), Some(needles)) => {
+                let text = error.to_string();
+                needles
+                    .iter()
+                    .all(|needle| text.contains(needle))
+                    .then_some(())
+            }
+            _ => None,
+        });
+        place
+    };
+    server.use_tls(&own.issue("localhost", "20991231000000Z"));
+    let trusted = becomes("localhost", Some(&own_file), None);
+    let ledger = PostgresLedger::open(&trusted, Durability::Full, NOW).expect("opened");
+    let encrypted = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl";
+    assert_ne!(server.run("postgres", encrypted), "0");
+    drop(ledger);
+    for ca_file in [None, Some(&*other_file)] {
+        let refused = refusal(&with(&server, "localhost", ca_file));
+        assert!(
+            refused.contains("authority that is not trusted")
+                && refused.contains("set [ledger] ca_file"),
+            "{refused}"
+        );
+    }
+    let refused = refusal(&with(&server, "127.0.0.1", Some(&own_file)));
+    assert!(refused.contains("is for other names"), "{refused}");
+    server.use_tls(&own.issue("elsewhere.test", "20991231000000Z"));
+    let needles = ["is for other names: ", "correct [ledger] url"];
+    becomes("localhost", Some(&own_file), Some(needles));
+    server.use_tls(&own.issue("localhost", "20260405000000Z"));
+    let needles = ["expired on 2026-04-05", "renew it"];
+    let expired = becomes("localhost", Some(&own_file), Some(needles));
+    refusal(&expired);
 }
