@@ -6,7 +6,8 @@
 make_shop
 reload_by systemctl reload nginx
 snapshot >/tmp/before
-no_unit_is_left() { ! systemctl list-units --all --no-legend 'corenexis*' | grep .; }
+# A unit without a file that neither runs nor failed is a name that systemd forgets when it gets to it, on a busy machine after minutes.
+no_unit_is_left() { ! systemctl list-units --all --no-legend --plain 'corenexis*' | grep -v ' not-found  *inactive  *dead '; }
 
 check "install" ./install.sh --domain shop.example --yes
 for unit in corenexis-cdn.socket corenexis-cdn.service corenexis-cdn-sweep.timer; do
