@@ -102,7 +102,7 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Compare the ledger with the docroot, both ways
+    /// Compare the ledger with the docroot or the bucket, both ways
     ///
     /// Finds rows without files, files without rows, files of another size, and modification times that do not say when the image
     /// expires. Prints a line for each and a summary; ends with 1 if a difference is left. Safe beside uploads and sweeps. No image is

@@ -5,6 +5,7 @@
 
 pub(crate) mod images;
 pub(crate) mod rows;
+mod sides;
 
 use crate::identity::Identity;
 

@@ -1,22 +1,25 @@
 //! Verification: compares ledger and store, in both directions.
 //!
-//! It runs beside uploads, sweeps and other verifications. One directory is compared at a time, so memory grows with the images of one
-//! class and day, not with those of the site. No file is ever deleted: a damaged image is reported, and a file without a row may be all
-//! that is left of an earlier ledger.
+//! It runs beside uploads, sweeps and other verifications. Rows and files are read in the order of their paths, a page at a time, so that
+//! memory is constant; the files of a page are looked up several at once. No file is ever deleted: a damaged image is reported, and a file
+//! without a row may be all that is left of an earlier ledger.
 
 mod finding;
+mod look;
 mod quarantine;
 
-use std::collections::HashSet;
-use std::io::{self, BufReader, Read};
+use std::cmp::Ordering::{Greater, Less};
+use std::io;
+use std::iter::Peekable;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use time::UtcDateTime;
 
-use crate::expiry::{Expiry, StoreDuration};
-use crate::image;
+use self::look::{Look, Looked, Stray};
+use crate::expiry::Expiry;
 use crate::image_path::{Directory, ImagePath};
-use crate::ledger::{FoundImage, ImageFilter, ImageRow, Ledger, LedgerError};
-use crate::store::{Store, Stored};
+use crate::ledger::{ImageFilter, ImageRow, Ledger, LedgerError};
+use crate::store::{Images, Store, Stored};
 use crate::sweep::MISSING_AFTER;
 use crate::timestamp::Timestamp;
 pub(crate) use finding::{Difference, Finding, Report, Subject};
@@ -26,13 +29,6 @@ pub(crate) const RECOVERED: &str = "recovered";
 
 /// Rows of one page, and images of one transaction.
 const BATCH: u32 = 1_000;
-
-/// Beginnings of files whose width and height are looked up, in bytes. Metadata with a preview is in front of the image data of a
-/// photograph, so the first is not enough for every one.
-const HEADS: [u64; 2] = [16 * 1024, 256 * 1024];
-
-/// Bytes that the image check reads at once.
-const INSPECTION_BUFFER: usize = 64 * 1024;
 
 /// Why a verification could not go on.
 #[derive(Debug, thiserror::Error)]
@@ -71,22 +67,30 @@ impl Verification<'_> {
     pub(crate) fn run(&mut self) -> Result<Report, VerifyError> {
         let mut report = Report::default();
         self.compare_quarantine(&mut report)?;
-        let mut rows = Rows::new(self.ledger);
-        let used = self.store.directories().map_err(VerifyError::Store)?;
-        let used: HashSet<_> = used.into_iter().collect();
-        for directory in Directory::all() {
-            // The file of a row is looked up whether it is listed or not.
-            let files = if used.contains(&directory) {
-                self.store.list(directory).map_err(VerifyError::Store)?
-            } else {
-                Vec::new()
-            };
-            self.compare_directory(directory, files, &mut rows, &mut report)?;
-            report.directories += 1;
+        let passed = AtomicU64::new(0);
+        let files = Images::of(self.store, Directory::all(), &passed);
+        let mut files = files.map_err(VerifyError::Store)?.peekable();
+        let mut rows = Rows::new(self.ledger).peekable();
+        loop {
+            let batch = Batch::next(&mut rows, &mut files)?;
+            if batch.rows.is_empty() && batch.strays.is_empty() {
+                break;
+            }
+            self.compare_batch(&batch, &mut report)?;
+            report.directories = passed.load(Ordering::Relaxed);
             (self.progress)(&report);
         }
+        report.directories = passed.load(Ordering::Relaxed);
         self.compare_storage(&mut report)?;
         Ok(report)
+    }
+
+    const fn look(&self) -> Look<'_> {
+        Look {
+            ledger: self.ledger,
+            store: self.store,
+            now: self.now,
+        }
     }
 
     /// Compares what each client has stored by the ledger's count with the rows of its images.
@@ -102,60 +106,42 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// Merges the rows and the files of one directory, both in the order of their paths.
-    fn compare_directory(
-        &mut self,
-        directory: Directory,
-        mut files: Vec<ImagePath>,
-        rows: &mut Rows<'_>,
-        report: &mut Report,
-    ) -> Result<(), VerifyError> {
-        files.sort_unstable();
-        let mut files = files.into_iter().peekable();
-        let mut missing = Vec::new();
-        let mut unknown = Vec::new();
-        let mut resized = Vec::new();
-        while let Some(row) = rows.next_in(directory)? {
-            while let Some(file) = files.next_if(|file| *file < row.path) {
-                unknown.push(file);
-            }
-            // Looked up whether it was listed or not, because the file may be newer than the list.
-            let _ = files.next_if_eq(&row.path);
-            match self.compare(&row, report)? {
-                Presence::Missing => missing.push(row.path),
+    /// Compares rows and files that follow each other.
+    fn compare_batch(&mut self, batch: &Batch, report: &mut Report) -> Result<(), VerifyError> {
+        let (mut missing, mut resized) = (Vec::new(), Vec::new());
+        let look = self.look();
+        let looked = look::each(&batch.rows, |row| look.of_row(row));
+        for (row, looked) in batch.rows.iter().zip(looked) {
+            match self.compare(row, looked?, report)? {
+                Presence::Missing => missing.push(&row.path),
                 Presence::Resized(found) => resized.push((row, found)),
                 Presence::There | Presence::Transient => {}
             }
-            if report.images.is_multiple_of(u64::from(BATCH)) {
-                self.handle_missing(std::mem::take(&mut missing), report)?;
-                self.handle_resized(&std::mem::take(&mut resized), report)?;
-                self.handle_unknown(&std::mem::take(&mut unknown), report)?;
-                (self.progress)(report);
-            }
         }
-        self.handle_missing(missing, report)?;
+        self.handle_missing(&missing, report)?;
         self.handle_resized(&resized, report)?;
-        unknown.extend(files);
-        for unknown in unknown.chunks(BATCH as usize) {
-            self.handle_unknown(unknown, report)?;
-            (self.progress)(report);
-        }
-        Ok(())
+        self.handle_strays(&batch.strays, report)
     }
 
-    /// Compares a row with its file, if that is there.
-    fn compare(&mut self, row: &ImageRow, report: &mut Report) -> Result<Presence, VerifyError> {
+    /// Compares a row with what the store has for it.
+    fn compare(
+        &mut self,
+        row: &ImageRow,
+        looked: Looked,
+        report: &mut Report,
+    ) -> Result<Presence, VerifyError> {
         report.images += 1;
-        if row.quarantine.is_some() {
-            self.compare_quarantined(row, report)?;
-            return Ok(Presence::There);
-        }
-        let stored = match self.store.stat(&row.path) {
-            Ok(Some(stored)) => stored,
-            // A quarantine was cut off between file and row; the comparison of quarantine reports it.
-            Ok(None) if self.is_in_quarantine(&row.path)? => return Ok(Presence::There),
-            Ok(None) => return Ok(self.absence(row, report)),
-            Err(error) => {
+        let (stored, dimensions) = match looked {
+            Looked::Served { stored, dimensions } => (stored, dimensions),
+            Looked::Absent {
+                is_in_quarantine: true,
+            } => return Ok(Presence::There),
+            Looked::Absent { .. } => return Ok(self.absence(row, report)),
+            Looked::Quarantined { is_served, kept } => {
+                self.compare_quarantined(row, is_served, kept, report)?;
+                return Ok(Presence::There);
+            }
+            Looked::Unreadable(error) => {
                 self.tell_unreadable(&row.path, error, report)?;
                 return Ok(Presence::There);
             }
@@ -176,25 +162,10 @@ impl Verification<'_> {
                 report,
             )?;
         }
-        match self.dimensions(&row.path) {
-            Ok(Some(found)) if found != (row.width, row.height) => Ok(Presence::Resized(found)),
-            Ok(_) => Ok(Presence::There),
-            Err(error) => {
-                self.tell_unreadable(&row.path, error, report)?;
-                Ok(Presence::There)
-            }
-        }
-    }
-
-    /// Width and height of an image as browsers show it; `None` where the beginning of its file does not say them.
-    fn dimensions(&self, path: &ImagePath) -> io::Result<Option<(u32, u32)>> {
-        for length in HEADS {
-            let head = self.store.read(path)?.take(length);
-            if let Some(found) = image::size_of(&mut BufReader::new(head)) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        Ok(match dimensions {
+            Some(found) if found != (row.width, row.height) => Presence::Resized(found),
+            _ => Presence::There,
+        })
     }
 
     /// What a row without a file means.
@@ -224,14 +195,14 @@ impl Verification<'_> {
 
     fn handle_missing(
         &mut self,
-        missing: Vec<ImagePath>,
+        missing: &[&ImagePath],
         report: &mut Report,
     ) -> Result<(), VerifyError> {
         let mut lost = Vec::with_capacity(missing.len());
         for path in missing {
             // A deletion removes the file first; by now the row may be gone too.
-            if self.ledger.image(&path)?.is_some() {
-                lost.push(path);
+            if self.ledger.image(path)?.is_some() {
+                lost.push((*path).clone());
             }
         }
         if self.repair && !lost.is_empty() {
@@ -246,7 +217,7 @@ impl Verification<'_> {
 
     fn handle_resized(
         &mut self,
-        resized: &[(ImageRow, (u32, u32))],
+        resized: &[(&ImageRow, (u32, u32))],
         report: &mut Report,
     ) -> Result<(), VerifyError> {
         if self.repair && !resized.is_empty() {
@@ -272,41 +243,31 @@ impl Verification<'_> {
         Ok(())
     }
 
-    fn handle_unknown(
+    fn handle_strays(
         &mut self,
-        unknown: &[ImagePath],
+        paths: &[ImagePath],
         report: &mut Report,
     ) -> Result<(), VerifyError> {
+        let examines = self.rebuild.is_some();
+        let look = self.look();
+        let strays = look::each(paths, |path| look.of_stray(path, examines));
         let mut found = Vec::new();
-        for path in unknown {
-            // It may have been deleted since it was listed, or recorded since the rows were read.
-            let stored = match self.store.stat(path) {
-                Ok(Some(_)) if self.ledger.image(path)?.is_some() => continue,
-                Ok(Some(stored)) => stored,
-                Ok(None) => continue,
-                Err(error) => {
+        for (path, stray) in paths.iter().zip(strays) {
+            let cause = match stray? {
+                Stray::None => continue,
+                Stray::Unreadable(error) => {
                     self.tell_unreadable(path, error, report)?;
                     continue;
                 }
+                Stray::Unknown(Some(Ok(image))) => {
+                    found.push(image);
+                    continue;
+                }
+                Stray::Unknown(Some(Err(error))) => Some(error),
+                Stray::Unknown(None) => None,
             };
-            if self.rebuild.is_none() {
-                self.tell(
-                    Subject::Image(path.clone()),
-                    Difference::Unknown,
-                    Err(None),
-                    report,
-                )?;
-                continue;
-            }
-            match self.examine(path, stored, || self.store.read(path)) {
-                Ok(image) => found.push(image),
-                Err(error) => self.tell(
-                    Subject::Image(path.clone()),
-                    Difference::Unknown,
-                    Err(Some(error)),
-                    report,
-                )?,
-            }
+            let subject = Subject::Image(path.clone());
+            self.tell(subject, Difference::Unknown, Err(cause), report)?;
         }
         if let Some(plan) = self.rebuild.filter(|_| !found.is_empty()) {
             self.ledger.adopt(&found, RECOVERED, plan, self.now)?;
@@ -320,43 +281,6 @@ impl Verification<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Makes the row of a file from what the file says.
-    fn examine(
-        &self,
-        path: &ImagePath,
-        stored: Stored,
-        read: impl Fn() -> io::Result<Box<dyn Read>>,
-    ) -> io::Result<FoundImage> {
-        let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-        let expires_at = if path.duration() == StoreDuration::Lifetime {
-            None
-        } else {
-            let expiry = Expiry::from_instant(stored.expires_at).ok_or_else(|| {
-                wrong("its modification time is no expiry; was it copied without times?".to_owned())
-            })?;
-            Some(expiry.instant())
-        };
-        let bytes = read()?;
-        // An image that was accepted once stays one, whatever the limits are now.
-        let inspected = image::inspect(
-            &mut BufReader::with_capacity(INSPECTION_BUFFER, bytes),
-            image::Limits::NONE,
-        )
-        .and_then(|inspection| inspection.resolve(&read))
-        .map_err(|rejected| wrong(rejected.to_string()))?;
-        if inspected.image_type != path.image_type() {
-            return Err(wrong("its bytes are of another type".to_owned()));
-        }
-        Ok(FoundImage {
-            path: path.clone(),
-            size: stored.size,
-            width: inspected.width,
-            height: inspected.height,
-            uploaded_at: stored.published_at.min(self.now.into()),
-            expires_at,
-        })
     }
 
     fn compare_size(
@@ -439,20 +363,56 @@ impl<'a> Rows<'a> {
             filter: ImageFilter::all(BATCH),
         }
     }
+}
 
-    /// The next row if it lies in `directory`.
-    fn next_in(&mut self, directory: Directory) -> Result<Option<ImageRow>, LedgerError> {
+impl Iterator for Rows<'_> {
+    type Item = Result<ImageRow, LedgerError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
         if self.page.as_slice().is_empty() {
-            self.page = self.ledger.images(&self.filter)?.into_iter();
-            if let Some(last) = self.page.as_slice().last() {
-                self.filter.after = Some(last.path.clone());
+            match self.ledger.images(&self.filter) {
+                Ok(page) => self.page = page.into_iter(),
+                Err(error) => return Some(Err(error)),
+            }
+            let last = self.page.as_slice().last()?;
+            self.filter.after = Some(last.path.clone());
+        }
+        self.page.next().map(Ok)
+    }
+}
+
+/// Rows and files without rows that follow each other in the order of their paths.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<ImageRow>,
+    strays: Vec<ImagePath>,
+}
+
+impl Batch {
+    /// The next of both; empty at the end.
+    fn next(
+        rows: &mut Peekable<Rows<'_>>,
+        files: &mut Peekable<Images<'_>>,
+    ) -> Result<Self, VerifyError> {
+        let mut batch = Self::default();
+        while batch.rows.len().max(batch.strays.len()) < BATCH as usize {
+            let order = match (rows.peek(), files.peek()) {
+                (None, None) => break,
+                (Some(Ok(row)), Some(Ok(file))) => row.path.cmp(&file.path),
+                // A failure is taken first.
+                (Some(Err(_)), _) | (Some(_), None) => Less,
+                (_, Some(Err(_))) | (None, Some(_)) => Greater,
+            };
+            if order.is_le() {
+                batch.rows.extend(rows.next().transpose()?);
+            }
+            if order.is_ge() {
+                let file = files.next().transpose().map_err(VerifyError::Store)?;
+                let stray = file.filter(|_| order.is_gt());
+                batch.strays.extend(stray.map(|file| file.path));
             }
         }
-        let next = self.page.as_slice().first();
-        Ok(match next {
-            Some(row) if row.path.directory() == directory => self.page.next(),
-            _ => None,
-        })
+        Ok(batch)
     }
 }
 

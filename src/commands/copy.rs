@@ -2,13 +2,15 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use super::{Failure, as_owner, read_config, recover, spinner};
 use crate::cli::CopyArguments;
 use crate::config::Config;
-use crate::copy::images::{Copied, ImageCopy};
+use crate::copy::images::{Comparison, Copied, ImageCopy, Scope};
 use crate::copy::{Target, rows};
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::{Directory, IMAGE_ROOT};
@@ -56,34 +58,36 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
         ))
     };
     let bar = directories();
-    let progress = |copied: &Copied| {
-        bar.set_position(copied.directories);
-        bar.set_message(format!(
-            "{} images, {} copied ({})",
-            copied.images,
-            copied.new,
-            HumanBytes(copied.bytes)
-        ));
-    };
-    let copied = copy.run(true, &progress).map_err(failed)?;
-    bar.suspend(|| {
-        eprintln!(
-            "{} images are in the {to} ({} copied now, {} bytes).",
-            copied.images, copied.new, copied.bytes
-        );
-    });
+    let progress = shown(&bar);
     let differs = |images: u64| {
         Failure::storage(format!(
             "the {to} differs from the {from} in {images} images, which were left as they are, because it may have been in use: empty it, or \
              name another one, and run the same command again"
         ))
     };
-    if copied.left > 0 {
-        return Err(differs(copied.left));
-    }
-    // What came meanwhile, while nothing can come.
     drop(site.ledger);
-    let _held = held(&config).map_err(|failure| {
+    let held = match held(&config) {
+        // While images come, all is copied that is there; what comes meanwhile is copied while none can come.
+        Err(None) => {
+            let copied = copy.run(&Scope::all(), Comparison::Contents, &progress);
+            let copied = copied.map_err(failed)?;
+            bar.suspend(|| {
+                eprintln!(
+                    "{} images are in the {to} ({} copied now, {}).",
+                    copied.images,
+                    copied.new,
+                    HumanBytes(copied.bytes)
+                );
+            });
+            if copied.left > 0 {
+                return Err(differs(copied.left));
+            }
+            bar.reset();
+            held(&config)
+        }
+        held => held,
+    };
+    let _held = held.map_err(|failure| {
         failure.unwrap_or_else(|| {
             Failure::busy(
                 "the responder runs, so the copy is not complete: stop it on every host and run the same command again, which copies only \
@@ -92,13 +96,10 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
         })
     })?;
     site::check(&config)?;
-    bar.reset();
-    let rest = copy.run(false, &progress).map_err(failed)?;
-    let (images, differences) = copy.prove().map_err(failed)?;
+    let copied = complete(&copy, &progress).map_err(failed)?;
     bar.finish_and_clear();
-    let left = differences.max(rest.left);
-    if left > 0 {
-        return Err(differs(left));
+    if copied.left > 0 {
+        return Err(differs(copied.left));
     }
     let identity = site
         .store
@@ -109,8 +110,11 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
         .set_identity(identity)
         .map_err(|error| unusable(&to, &error))?;
     eprintln!(
-        "Complete: {images} images in the {from} and in the {to}, which has the identity of the site now. {NEXT} The {from} is kept as it \
-         was: remove {} when everything works.",
+        "Complete: {} images in the {from} and in the {to} ({} copied now, {}), which has the identity of the site now. {NEXT} The {from} is \
+         kept as it was: remove {} when everything works.",
+        copied.images,
+        copied.new,
+        HumanBytes(copied.bytes),
         match config.storage.s3 {
             Some(_) => "its objects".to_owned(),
             // The pages lie beside them, and are still served.
@@ -121,6 +125,49 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
         }
     );
     Ok(())
+}
+
+/// Copies what is missing while nothing changes in the source. Afterwards the directories in which something changed are listed again, as
+/// the proof that both sides have the same images.
+fn complete(copy: &ImageCopy<'_>, progress: &(dyn Fn(&Copied) + Sync)) -> io::Result<Copied> {
+    let copied = copy.run(&Scope::all(), Comparison::Sizes, progress)?;
+    if !copied.changed.is_empty() {
+        let proof = copy.run(&copied.changed, Comparison::Sizes, &|_| {})?;
+        if !proof.changed.is_empty() || proof.left > copied.left {
+            return Err(io::Error::other(
+                "what was copied was not in the list of the target: does something else delete there, or does another copy run?",
+            ));
+        }
+    }
+    Ok(copied)
+}
+
+/// What shows how far a copy is.
+fn shown(bar: &ProgressBar) -> impl Fn(&Copied) + Sync {
+    let told = Mutex::new(Instant::now());
+    move |copied| {
+        let text = format!(
+            "{} images, {} copied ({})",
+            copied.images,
+            copied.new,
+            HumanBytes(copied.bytes)
+        );
+        if bar.is_hidden() {
+            tell_each_minute(&told, &text);
+        } else {
+            bar.set_position(copied.directories);
+            bar.set_message(text);
+        }
+    }
+}
+
+/// Prints a line each minute where there is no terminal for a bar.
+fn tell_each_minute(last: &Mutex<Instant>, text: &str) {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.elapsed() >= Duration::from_mins(1) {
+        *last = Instant::now();
+        eprintln!("{text}");
+    }
 }
 
 /// Checks the target, then opens it and marks it as an unfinished copy.
@@ -150,7 +197,7 @@ fn open_target(
         ))
     })?;
     view.check_writable().map_err(failed)?;
-    let store = store::open(new).map_err(failed)?;
+    let store = store::open_target(new).map_err(failed)?;
     if target == Target::Unfinished {
         store.set_identity(unfinished).map_err(failed)?;
     }

@@ -1,4 +1,4 @@
-//! `verify`: ledger against docroot.
+//! `verify`: ledger against store.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -30,6 +30,7 @@ pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(),
     };
     recover(config, &site)?;
     let Site { ledger, store } = site;
+    let place = store.place();
     let began = Instant::now();
     let bar = progress_bar();
     let mut out = Output::new(BufWriter::new(io::stdout().lock()), json);
@@ -65,7 +66,7 @@ pub(super) fn verify(config: &Config, arguments: &VerifyArguments) -> Result<(),
     match report.remaining() {
         0 => Ok(()),
         remaining => Err(Failure::failed(format!(
-            "ledger and images differ: {remaining} differences are left{}",
+            "the ledger and the {place} differ: {remaining} differences are left{}",
             advice(&report, repair, rebuild)
         ))),
     }

@@ -1,27 +1,68 @@
 //! Copies the images of a store into another one, those in quarantine too.
 //!
-//! Directory by directory, both sides in the order of their paths. An image is in the target whole or not at all, so a copy that was
-//! interrupted goes on with what is missing.
+//! Both sides are read in the order of their paths, a page at a time, so that memory is constant; several images are copied at once. An
+//! image is in the target whole or not at all, so a copy that was interrupted goes on with what is missing.
 
 use std::collections::HashSet;
 use std::io::{self, Read};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use super::Target;
+use super::sides::{Facts, Pair, Pairs, Place};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{Publication, PublishError, Store, Stored};
-
-/// Images that are copied at once: a bucket is far away.
-const THREADS: usize = 8;
+use crate::store::{CONNECTIONS, Images, Listed, Publication, PublishError, Store};
 
 /// Bytes that are compared at once.
 const PART: u64 = 64 << 10;
 
+/// How far the clocks of this host and a store may be apart, in seconds: stores refuse requests beyond.
+const SKEW: i64 = 15 * 60;
+
+/// What a pass compares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The images in quarantine.
+    pub(crate) quarantine: bool,
+    /// Directories of images that are served.
+    pub(crate) directories: HashSet<Directory>,
+}
+
+impl Scope {
+    /// Everything.
+    pub(crate) fn all() -> Self {
+        Self {
+            quarantine: true,
+            directories: Directory::all().into_iter().collect(),
+        }
+    }
+
+    /// Nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.quarantine && self.directories.is_empty()
+    }
+
+    fn add(&mut self, place: Place, path: &ImagePath) {
+        match place {
+            Place::Served => drop(self.directories.insert(path.directory())),
+            Place::Quarantine => self.quarantine = true,
+        }
+    }
+}
+
+/// How images are compared that both sides have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    /// By their sizes, which the lists have.
+    Sizes,
+    /// By their sizes, hashes and expiries, too.
+    Contents,
+}
+
 /// What a pass found and did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Copied {
     /// Images in the source, those in quarantine among them.
     pub(crate) images: u64,
@@ -35,18 +76,26 @@ pub(crate) struct Copied {
     pub(crate) left: u64,
     /// Directories that were compared.
     pub(crate) directories: u64,
+    /// Where images were copied or deleted.
+    pub(crate) changed: Scope,
 }
 
 impl Copied {
-    const fn add(&mut self, outcome: Outcome) {
+    fn add(&mut self, place: Place, pair: &Pair, outcome: Outcome) {
+        self.images += u64::from(!matches!(pair, Pair::Target(_)));
         match outcome {
-            Outcome::Same => {}
+            Outcome::Same => return,
             Outcome::New(bytes) => {
                 self.new += 1;
                 self.bytes += bytes;
             }
-            Outcome::Left => self.left += 1,
+            Outcome::Deleted => self.deleted += 1,
+            Outcome::Left => {
+                self.left += 1;
+                return;
+            }
         }
+        self.changed.add(place, pair.path());
     }
 }
 
@@ -57,6 +106,8 @@ enum Outcome {
     Same,
     /// So many bytes were copied.
     New(u64),
+    /// It was deleted in the target.
+    Deleted,
     /// The target has another one, which stays.
     Left,
 }
@@ -72,207 +123,205 @@ pub(crate) struct ImageCopy<'a> {
     pub(crate) target: Target,
 }
 
-/// Where an image lies in a store.
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Served,
-    Quarantine,
-}
-
-impl Place {
-    fn stat(self, store: &dyn Store, path: &ImagePath) -> io::Result<Option<Stored>> {
-        match self {
-            Self::Served => store.stat(path),
-            Self::Quarantine => store.stat_quarantined(path),
-        }
-    }
-
-    fn read(self, store: &dyn Store, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        match self {
-            Self::Served => store.read(path),
-            Self::Quarantine => store.read_quarantined(path),
-        }
-    }
-
-    fn delete(self, store: &dyn Store, path: &ImagePath) -> io::Result<()> {
-        match self {
-            Self::Served => store
-                .delete(std::slice::from_ref(path))
-                .into_iter()
-                .collect(),
-            Self::Quarantine => store.delete_quarantined(path),
-        }
-    }
-
-    /// Whether the image has the same bytes in both stores. They are read only where the hash of neither store proves it.
-    fn has_same_bytes(
-        self,
-        one: &dyn Store,
-        other: &dyn Store,
-        path: &ImagePath,
-    ) -> io::Result<bool> {
-        if let Self::Served = self
-            && (other.matches_hash(path, &|| one.read(path))?
-                || one.matches_hash(path, &|| other.read(path))?)
-        {
-            return Ok(true);
-        }
-        let [mut one, mut other] = [self.read(one, path)?, self.read(other, path)?];
-        are_equal(&mut *one, &mut *other)
-    }
-}
-
-/// The images of a store by directory. Directories that it does not have are not listed.
-struct Lists<'a> {
-    store: &'a dyn Store,
-    used: HashSet<Directory>,
-}
-
-impl<'a> Lists<'a> {
-    fn of(store: &'a dyn Store) -> io::Result<Self> {
-        let used = store.directories()?.into_iter().collect();
-        Ok(Self { store, used })
-    }
-
-    fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>> {
-        if self.used.contains(&directory) {
-            self.store.list(directory)
-        } else {
-            Ok(Vec::new())
-        }
-    }
-}
-
 impl ImageCopy<'_> {
-    /// Makes the target the same as the source. With `compares`, images that both have are compared by size, expiry and hash.
-    /// `progress` is called with what was done so far.
+    /// Makes the target the same as the source. `progress` is called with what was done so far.
     pub(crate) fn run(
         &self,
-        compares: bool,
+        scope: &Scope,
+        comparison: Comparison,
         progress: &(dyn Fn(&Copied) + Sync),
     ) -> io::Result<Copied> {
         let mut copied = Copied::default();
-        let sides = (self.from.quarantined()?, self.to.quarantined()?);
-        self.make_same(Place::Quarantine, sides, compares, &mut copied, progress)?;
-        let lists = (Lists::of(self.from)?, Lists::of(self.to)?);
-        for directory in Directory::all() {
-            let sides = (lists.0.list(directory)?, lists.1.list(directory)?);
-            self.make_same(Place::Served, sides, compares, &mut copied, progress)?;
-            copied.directories += 1;
-            progress(&copied);
+        if scope.quarantine {
+            let list = |store: &dyn Store| -> io::Result<_> {
+                let mut paths = store.quarantined()?;
+                paths.sort_unstable();
+                let listed = paths
+                    .into_iter()
+                    .map(|path| Ok(Listed { path, object: None }));
+                Ok(listed.peekable())
+            };
+            let (from, to) = (list(self.from)?, list(self.to)?);
+            let pass = Pass::of(self, Place::Quarantine, comparison, progress);
+            pass.run(Pairs { from, to }, &mut copied, &AtomicU64::new(0))?;
         }
+        let mut directories = Directory::all();
+        directories.retain(|directory| scope.directories.contains(directory));
+        let (passed, ignored) = (AtomicU64::new(0), AtomicU64::new(0));
+        let from = Images::of(self.from, directories.clone(), &passed)?.peekable();
+        let to = Images::of(self.to, directories, &ignored)?.peekable();
+        let pass = Pass::of(self, Place::Served, comparison, progress);
+        pass.run(Pairs { from, to }, &mut copied, &passed)?;
         Ok(copied)
     }
+}
 
-    /// Lists both sides again and counts what only one of them has. Returns images and differences.
-    pub(crate) fn prove(&self) -> io::Result<(u64, u64)> {
-        let (mut images, mut differences) = (0, 0);
-        let mut compare = |(mut one, mut other): (Vec<ImagePath>, Vec<ImagePath>)| {
-            one.sort_unstable();
-            other.sort_unstable();
-            images += one.len() as u64;
-            if one != other {
-                let [one, other]: [HashSet<_>; 2] = [one, other].map(HashSet::from_iter);
-                differences += one.symmetric_difference(&other).count() as u64;
-            }
-        };
-        compare((self.from.quarantined()?, self.to.quarantined()?));
-        let lists = (Lists::of(self.from)?, Lists::of(self.to)?);
-        for directory in Directory::all() {
-            compare((lists.0.list(directory)?, lists.1.list(directory)?));
+/// What the threads of a pass share.
+struct Pass<'a> {
+    copy: &'a ImageCopy<'a>,
+    place: Place,
+    comparison: Comparison,
+    progress: &'a (dyn Fn(&Copied) + Sync),
+    /// The others stop, too.
+    has_failed: AtomicBool,
+}
+
+impl<'a> Pass<'a> {
+    const fn of(
+        copy: &'a ImageCopy<'a>,
+        place: Place,
+        comparison: Comparison,
+        progress: &'a (dyn Fn(&Copied) + Sync),
+    ) -> Self {
+        Self {
+            copy,
+            place,
+            comparison,
+            progress,
+            has_failed: AtomicBool::new(false),
         }
-        Ok((images, differences))
     }
 
-    fn make_same(
+    /// Goes through all pairs, with several at once. `passed` counts directories.
+    fn run(
         &self,
-        place: Place,
-        (mut images, found): (Vec<ImagePath>, Vec<ImagePath>),
-        compares: bool,
+        pairs: impl Iterator<Item = io::Result<Pair>> + Send,
         copied: &mut Copied,
-        progress: &(dyn Fn(&Copied) + Sync),
+        passed: &AtomicU64,
     ) -> io::Result<()> {
-        images.sort_unstable();
-        let found: HashSet<ImagePath> = found.into_iter().collect();
-        let listed: HashSet<&ImagePath> = images.iter().collect();
-        for path in found.iter().filter(|path| !listed.contains(path)) {
-            let is_known = place.stat(self.from, path);
-            // It may be newer than the list of the source, copied by another process.
-            if is_known.map_err(|error| named(path, &error))?.is_some() {
-                continue;
-            }
-            if self.target == Target::Complete {
-                copied.left += 1;
-            } else {
-                place
-                    .delete(self.to, path)
-                    .map_err(|error| named(path, &error))?;
-                copied.deleted += 1;
-            }
-        }
-        copied.images += images.len() as u64;
-        let next = AtomicUsize::new(0);
-        let shared = Mutex::new((&mut *copied, Ok(())));
-        let work = || {
-            while let Some(path) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = match found.contains(path) {
-                    true if !compares => Ok(Outcome::Same),
-                    true => self.compare(place, path),
-                    false => self.copy_image(place, path),
+        let (pairs, copied) = (Mutex::new(pairs), Mutex::new(copied));
+        let work = || -> io::Result<()> {
+            while !self.has_failed.load(Relaxed) {
+                // The lists are read by one thread at a time; the others are busy with images.
+                let Some(pair) = lock(&pairs).next() else {
+                    break;
                 };
-                let mut shared = shared
-                    .lock()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                match outcome {
-                    Ok(outcome) => shared.0.add(outcome),
-                    Err(error) => {
-                        shared.1 = Err(named(path, &error));
-                        // The others stop, too.
-                        next.store(images.len(), Ordering::Relaxed);
-                    }
-                }
-                progress(shared.0);
+                let pair = pair?;
+                let outcome = self.make_same(&pair);
+                let outcome = outcome.map_err(|error| named(pair.path(), &error))?;
+                let mut copied = lock(&copied);
+                copied.add(self.place, &pair, outcome);
+                copied.directories = passed.load(Relaxed);
+                (self.progress)(&copied);
             }
+            Ok(())
         };
-        if images.len() < 2 {
-            work();
-        } else {
-            thread::scope(|scope| {
-                for _ in 0..THREADS.min(images.len()) {
-                    scope.spawn(work);
-                }
-            });
+        let work = || work().inspect_err(|_| self.has_failed.store(true, Relaxed));
+        let outcome = thread::scope(|scope| {
+            let threads: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().try_for_each(|thread| {
+                let ended = thread.join();
+                ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        });
+        outcome?;
+        let mut copied = lock(&copied);
+        copied.directories = passed.load(Relaxed);
+        (self.progress)(&copied);
+        Ok(())
+    }
+
+    fn make_same(&self, pair: &Pair) -> io::Result<Outcome> {
+        match pair {
+            Pair::Both(original, copy) => self.compare(original, copy),
+            Pair::Source(original) => self.copy_image(&original.path),
+            Pair::Target(copy) => self.delete_surplus(&copy.path),
         }
-        shared
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .1
+    }
+
+    /// Deletes an image that only the list of the target has.
+    fn delete_surplus(&self, path: &ImagePath) -> io::Result<Outcome> {
+        let (place, copy) = (self.place, self.copy);
+        // It may be newer than the list of the source, copied by another process.
+        if place.stat(copy.from, path)?.is_some() {
+            return Ok(Outcome::Same);
+        }
+        if copy.target == Target::Complete {
+            return Ok(Outcome::Left);
+        }
+        place.delete(copy.to, path)?;
+        Ok(Outcome::Deleted)
     }
 
     /// Compares an image that both lists have.
-    fn compare(&self, place: Place, path: &ImagePath) -> io::Result<Outcome> {
-        let (Some(original), Some(found)) =
-            (place.stat(self.from, path)?, place.stat(self.to, path)?)
-        else {
-            return self.copy_image(place, path);
+    fn compare(&self, original: &Listed, copy: &Listed) -> io::Result<Outcome> {
+        let (place, path, to) = (self.place, &original.path, self.copy.to);
+        let facts = (
+            place.facts(self.copy.from, original)?,
+            place.facts(to, copy)?,
+        );
+        let (Some(original), Some(found)) = facts else {
+            return self.copy_image(path);
         };
-        let is_marked =
-            path.duration() == StoreDuration::Lifetime || original.expires_at == found.expires_at;
-        if original.size == found.size
-            && is_marked
-            && place.has_same_bytes(self.from, self.to, path)?
-        {
-            return Ok(Outcome::Same);
+        let has_same_contents = || -> io::Result<bool> {
+            Ok(self.comparison == Comparison::Sizes
+                || self.has_same_expiry(path, &original, &found)?
+                    && self.has_same_bytes(path, &original, &found)?)
+        };
+        if original.size == found.size {
+            match has_same_contents() {
+                Ok(true) => return Ok(Outcome::Same),
+                Ok(false) => {}
+                // Deleted since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return self.copy_image(path);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        if self.target == Target::Complete {
+        if self.copy.target == Target::Complete {
             return Ok(Outcome::Left);
         }
-        place.delete(self.to, path)?;
-        self.copy_image(place, path)
+        place.delete(to, path)?;
+        self.copy_image(path)
     }
 
-    fn copy_image(&self, place: Place, path: &ImagePath) -> io::Result<Outcome> {
-        let Some(stored) = place.stat(self.from, path)? else {
+    /// Whether the copy has the mark of the original. A copy that is newer than the last change of its original was made with it; a younger
+    /// original costs a request for each bucket.
+    fn has_same_expiry(
+        &self,
+        path: &ImagePath,
+        original: &Facts,
+        found: &Facts,
+    ) -> io::Result<bool> {
+        if path.duration() == StoreDuration::Lifetime
+            || original.modified_at < found.modified_at.minus(SKEW)
+        {
+            return Ok(true);
+        }
+        let expiry = |store: &dyn Store, facts: &Facts| match facts.expires_at {
+            None => {
+                let stored = self.place.stat(store, path)?;
+                Ok::<_, io::Error>(stored.map(|stored| stored.expires_at))
+            }
+            known => Ok(known),
+        };
+        Ok(expiry(self.copy.from, original)? == expiry(self.copy.to, found)?)
+    }
+
+    /// Whether both sides have the same bytes. They are read only where the hash of neither store proves it.
+    fn has_same_bytes(
+        &self,
+        path: &ImagePath,
+        original: &Facts,
+        found: &Facts,
+    ) -> io::Result<bool> {
+        let (place, from, to) = (self.place, self.copy.from, self.copy.to);
+        let is_proved = match (&original.etag, &found.etag) {
+            (Some(one), Some(other)) if one == other => true,
+            (_, Some(etag)) => to.matches_hash(etag, &mut *place.read(from, path)?)?,
+            (Some(etag), None) => from.matches_hash(etag, &mut *place.read(to, path)?)?,
+            (None, None) => false,
+        };
+        if is_proved {
+            return Ok(true);
+        }
+        are_equal(&mut *place.read(from, path)?, &mut *place.read(to, path)?)
+    }
+
+    fn copy_image(&self, path: &ImagePath) -> io::Result<Outcome> {
+        let (place, to) = (self.place, self.copy.to);
+        let Some((stored, mut reader)) = place.open(self.copy.from, path)? else {
             // Deleted since it was listed.
             return Ok(Outcome::Same);
         };
@@ -284,11 +333,7 @@ impl ImageCopy<'_> {
                 )
             })?),
         };
-        let mut reader = match place.read(self.from, path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Outcome::Same),
-            reader => reader?,
-        };
-        let mut spool = self.to.spool()?;
+        let mut spool = to.spool()?;
         let bytes = io::copy(&mut reader, &mut spool)?;
         if bytes != stored.size {
             let text = format!("{bytes} of {} bytes could be read", stored.size);
@@ -300,8 +345,8 @@ impl ImageCopy<'_> {
             expiry,
         };
         let published = match place {
-            Place::Served => self.to.publish(&mut [upload]).into_iter().collect(),
-            Place::Quarantine => self.to.publish_quarantined(upload),
+            Place::Served => to.publish(&mut [upload]).into_iter().collect(),
+            Place::Quarantine => to.publish_quarantined(upload),
         };
         match published {
             Ok(()) => Ok(Outcome::New(bytes)),
@@ -312,6 +357,10 @@ impl ImageCopy<'_> {
             Err(PublishError::Directory(error) | PublishError::Image(error)) => Err(error),
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn are_equal(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {

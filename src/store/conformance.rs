@@ -3,13 +3,13 @@
 mod quarantine;
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 
 use time::macros::{date, utc_datetime};
 use time::{Date, UtcDateTime};
 
-use super::{Cleaned, Publication, PublishError, Spool, Store};
+use super::{Cleaned, Images, Part, Publication, PublishError, Spool, Store};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
 use crate::image::ImageType;
@@ -27,6 +27,7 @@ pub(crate) fn check<S: Store>(open: impl Fn() -> S) {
     nothing_is_replaced(&open());
     deleting_is_idempotent(&open());
     an_image_says_what_it_is(&open());
+    images_are_listed_in_the_order_of_their_paths(&open());
     abandoned_uploads_are_deleted(&open());
     quarantine::an_image_in_quarantine_is_not_served_and_keeps_its_bytes(&open());
     quarantine::a_served_copy_of_an_image_in_quarantine_goes(&open());
@@ -209,6 +210,7 @@ fn deleting_is_idempotent(store: &dyn Store) {
 fn an_image_says_what_it_is(store: &dyn Store) {
     let path = path(StoreDuration::Month1, date!(2026 - 04 - 05));
     assert_eq!(store.stat(&path).expect("known"), None);
+    assert!(store.open(&path, Part::Whole).expect("known").is_none());
     assert!(store.read(&path).is_err());
     publish(store, &mut spool(store, b"12345"), &path).expect("published");
     let stored = store.stat(&path).expect("known").expect("there");
@@ -223,10 +225,43 @@ fn an_image_says_what_it_is(store: &dyn Store) {
         .read_to_end(&mut bytes)
         .expect("read");
     assert_eq!(bytes, b"12345");
+    for part in [Part::First(2), Part::First(9), Part::Whole] {
+        let opened = store.open(&path, part).expect("readable");
+        let (opened, mut reader) = opened.expect("there");
+        assert_eq!(opened, stored, "{part:?}");
+        bytes.clear();
+        reader.read_to_end(&mut bytes).expect("read");
+        assert_eq!(bytes, b"12345", "{part:?}");
+    }
     let later = StoreDuration::Months3.expiry(NOW).expect("expires");
     store.set_expiry(&path, later).expect("marked");
     let stored = store.stat(&path).expect("known").expect("there");
     assert_eq!((stored.size, stored.expires_at), (5, later.instant()));
+    let empty = self::path(StoreDuration::Month1, date!(2026 - 04 - 05));
+    publish(store, &mut spool(store, b""), &empty).expect("published");
+    let opened = store.open(&empty, Part::First(2)).expect("readable");
+    let (opened, mut reader) = opened.expect("there");
+    assert_eq!(opened.size, 0);
+    assert_eq!(reader.read_to_end(&mut bytes).expect("read"), 0);
+}
+
+fn images_are_listed_in_the_order_of_their_paths(store: &dyn Store) {
+    let days = [date!(2026 - 04 - 05), date!(2026 - 04 - 15)];
+    let durations = StoreDuration::ALL.into_iter().cycle().take(12);
+    let mut paths: Vec<_> = durations
+        .flat_map(|duration| days.map(|day| path(duration, day)))
+        .collect();
+    for path in &paths {
+        publish(store, &mut spool(store, b"12345"), path).expect("published");
+    }
+    paths.sort();
+    let passed = AtomicU64::new(0);
+    let images = Images::of(store, Directory::all(), &passed).expect("listed");
+    let images: Vec<_> = images.collect::<Result<_, _>>().expect("listed");
+    assert!(images.iter().map(|listed| &listed.path).eq(&paths));
+    let objects = images.iter().filter_map(|listed| listed.object.as_ref());
+    assert!(objects.into_iter().all(|object| object.size == 5));
+    assert_eq!(passed.into_inner(), Directory::COUNT);
 }
 
 fn clean(store: &dyn Store, before: i64, dry_run: bool) -> Cleaned {

@@ -4,6 +4,7 @@
 //! and it survives the loss of the ledger.
 
 mod identity_file;
+mod listing;
 mod quarantine;
 mod sync;
 
@@ -20,9 +21,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use self::listing::SortedImages;
 use self::sync::FileSystem;
 use super::spool::SpoolDirectory;
-use super::{Cleaned, Publication, PublishError, Space, Spool, Store, Stored};
+use super::{Cleaned, ImageList, Part, Publication, PublishError, Space, Spool, Store, Stored};
 use crate::config::Durability;
 use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
@@ -243,24 +245,24 @@ impl Store for Docroot {
     }
 
     fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>> {
-        let entries = entries(&directory.below(&self.root))?;
-        // Files with other names are not of this program, and are left alone.
-        entries
-            .map(|entry| {
-                Ok(format!("{directory}/{}", entry?.file_name().display())
-                    .parse()
-                    .ok())
-            })
-            .filter_map(Result::transpose)
-            .collect()
+        listing::images(&self.root, directory)?.collect()
+    }
+
+    fn listing(&self, directory: Directory) -> ImageList<'_> {
+        Box::new(SortedImages::of(&self.root, directory))
     }
 
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
         stat_image(&path.below(&self.root))
     }
 
-    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        open_image(&path.below(&self.root))
+    fn open(&self, path: &ImagePath, _: Part) -> io::Result<Option<(Stored, Box<dyn Read>)>> {
+        let file = match open_image(&path.below(&self.root)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let stored = stored_of(&file.metadata()?)?;
+        Ok(Some((stored, Box::new(file))))
     }
 
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
@@ -304,26 +306,36 @@ fn stat_image(file: &Path) -> io::Result<Option<Stored>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         other => other?,
     };
+    stored_of(&metadata).map(Some)
+}
+
+fn stored_of(metadata: &fs::Metadata) -> io::Result<Stored> {
     if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "it is not a regular file",
-        ));
+        return Err(no_file());
     }
-    Ok(Some(Stored {
+    Ok(Stored {
         size: metadata.len(),
         expires_at: Timestamp(metadata.mtime().saturating_add(1)),
         // The rename set the change time; the modification time is the expiry.
         published_at: Timestamp(metadata.ctime()),
-    }))
+    })
 }
 
-fn open_image(file: &Path) -> io::Result<Box<dyn Read>> {
-    let file = OpenOptions::new()
+fn open_image(file: &Path) -> io::Result<File> {
+    // A FIFO is not waited for.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
         .read(true)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(file)?;
-    Ok(Box::new(file))
+        .custom_flags(flags.bits().cast_signed())
+        .open(file);
+    opened.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::LOOP.raw_os_error() => no_file(),
+        _ => error,
+    })
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")
 }
 
 fn open_directory(directory: &Path) -> Result<OwnedFd, Errno> {

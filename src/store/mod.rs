@@ -5,6 +5,7 @@
 
 mod docroot;
 mod identity_document;
+mod images;
 mod quarantine;
 #[cfg(feature = "s3")]
 pub(crate) mod s3;
@@ -15,13 +16,16 @@ use std::io::{self, Read};
 
 use time::UtcDateTime;
 
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::error::Fault;
 use crate::expiry::Expiry;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
 use crate::timestamp::Timestamp;
 pub(crate) use docroot::{Docroot, SPOOL};
+#[cfg(feature = "s3")]
+pub(crate) use images::ListedObject;
+pub(crate) use images::{ImageList, Images, Listed};
 pub(crate) use quarantine::Quarantine;
 pub(crate) use spool::Spool;
 
@@ -55,6 +59,18 @@ pub(crate) struct Stored {
     pub expires_at: Timestamp,
     /// When it was published.
     pub published_at: Timestamp,
+}
+
+/// Requests that a command which goes through all images has under way at once. Where the store is a bucket, it is far away.
+pub(crate) const CONNECTIONS: usize = 16;
+
+/// How much of an image is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// So many bytes, of which no more is transferred unless more is read.
+    First(u64),
+    /// All of it.
+    Whole,
 }
 
 /// The headers of a signed GET request for an object. They hold for some minutes.
@@ -119,8 +135,8 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
     /// Whether there is an image.
     fn has_images(&self) -> io::Result<bool> {
         for directory in self.directories()? {
-            if !self.list(directory)?.is_empty() {
-                return Ok(true);
+            if let Some(first) = self.listing(directory).next() {
+                return first.map(|_| true);
             }
         }
         Ok(false)
@@ -153,23 +169,29 @@ pub(crate) trait Store: Quarantine + fmt::Debug + Send + Sync {
     /// The images in a directory, unsorted; none if the directory does not exist.
     fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>>;
 
+    /// The images in a directory in the order of their paths, of which a page at a time is in memory.
+    fn listing(&self, directory: Directory) -> ImageList<'_>;
+
     /// The image at `path`; `None` if there is none. Anything but a regular file is an error of kind `InvalidData`.
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>>;
 
+    /// The image at `path` like [`Self::stat`], and its bytes, by one request for `part`.
+    fn open(&self, path: &ImagePath, part: Part) -> io::Result<Option<(Stored, Box<dyn Read>)>>;
+
     /// The bytes of an image.
-    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>>;
+    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
+        let opened = self.open(path, Part::Whole)?;
+        let (_, reader) = opened.ok_or(io::ErrorKind::NotFound)?;
+        Ok(reader)
+    }
 
     /// The headers of a GET request for an image at `now`, if nginx needs a signature to read it; `None` if it does not.
     fn sign_read(&self, _path: &ImagePath, _now: UtcDateTime) -> Option<SignedRead> {
         None
     }
 
-    /// Whether the hash that the store keeps of an image proves that it has the bytes which `read` opens. `false` if it keeps none.
-    fn matches_hash(
-        &self,
-        _path: &ImagePath,
-        _read: &dyn Fn() -> io::Result<Box<dyn Read>>,
-    ) -> io::Result<bool> {
+    /// Whether `etag`, which the store has in its list, proves that the image has the bytes of `reader`.
+    fn matches_hash(&self, _etag: &str, _reader: &mut dyn Read) -> io::Result<bool> {
         Ok(false)
     }
 
@@ -194,6 +216,17 @@ pub(crate) fn open(config: &Config) -> io::Result<Box<dyn Store>> {
         &storage.docroot,
         storage.durability,
     )?))
+}
+
+/// Opens the store for a copy into it: what is published is durable whatever `[storage] durability` says, and an image may take minutes to
+/// be transferred.
+pub(crate) fn open_target(config: &Config) -> io::Result<Box<dyn Store>> {
+    let storage = &config.storage;
+    #[cfg(feature = "s3")]
+    if let Some(bucket) = &storage.s3 {
+        return Ok(Box::new(s3::S3Store::open_target(bucket)?));
+    }
+    Ok(Box::new(Docroot::open(&storage.docroot, Durability::Full)?))
 }
 
 /// The store as it is, for reading: nothing is made, and a docroot that does not exist is empty. Fails if the key of a bucket cannot be

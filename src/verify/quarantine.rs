@@ -5,16 +5,9 @@ use std::io;
 use super::{Difference, RECOVERED, Report, Subject, Verification, VerifyError};
 use crate::image_path::ImagePath;
 use crate::ledger::{ImageRow, Quarantined};
+use crate::store::Stored;
 
 impl Verification<'_> {
-    pub(super) fn is_in_quarantine(&self, path: &ImagePath) -> Result<bool, VerifyError> {
-        let stored = self
-            .store
-            .stat_quarantined(path)
-            .map_err(VerifyError::Store)?;
-        Ok(stored.is_some())
-    }
-
     /// Looks for the row of each file in quarantine.
     pub(super) fn compare_quarantine(&mut self, report: &mut Report) -> Result<(), VerifyError> {
         let mut paths = self.store.quarantined().map_err(VerifyError::Store)?;
@@ -37,10 +30,12 @@ impl Verification<'_> {
     pub(super) fn compare_quarantined(
         &mut self,
         row: &ImageRow,
+        is_served: bool,
+        mut kept: io::Result<Option<Stored>>,
         report: &mut Report,
     ) -> Result<(), VerifyError> {
         let path = &row.path;
-        if self.store.stat(path).map_err(VerifyError::Store)?.is_some() {
+        if is_served {
             let outcome = if self.repair {
                 let moved = self.store.quarantine(std::slice::from_ref(path)).remove(0);
                 moved.map(drop).map_err(Some)
@@ -53,8 +48,9 @@ impl Verification<'_> {
             if is_left {
                 return Ok(());
             }
+            kept = self.store.stat_quarantined(path);
         }
-        match self.store.stat_quarantined(path) {
+        match kept {
             Ok(Some(stored)) => self.compare_size(row, stored, report),
             Ok(None) => {
                 let cause = "it was in quarantine; `image delete` deletes its row";
@@ -104,7 +100,7 @@ impl Verification<'_> {
         };
         let found = stored.and_then(|(stored, plan)| {
             let read = || self.store.read_quarantined(path);
-            let found = self.examine(path, stored, read).map_err(Some)?;
+            let found = self.look().examine(path, stored, read).map_err(Some)?;
             Ok((found, plan))
         });
         let outcome = match found {

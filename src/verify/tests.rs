@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
+use crate::expiry::StoreDuration;
+use crate::image::ImageType;
 use crate::ledger::NewImage;
 use crate::ledger::testing::{SqliteLedger, record};
 use crate::store::Docroot;
@@ -248,13 +250,8 @@ fn what_is_no_file_is_reported_and_does_not_stop_the_rest() {
     let odd = site.upload(StoreDuration::Days7, false);
     fs::create_dir_all(site.file(&odd)).expect("made");
     let link = site.upload(StoreDuration::Days7, true);
-    let unknown = ImagePath::random(
-        StoreDuration::Days7,
-        site.now.date(),
-        10,
-        image::ImageType::Png,
-    )
-    .expect("random");
+    let unknown = ImagePath::random(StoreDuration::Days7, site.now.date(), 10, ImageType::Png)
+        .expect("random");
     // Just after midnight the uploads above lie in the directory of the day before.
     let directory = site.file(&unknown);
     fs::create_dir_all(directory.parent().expect("a directory")).expect("made");
@@ -275,13 +272,8 @@ fn what_is_no_file_is_reported_and_does_not_stop_the_rest() {
 #[test]
 fn files_without_rows_are_left_alone() {
     let site = site();
-    let path = ImagePath::random(
-        StoreDuration::Days7,
-        site.now.date(),
-        10,
-        image::ImageType::Png,
-    )
-    .expect("random");
+    let path = ImagePath::random(StoreDuration::Days7, site.now.date(), 10, ImageType::Png)
+        .expect("random");
     site.place(&path, PNG, site.now);
     let (report, findings) = site.verify(true, false);
     assert_eq!((report.unknown, report.repaired), (1, 0));
@@ -327,12 +319,7 @@ fn what_says_no_expiry_or_is_no_image_gets_no_row() {
     let path = |image_type| {
         ImagePath::random(StoreDuration::Days7, site.now.date(), 10, image_type).expect("random")
     };
-    let [timeless, broken, gif] = [
-        image::ImageType::Png,
-        image::ImageType::Png,
-        image::ImageType::Gif,
-    ]
-    .map(path);
+    let [timeless, broken, gif] = [ImageType::Png, ImageType::Png, ImageType::Gif].map(path);
     for (path, bytes) in [
         (&timeless, PNG),
         (&broken, &PNG[..PNG.len() / 2]),
@@ -368,13 +355,8 @@ fn a_directory_of_many_pages_is_compared_whole() {
         .key;
     let mut paths: Vec<_> = (0..images)
         .map(|_| {
-            ImagePath::random(
-                StoreDuration::Lifetime,
-                at.date(),
-                10,
-                image::ImageType::Png,
-            )
-            .expect("random")
+            ImagePath::random(StoreDuration::Lifetime, at.date(), 10, ImageType::Png)
+                .expect("random")
         })
         .collect();
     for path in &paths {

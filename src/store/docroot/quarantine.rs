@@ -148,7 +148,7 @@ impl Quarantine for Docroot {
     }
 
     fn read_quarantined(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        open_image(&self.quarantined_file(path))
+        Ok(Box::new(open_image(&self.quarantined_file(path))?))
     }
 
     fn delete_quarantined(&self, path: &ImagePath) -> io::Result<()> {

@@ -49,6 +49,8 @@ pub(super) struct Client {
     /// What signs a request, as the actions take it.
     pub(super) credentials: Option<Credentials>,
     place: String,
+    /// How long a PUT of an image may take, its repetitions included.
+    pub(super) upload_deadline: Duration,
 }
 
 /// The headers and the body of a reply with a status from 200 to 299.
@@ -66,7 +68,7 @@ pub(super) enum Payload<'a> {
 
 impl Client {
     /// Reads the key file and the certificates of the authorities. Nothing is sent yet.
-    pub(super) fn new(s3: &config::S3) -> io::Result<Self> {
+    pub(super) fn new(s3: &config::S3, upload_deadline: Duration) -> io::Result<Self> {
         let addresses = Addresses::default();
         let config = ureq::config::Config::builder()
             .proxy(None)
@@ -92,6 +94,7 @@ impl Client {
             bucket: urls::bucket(s3)?,
             credentials: Some(key::read(&s3.key_file)?),
             place: s3.place().to_string(),
+            upload_deadline,
         })
     }
 

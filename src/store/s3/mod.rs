@@ -14,6 +14,7 @@ mod client;
 mod date;
 mod failure;
 mod key;
+mod listing;
 mod object;
 mod operations;
 pub(crate) mod probe;
@@ -27,22 +28,33 @@ use std::fs::DirBuilder;
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rusty_s3::actions::list_objects_v2::ListObjectsContent;
 use time::UtcDateTime;
 
 use self::authorization::Signer;
 use self::client::Client;
-use self::object::Metadata;
+use self::object::{Metadata, unquoted};
 use self::operations::Hash;
 use self::reader::ObjectReader;
 use super::identity_document;
 use super::spool::SpoolDirectory;
-use super::{Cleaned, Publication, PublishError, SignedRead, Space, Spool, Store, Stored};
+use super::{
+    Cleaned, ImageList, Listed, ListedObject, Part, Publication, PublishError, SignedRead, Space,
+    Spool, Store, Stored,
+};
 use crate::config::{self, Durability};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath, class_of};
 use crate::timestamp::Timestamp;
+
+/// How long the PUT of an upload may take, its repetitions included: nginx waits 15 s longer for the reply than a download may take.
+const UPLOAD_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long the PUT of a copied image may take. Several share the network.
+const COPY_DEADLINE: Duration = Duration::from_mins(5);
 
 /// The key of the identity.
 const IDENTITY: &str = ".identity";
@@ -68,9 +80,19 @@ impl S3Store {
         }
     }
 
+    /// The bucket as [`Self::open`] gives it, with minutes for each upload, where the network may be slow and nobody waits.
+    pub(super) fn open_target(s3: &config::S3) -> io::Result<Self> {
+        Self::open(s3)?;
+        Self::with(s3, COPY_DEADLINE)
+    }
+
     /// The bucket. No request is sent and no directory made.
     pub(super) fn at(s3: &config::S3) -> io::Result<Self> {
-        let client = Client::new(s3)?;
+        Self::with(s3, UPLOAD_DEADLINE)
+    }
+
+    fn with(s3: &config::S3, upload_deadline: Duration) -> io::Result<Self> {
+        let client = Client::new(s3, upload_deadline)?;
         let is_signed = s3.serve == config::Serve::Signed;
         let credentials = client.credentials.as_ref().filter(|_| is_signed);
         Ok(Self {
@@ -150,24 +172,27 @@ impl Store for S3Store {
         let mut directories = Vec::new();
         for duration in StoreDuration::ALL {
             let class = format!("{}/", class_of(duration));
-            self.client.list_prefixes(&class, |prefix| {
+            for prefix in self.client.prefixes(&class)? {
                 let day = prefix
                     .strip_prefix(&class)
                     .map(|day| day.trim_end_matches('/'));
                 directories.extend(day.and_then(|day| Directory::named(duration, day)));
-            })?;
+            }
         }
         Ok(directories)
     }
 
     fn list(&self, directory: Directory) -> io::Result<Vec<ImagePath>> {
-        let mut paths = Vec::new();
-        self.client.list(&directory.prefix(), |key| {
-            // Objects with other keys are not of this program, and are left alone.
-            paths.extend(key.parse::<ImagePath>());
-            true
-        })?;
-        Ok(paths)
+        let listed = self.listing(directory);
+        listed.map(|listed| Ok(listed?.path)).collect()
+    }
+
+    fn listing(&self, directory: Directory) -> ImageList<'_> {
+        let objects = self.client.objects(directory.prefix());
+        Box::new(objects.filter_map(|object| match object {
+            Ok(object) => listed(object).map(Ok),
+            Err(failure) => Some(Err(failure.into())),
+        }))
     }
 
     fn stat(&self, path: &ImagePath) -> io::Result<Option<Stored>> {
@@ -175,24 +200,27 @@ impl Store for S3Store {
         Ok(object.map(|object| object.stored))
     }
 
-    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        let reader = ObjectReader::open(Arc::clone(&self.client), path.to_string())?;
-        Ok(Box::new(reader))
+    fn open(&self, path: &ImagePath, part: Part) -> io::Result<Option<(Stored, Box<dyn Read>)>> {
+        match ObjectReader::open(Arc::clone(&self.client), path.to_string(), part) {
+            Ok((object, reader)) => Ok(Some((object.stored, Box::new(reader)))),
+            Err(failure) if failure.is_missing_object() => Ok(None),
+            // HEAD knows what a missing object is where the access key may not list.
+            Err(failure) if failure.status() == Some(403) => {
+                match self.client.head(path.as_str()) {
+                    Ok(None) => Ok(None),
+                    _ => Err(failure.into()),
+                }
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     fn sign_read(&self, path: &ImagePath, now: UtcDateTime) -> Option<SignedRead> {
         self.signer.as_ref().map(|signer| signer.sign(path, now))
     }
 
-    fn matches_hash(
-        &self,
-        path: &ImagePath,
-        read: &dyn Fn() -> io::Result<Box<dyn Read>>,
-    ) -> io::Result<bool> {
-        let Some(object) = self.client.head(path.as_str())? else {
-            return Ok(false);
-        };
-        Ok(Hash::of(&mut *read()?)?.etag == object.etag)
+    fn matches_hash(&self, etag: &str, reader: &mut dyn Read) -> io::Result<bool> {
+        Ok(Hash::of(reader)?.etag == etag)
     }
 
     fn set_expiry(&self, path: &ImagePath, expiry: Expiry) -> io::Result<()> {
@@ -216,6 +244,21 @@ impl Store for S3Store {
             directories: 0,
         })
     }
+}
+
+/// An object of a list; `None` for one that is not of this program, and is left alone.
+fn listed(object: ListObjectsContent) -> Option<Listed> {
+    let path = object.key.parse().ok()?;
+    let modified_at = object.last_modified.and_then(|time| time.parse().ok());
+    let object = object.size.zip(object.etag).zip(modified_at);
+    Some(Listed {
+        path,
+        object: object.map(|((size, etag), modified_at)| ListedObject {
+            size,
+            etag: unquoted(&etag).to_owned(),
+            modified_at,
+        }),
+    })
 }
 
 /// The instant that an image is marked with as published.

@@ -10,7 +10,7 @@ use md5::{Digest, Md5};
 use rusty_s3::S3Action;
 use rusty_s3::actions::{
     DeleteObject, DeleteObjects, DeleteObjectsResponse, ErrorObject, GetObject, HeadObject,
-    ListObjectsV2, ListObjectsV2Response, ObjectIdentifier, PutObject,
+    ObjectIdentifier, PutObject,
 };
 
 use super::client::{Client, Payload, Reply, retry};
@@ -318,79 +318,14 @@ impl Client {
             .map(|response| response.errors)
             .map_err(|error| unreadable("DeleteObjects", &error))
     }
-
-    /// Calls `each` with every key that begins with `prefix`, until it returns `false`.
-    pub(super) fn list(
-        &self,
-        prefix: &str,
-        mut each: impl FnMut(&str) -> bool,
-    ) -> Result<(), Failure> {
-        self.pages(prefix, None, |page| {
-            page.contents.iter().all(|object| each(&object.key))
-        })
-    }
-
-    /// Calls `each` with what the keys that begin with `prefix` begin with, up to the next slash.
-    pub(super) fn list_prefixes(
-        &self,
-        prefix: &str,
-        mut each: impl FnMut(&str),
-    ) -> Result<(), Failure> {
-        self.pages(prefix, Some("/"), |page| {
-            for common in &page.common_prefixes {
-                each(&common.prefix);
-            }
-            true
-        })
-    }
-
-    /// Calls `each` with the pages of a list, until it returns `false`.
-    fn pages(
-        &self,
-        prefix: &str,
-        delimiter: Option<&str>,
-        mut each: impl FnMut(&ListObjectsV2Response) -> bool,
-    ) -> Result<(), Failure> {
-        let mut token: Option<String> = None;
-        loop {
-            let deadline = Instant::now() + DEADLINE;
-            let document = retry(deadline, || {
-                let mut action = ListObjectsV2::new(&self.bucket, self.credentials.as_ref());
-                action.with_prefix(prefix);
-                if let Some(delimiter) = delimiter {
-                    action.with_delimiter(delimiter);
-                }
-                if let Some(token) = &token {
-                    action.with_continuation_token(token.as_str());
-                }
-                self.send(action, &[], Payload::Nothing, deadline)?
-                    .document()
-            })?;
-            let page = ListObjectsV2::parse_response(&document)
-                .map_err(|error| unreadable("ListObjectsV2", &error))?;
-            if !each(&page) {
-                return Ok(());
-            }
-            match page.next_continuation_token {
-                // A store that gives the same page again would be asked for ever.
-                Some(next) if token.as_ref() == Some(&next) => {
-                    return Err(Failure::Unanswered(
-                        "the same page of a list twice".to_owned(),
-                    ));
-                }
-                Some(next) => token = Some(next),
-                None => return Ok(()),
-            }
-        }
-    }
 }
 
-fn object_of(reply: &Reply) -> Result<Object, Failure> {
+pub(super) fn object_of(reply: &Reply) -> Result<Object, Failure> {
     Object::of(&reply.headers).ok_or_else(|| {
         Failure::Unanswered("an object without Content-Length or Last-Modified".to_owned())
     })
 }
 
-fn unreadable(request: &str, error: &dyn std::fmt::Display) -> Failure {
+pub(super) fn unreadable(request: &str, error: &dyn std::fmt::Display) -> Failure {
     Failure::Unanswered(format!("its reply to {request} cannot be read: {error}"))
 }

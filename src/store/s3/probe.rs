@@ -54,7 +54,7 @@ use Outcome::{Bad, Good, Poor};
 /// Tries the bucket. What depends on a trial that failed is left out.
 pub(crate) fn run(s3: &S3) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let client = match Client::new(s3) {
+    let client = match Client::new(s3, super::UPLOAD_DEADLINE) {
         Ok(client) => client,
         Err(error) => {
             let advice = "write the access key there, ACCESS:SECRET, readable for the account of the responder";
@@ -178,8 +178,9 @@ impl Probe<'_> {
     }
 
     fn list(&self, findings: &mut Vec<Finding>) {
-        let outcome = match self.client.list("d/.probe-", |_| false) {
-            Ok(()) => Good("its objects can be listed".to_owned()),
+        let listed = self.client.objects("d/.probe-".to_owned()).next();
+        let outcome = match listed.transpose() {
+            Ok(_) => Good("its objects can be listed".to_owned()),
             Err(failure) => Bad(
                 format!("its objects cannot be listed: {failure}"),
                 "let the access key list the bucket (s3:ListBucket): sweep and verify compare it with the ledger".to_owned(),

@@ -19,9 +19,6 @@ use super::object::Metadata;
 use super::operations::Hash;
 use crate::store::{Publication, PublishError};
 
-/// How long a PUT may take, its repetitions included: nginx waits 15 s longer for the reply than a download may take.
-const DEADLINE: Duration = Duration::from_secs(12);
-
 /// How long an upload whose outcome is unknown may take to be withdrawn.
 const WITHDRAWAL: Duration = Duration::from_secs(2);
 
@@ -42,7 +39,7 @@ pub(super) fn publish_as(
     key: &str,
     upload: &Publication<'_>,
 ) -> Result<(), PublishError> {
-    publish_until(client, key, upload, Instant::now() + DEADLINE)
+    publish_until(client, key, upload, Instant::now() + client.upload_deadline)
 }
 
 /// The same, with another deadline.

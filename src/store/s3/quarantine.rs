@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::publication;
 use super::reader::ObjectReader;
 use crate::image_path::ImagePath;
-use crate::store::{Publication, PublishError, Quarantine, Stored};
+use crate::store::{Part, Publication, PublishError, Quarantine, Stored};
 
 /// What the keys of images in quarantine begin with.
 pub(super) const PREFIX: &str = ".quarantine/";
@@ -73,11 +73,11 @@ impl Quarantine for S3Store {
 
     fn quarantined(&self) -> io::Result<Vec<ImagePath>> {
         let mut paths = Vec::new();
-        self.client.list(PREFIX, |key| {
+        for object in self.client.objects(PREFIX.to_owned()) {
+            let key = object?.key;
             let path = key.strip_prefix(PREFIX).and_then(|path| path.parse().ok());
             paths.extend(path);
-            true
-        })?;
+        }
         Ok(paths)
     }
 
@@ -90,7 +90,8 @@ impl Quarantine for S3Store {
     }
 
     fn read_quarantined(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        let reader = ObjectReader::open(Arc::clone(&self.client), key_of(path))?;
+        let client = Arc::clone(&self.client);
+        let (_, reader) = ObjectReader::open(client, key_of(path), Part::Whole)?;
         Ok(Box::new(reader))
     }
 

@@ -1,18 +1,21 @@
 //! Reads an object.
 //!
-//! The first part is read at once, so that a reader that needs the beginning alone leaves a connection that can be used again. A body that
-//! is cut off is continued where it ended.
+//! A first part is read at once, so that a reader that needs the beginning alone leaves a connection that can be used again. A body that is
+//! cut off is continued where it ended.
 
 use std::io::{self, Cursor, Read};
 use std::sync::Arc;
 
 use super::client::Client;
-use super::object::unquoted;
+use super::failure::Failure;
+use super::object::Object;
+use super::operations::object_of;
+use crate::store::Part;
 
-/// Bytes of the first request. Width and height of nearly every image are in them.
-const FIRST: u64 = 64 << 10;
+/// Bytes that are progress after a cut.
+const PROGRESS: u64 = 64 << 10;
 
-/// How often the body may be cut off without [`FIRST`] bytes in between. A store that is slow is not given up while it goes on: the
+/// How often the body may be cut off without [`PROGRESS`] bytes in between. A store that is slow is not given up while it goes on: the
 /// deadline of a request cuts its body off, too.
 const CUTS: u32 = 5;
 
@@ -23,6 +26,7 @@ pub(super) struct ObjectReader {
     /// With quotes, as a condition has it.
     etag: String,
     size: u64,
+    /// What was read at once.
     first: Cursor<Vec<u8>>,
     rest: Option<Box<dyn Read>>,
     /// Where the next byte of `rest` lies.
@@ -33,39 +37,54 @@ pub(super) struct ObjectReader {
 }
 
 impl ObjectReader {
-    /// Fails with [`io::ErrorKind::NotFound`] if there is no such object.
-    pub(super) fn open(client: Arc<Client>, key: String) -> io::Result<Self> {
-        let reply = client.get(&key, 0, Some(FIRST), None)?;
-        let etag = format!("\"{}\"", unquoted(reply.header("etag").unwrap_or_default()));
-        // A store that ignores `Range` sends the whole object.
-        let (size, is_whole) = match reply.header("content-range") {
-            Some(range) => (range.rsplit('/').next(), false),
-            None => (reply.header("content-length"), true),
+    /// Gives the object, too.
+    pub(super) fn open(
+        client: Arc<Client>,
+        key: String,
+        part: Part,
+    ) -> Result<(Object, Self), Failure> {
+        let first = match part {
+            Part::First(length) => Some(length),
+            Part::Whole => None,
         };
-        let size = size.and_then(|size| size.parse().ok()).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidData, "an object without a size")
-        })?;
+        let reply = match client.get(&key, 0, first, None) {
+            // An empty object has no part.
+            Err(failure) if first.is_some() && failure.status() == Some(416) => {
+                client.get(&key, 0, None, None)?
+            }
+            reply => reply?,
+        };
+        let mut object = object_of(&reply)?;
+        // A store that ignores `Range` sends the whole object.
+        let total = reply.header("content-range").map(|range| {
+            let size = range.rsplit('/').next().and_then(|size| size.parse().ok());
+            size.ok_or_else(|| Failure::Unanswered("a part of an object without a size".to_owned()))
+        });
+        let first = first.filter(|_| total.is_some());
+        if let Some(total) = total {
+            object.stored.size = total?;
+        }
         let mut reader = Self {
             client,
             key,
-            etag,
-            size,
+            etag: format!("\"{}\"", object.etag),
+            size: object.stored.size,
             first: Cursor::default(),
             rest: None,
             offset: 0,
             cuts: 0,
             cut_at: 0,
         };
-        if is_whole {
-            reader.rest = Some(Box::new(reply.reader()));
-        } else {
+        if let Some(length) = first {
             let mut first = Vec::new();
             // What is missing after a cut is asked for again.
-            let _ = reply.reader().take(FIRST).read_to_end(&mut first);
+            let _ = reply.reader().take(length).read_to_end(&mut first);
             reader.offset = first.len() as u64;
             reader.first = Cursor::new(first);
+        } else {
+            reader.rest = Some(Box::new(reply.reader()));
         }
-        Ok(reader)
+        Ok((object, reader))
     }
 
     fn rest(&mut self) -> io::Result<&mut Box<dyn Read>> {
@@ -99,7 +118,7 @@ impl Read for ObjectReader {
                 Err(error) => error,
             };
             self.rest = None;
-            if self.offset - self.cut_at >= FIRST {
+            if self.offset - self.cut_at >= PROGRESS {
                 self.cuts = 0;
             }
             self.cuts += 1;

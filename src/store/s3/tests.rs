@@ -289,7 +289,9 @@ fn the_beginning_of_an_image_costs_one_request() {
     publish(&site.store, &path, &vec![1; 300_000]).expect("published");
     let before = site.proxy.requests();
     let mut head = vec![0; 16 << 10];
-    let mut reader = site.store.read(&path).expect("readable");
+    let opened = site.store.open(&path, Part::First(16 << 10));
+    let (stored, mut reader) = opened.expect("readable").expect("there");
+    assert_eq!(stored.size, 300_000);
     reader.read_exact(&mut head).expect("read");
     drop(reader);
     assert_eq!(site.proxy.requests() - before, 1);

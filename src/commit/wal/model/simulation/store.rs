@@ -6,7 +6,9 @@ use super::World;
 use crate::expiry::Expiry;
 use crate::identity::Identity;
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{Cleaned, Publication, PublishError, Quarantine, Space, Spool, Store, Stored};
+use crate::store::{
+    Cleaned, ImageList, Part, Publication, PublishError, Quarantine, Space, Spool, Store, Stored,
+};
 use crate::timestamp::Timestamp;
 
 impl Store for World {
@@ -62,9 +64,10 @@ impl Store for World {
         }))
     }
 
-    fn read(&self, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        let bytes = self.bytes(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Box::new(io::Cursor::new(bytes)))
+    fn open(&self, path: &ImagePath, _: Part) -> io::Result<Option<(Stored, Box<dyn Read>)>> {
+        let stored = self.stat(path)?;
+        let bytes = self.bytes(path).unwrap_or_default();
+        Ok(stored.map(|stored| (stored, Box::new(io::Cursor::new(bytes)) as Box<dyn Read>)))
     }
 
     fn identity(&self) -> io::Result<Option<Identity>> {
@@ -76,6 +79,10 @@ impl Store for World {
     }
 
     fn list(&self, _: Directory) -> io::Result<Vec<ImagePath>> {
+        unreachable!()
+    }
+
+    fn listing(&self, _: Directory) -> ImageList<'_> {
         unreachable!()
     }
 

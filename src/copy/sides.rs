@@ -1,0 +1,126 @@
+//! The images of source and target, beside each other.
+
+use std::cmp::Ordering;
+use std::io::{self, Read};
+use std::iter::Peekable;
+
+use crate::image_path::ImagePath;
+use crate::store::{Listed, Part, Store, Stored};
+use crate::timestamp::Timestamp;
+
+/// Where an image lies in a store.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place {
+    Served,
+    Quarantine,
+}
+
+impl Place {
+    pub(super) fn stat(self, store: &dyn Store, path: &ImagePath) -> io::Result<Option<Stored>> {
+        match self {
+            Self::Served => store.stat(path),
+            Self::Quarantine => store.stat_quarantined(path),
+        }
+    }
+
+    pub(super) fn open(
+        self,
+        store: &dyn Store,
+        path: &ImagePath,
+    ) -> io::Result<Option<(Stored, Box<dyn Read>)>> {
+        match self {
+            Self::Served => store.open(path, Part::Whole),
+            Self::Quarantine => match store.stat_quarantined(path)? {
+                Some(stored) => Ok(Some((stored, store.read_quarantined(path)?))),
+                None => Ok(None),
+            },
+        }
+    }
+
+    pub(super) fn read(self, store: &dyn Store, path: &ImagePath) -> io::Result<Box<dyn Read>> {
+        match self {
+            Self::Served => store.read(path),
+            Self::Quarantine => store.read_quarantined(path),
+        }
+    }
+
+    pub(super) fn delete(self, store: &dyn Store, path: &ImagePath) -> io::Result<()> {
+        match self {
+            Self::Served => store
+                .delete(std::slice::from_ref(path))
+                .into_iter()
+                .collect(),
+            Self::Quarantine => store.delete_quarantined(path),
+        }
+    }
+
+    /// What is known of a listed image without a request, or by one; `None` if it is not there any more.
+    pub(super) fn facts(self, store: &dyn Store, listed: &Listed) -> io::Result<Option<Facts>> {
+        if let Some(object) = &listed.object {
+            return Ok(Some(Facts {
+                size: object.size,
+                etag: Some(object.etag.clone()),
+                modified_at: object.modified_at,
+                expires_at: None,
+            }));
+        }
+        let stored = self.stat(store, &listed.path)?;
+        Ok(stored.map(|stored| Facts {
+            size: stored.size,
+            etag: None,
+            modified_at: stored.published_at,
+            expires_at: Some(stored.expires_at),
+        }))
+    }
+}
+
+/// One side of a comparison.
+pub(super) struct Facts {
+    pub(super) size: u64,
+    pub(super) etag: Option<String>,
+    /// When bytes or expiry were last changed.
+    pub(super) modified_at: Timestamp,
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+/// An image in the list of the source, in that of the target, or in both.
+pub(super) enum Pair {
+    Source(Listed),
+    Target(Listed),
+    Both(Listed, Listed),
+}
+
+impl Pair {
+    pub(super) const fn path(&self) -> &ImagePath {
+        let (Self::Source(listed) | Self::Target(listed) | Self::Both(listed, _)) = self;
+        &listed.path
+    }
+}
+
+/// Both sides in the order of their paths.
+pub(super) struct Pairs<I: Iterator> {
+    pub(super) from: Peekable<I>,
+    pub(super) to: Peekable<I>,
+}
+
+impl<I: Iterator<Item = io::Result<Listed>>> Iterator for Pairs<I> {
+    type Item = io::Result<Pair>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let order = match (self.from.peek(), self.to.peek()) {
+            (None, None) => return None,
+            (Some(Ok(original)), Some(Ok(copy))) => original.path.cmp(&copy.path),
+            // A failure is taken first.
+            (Some(Err(_)), _) | (Some(_), None) => Ordering::Less,
+            (_, Some(Err(_))) | (None, Some(_)) => Ordering::Greater,
+        };
+        Some(match order {
+            Ordering::Less => self.from.next()?.map(Pair::Source),
+            Ordering::Greater => self.to.next()?.map(Pair::Target),
+            Ordering::Equal => {
+                let (original, copy) = (self.from.next()?, self.to.next()?);
+                original.and_then(|original| Ok(Pair::Both(original, copy?)))
+            }
+        })
+    }
+}
