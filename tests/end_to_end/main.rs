@@ -30,6 +30,8 @@ mod identity;
 mod image_metadata;
 mod management;
 mod metrics_and_log;
+#[cfg(all(feature = "postgres", feature = "s3"))]
+mod pairs;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod quota;

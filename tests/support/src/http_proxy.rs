@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -148,9 +148,66 @@ impl HttpProxy {
         });
     }
 
+    /// Lets so many of the chosen requests pass and holds the others until the [`Hold`] is dropped. Those that were held are lost.
+    pub fn hold_after(
+        &self,
+        number: usize,
+        is_chosen: impl Fn(&Head) -> bool + Send + Sync + 'static,
+    ) -> Hold {
+        let gate = Arc::<Gate>::default();
+        let (shared, passed) = (Arc::clone(&gate), AtomicUsize::new(0));
+        self.disturb(move |head| {
+            if !is_chosen(head) || passed.fetch_add(1, Ordering::SeqCst) < number {
+                return Disturbance::None;
+            }
+            let mut state = shared.state.lock().expect("a lock");
+            if state.is_open {
+                return Disturbance::None;
+            }
+            state.held += 1;
+            while !state.is_open {
+                state = shared.opened.wait(state).expect("a lock");
+            }
+            Disturbance::LoseRequest
+        });
+        Hold(gate)
+    }
+
     /// The number of requests so far.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
+    }
+}
+
+/// Requests that a proxy holds.
+#[derive(Debug)]
+pub struct Hold(Arc<Gate>);
+
+#[derive(Debug, Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    opened: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct GateState {
+    held: usize,
+    is_open: bool,
+}
+
+impl Hold {
+    /// How many requests are held.
+    pub fn held(&self) -> usize {
+        self.0.state.lock().expect("a lock").held
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if let Ok(mut state) = self.0.state.lock() {
+            state.is_open = true;
+        }
+        self.0.opened.notify_all();
     }
 }
 

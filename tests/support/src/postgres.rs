@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -26,6 +26,17 @@ const NOBODY: u32 = 65_534;
 
 /// The password of [`Server::USER`].
 const PASSWORD: &str = "a password";
+
+/// An open transaction.
+#[derive(Debug)]
+pub struct Transaction(Child);
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// Where a server keeps its files, and its settings.
 #[derive(Debug, Clone, Copy)]
@@ -316,6 +327,28 @@ impl Server {
             .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
             .env("PGCONNECT_TIMEOUT", "5");
         psql
+    }
+
+    /// Runs SQL in a transaction, which is rolled back when the value is dropped.
+    pub fn transaction(&self, database: &str, sql: &str) -> Transaction {
+        let mut psql = self.psql(database, "BEGIN");
+        // It waits for more from its standard input.
+        psql.args(["-c", sql, "-c", "\\echo done", "-f", "-"]);
+        psql.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut psql = psql.spawn().expect("psql runs");
+        let mut line = String::new();
+        let stdout = psql.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("read");
+        assert_eq!(line, "done\n", "{sql}");
+        Transaction(psql)
+    }
+
+    /// Whether a backend of the database waits for a lock.
+    pub fn waits(&self, database: &str) -> bool {
+        let sql = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND wait_event_type = 'Lock'"
+        );
+        self.run("postgres", &sql) != "0"
     }
 
     /// The process ids of the backends that serve a database.

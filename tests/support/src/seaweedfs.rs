@@ -181,6 +181,12 @@ impl Bucket {
         )
     }
 
+    /// Writes an object behind the back of whoever uses the bucket, without metadata.
+    pub fn put_object(&self, key: &str, bytes: &[u8]) -> http::Reply {
+        let target = format!("/buckets/{}/{key}", self.name);
+        http::request(self.filer, "PUT", &target, &[], bytes)
+    }
+
     /// The names of the objects in one directory.
     pub fn names(&self, directory: &str) -> Vec<String> {
         let place = format!("/buckets/{}/{directory}", self.name);
