@@ -9,6 +9,9 @@ use support::http_proxy::HttpProxy;
 use support::machine::until;
 use support::site::Site;
 
+/// Images that a copy transfers at once.
+const CONNECTIONS: usize = 16;
+
 /// Starts a copy.
 pub(super) fn copying(site: &Site, what: &str, to: &Path) -> Child {
     let mut command = site.command(&[what, "copy", "--to-config", &to.display().to_string()]);
@@ -59,6 +62,8 @@ pub(super) fn interrupt_images(
             is_further.then_some(())
         });
     }
-    kill(child, || copied() == before + part);
-    assert_eq!(copied(), before + part, "images when the copy was killed");
+    // Each of its connections waits for the next image. A request that failed and was repeated has passed twice.
+    kill(child, || hold.held() >= CONNECTIONS);
+    let passed = copied() - before;
+    assert!(0 < passed && passed <= part, "{passed} of {part}");
 }
