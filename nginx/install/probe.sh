@@ -36,14 +36,20 @@ probe_get() {
   [ "$status" = 200 ]
 }
 
-# Waits until the new configuration answers. Where the reload of nginx was seen to take effect, a refusal is not waited for.
+# Waits until the new configuration answers. Where the reload of nginx was seen to take effect, a refusal is not waited for. Once, on a busy
+# machine, nginx went on with its old configuration; so it is told to reload again when half of the time has passed.
 wait_until_healthy() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
+  again=$((deadline - HEALTHY_WITHIN / 2))
   until probe_get "$probe_url/image/v2/health" "$tmp/health" && failure='another site answers' && grep -q '"status"' "$tmp/health"; do
     case ${reloaded:-}:$status in
     1:401 | 1:403) return 1 ;;
     esac
     [ "$(date +%s)" -lt "$deadline" ] || return 1
+    if [ -n "${reloaded+asked}" ] && [ -n "$again" ] && [ "$(date +%s)" -ge "$again" ]; then
+      again=''
+      ask_for_reload || true
+    fi
     nap
   done
 }

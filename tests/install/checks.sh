@@ -15,6 +15,7 @@ check() {
   else
     echo "FAIL $name: status $status of: $*"
     tail -n 30 "$log" | sed 's/^/    /'
+    grep -sE '\[(emerg|alert|crit)\]' /var/log/nginx/error.log | tail -n 5 | sed 's/^/    nginx: /'
   fi
 }
 
