@@ -157,10 +157,10 @@ reload_nginx() {
   [ -s "$tmp/workers" ] || reloaded=''
 }
 
-# Prints the process ids of the workers of nginx that take connections.
+# Prints the process ids of the workers of nginx that take connections. One that was just started has its master's title.
 nginx_workers() {
   [ -n "$nginx_master" ] || return 0
-  grep -l '^nginx: worker process' /proc/[0-9]*/cmdline 2>/dev/null >"$tmp/processes" || true
+  grep -lE '^nginx: (worker|master) process' /proc/[0-9]*/cmdline 2>/dev/null >"$tmp/processes" || true
   while read -r file; do
     process=${file%/cmdline}
     process=${process#/proc/}
@@ -172,7 +172,10 @@ nginx_workers() {
 
 # Whether a process is a worker of nginx, other than one that "is shutting down".
 takes_connections() {
-  [ "$(tr '\0' '\n' <"/proc/$1/cmdline" | head -n 1)" = 'nginx: worker process' ]
+  case $(tr '\0' '\n' <"/proc/$1/cmdline" | head -n 1) in
+  'nginx: worker process' | 'nginx: master process'*) ;;
+  *) return 1 ;;
+  esac
 } 2>/dev/null
 
 ask_for_reload() {

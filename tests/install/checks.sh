@@ -100,13 +100,19 @@ reload_by() {
   poll nginx_has_replaced "$old"
 }
 
-# The workers that take connections.
+# The workers that take connections. One that was just started has its master's title until it has its own.
 nginx_workers() {
-  grep -l '^nginx: worker process' /proc/[0-9]*/cmdline 2>/dev/null | xargs -r grep -L 'is shutting down' 2>/dev/null
+  local master
+  for master in $(grep -l '^nginx: master process' /proc/[0-9]*/cmdline 2>/dev/null | tr -dc '0-9\n'); do
+    grep -l "^PPid:[[:space:]]*$master\$" /proc/[0-9]*/status 2>/dev/null
+  done | sed 's|status$|cmdline|' | xargs -r grep -sL 'is shutting down'
 }
 
+# Not by a pipe: `grep -q` ends at the first match, and a writer that fails by that would be taken for no match.
 nginx_has_replaced() {
-  [ -n "$(nginx_workers)" ] && { [ -z "$1" ] || ! nginx_workers | grep -qxF -- "$1"; }
+  local now
+  now=$(nginx_workers)
+  [ -n "$now" ] && { [ -z "$1" ] || ! grep -qxF -- "$1" <<<"$now"; }
 }
 
 stop_nginx() {
