@@ -23,6 +23,15 @@ fn post_with(site: &Site, form: &Form, key: &str) -> Reply {
     post(site, form, &[("Idempotency-Key", key)])
 }
 
+/// Makes all uploads so old that none of them can be under way.
+fn make_older(site: &Site) {
+    site.ledger()
+        .execute_batch(
+            "UPDATE image SET uploaded_at = uploaded_at - 61; UPDATE upload_key SET uploaded_at = uploaded_at - 61",
+        )
+        .expect("changed");
+}
+
 #[test]
 fn a_repeated_upload_is_stored_once_and_gets_the_reply_of_the_first() {
     let site = Site::start();
@@ -102,11 +111,7 @@ fn an_upload_that_lost_its_file_is_stored_anew() {
     let reply = post_with(&site, &form, "key");
     is_error(&reply, 409, in_progress, "its file may still come");
     assert_eq!(reply.header("Retry-After"), Some("1"));
-    site.ledger()
-        .execute_batch(
-            "UPDATE image SET uploaded_at = uploaded_at - 61; UPDATE upload_key SET uploaded_at = uploaded_at - 61",
-        )
-        .expect("changed");
+    make_older(&site);
     let again = post_with(&site, &form, "key");
     assert_eq!(again.status, 200, "{again:?}");
     let holdings = site.holdings();
@@ -119,11 +124,7 @@ fn a_repetition_does_not_take_an_image_in_quarantine_for_one_without_a_file() {
     let form = Form::upload(site.client("free"), "7D", PNG);
     let first = post_with(&site, &form, "key").json();
     let path = first["path"].as_str().expect("a path");
-    site.ledger()
-        .execute_batch(
-            "UPDATE image SET uploaded_at = uploaded_at - 61; UPDATE upload_key SET uploaded_at = uploaded_at - 61",
-        )
-        .expect("changed");
+    make_older(&site);
     site.run(&["image", "quarantine", path]);
     let again = post_with(&site, &form, "key");
     assert_eq!((again.status, &again.json()["path"]), (200, &first["path"]));
@@ -142,11 +143,9 @@ fn regression_a_repetition_keeps_the_row_of_an_image_that_is_being_quarantined()
     let path = first["path"].as_str().expect("a path");
     site.run(&["image", "quarantine", path]);
     // As between the move of its file and the change of its row.
+    make_older(&site);
     site.ledger()
-        .execute_batch(
-            "UPDATE image SET uploaded_at = uploaded_at - 61, quarantined_at = NULL;
-             UPDATE upload_key SET uploaded_at = uploaded_at - 61",
-        )
+        .execute("UPDATE image SET quarantined_at = NULL", [])
         .expect("changed");
     let again = post_with(&site, &form, "key");
     assert_eq!((again.status, &again.json()["path"]), (200, &first["path"]));

@@ -76,6 +76,14 @@ fn is_busy(outcome: &Result<(), PublishError>) -> bool {
     matches!(outcome, Err(PublishError::Image(error)) if error.kind() == io::ErrorKind::ResourceBusy)
 }
 
+/// Tells the first PUT from all other requests.
+fn first_put() -> impl Fn(&Head) -> bool + Send + Sync {
+    let is_past = Mutex::new(false);
+    move |head| {
+        head.method() == "PUT" && !std::mem::replace(&mut *is_past.lock().expect("a lock"), true)
+    }
+}
+
 #[test]
 fn it_is_a_store() {
     let buckets = RefCell::new(Vec::new());
@@ -113,11 +121,9 @@ fn a_reply_that_is_lost_is_not_taken_for_a_name_that_is_taken() {
 fn a_lost_reply_of_a_store_with_tags_of_its_own_is_proven_by_the_bytes() {
     let Some(site) = Fixture::new() else { return };
     let path = path();
-    let is_lost = Mutex::new(false);
+    let is_first_put = first_put();
     site.proxy.disturb(move |head: &Head| match head.method() {
-        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
-            Disturbance::LoseReply
-        }
+        _ if is_first_put(head) => Disturbance::LoseReply,
         "HEAD" => Disturbance::StripReply("etag"),
         _ => Disturbance::None,
     });
@@ -130,11 +136,9 @@ fn a_lost_reply_of_a_store_with_tags_of_its_own_is_proven_by_the_bytes() {
 #[test]
 fn a_store_that_hangs_after_a_lost_reply_is_given_up_at_the_deadline() {
     let Some(site) = Fixture::new() else { return };
-    let is_lost = Mutex::new(false);
+    let is_first_put = first_put();
     site.proxy.disturb(move |head: &Head| match head.method() {
-        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
-            Disturbance::LoseReply
-        }
+        _ if is_first_put(head) => Disturbance::LoseReply,
         "HEAD" => Disturbance::Delay(Duration::from_secs(40)),
         _ => Disturbance::None,
     });
@@ -190,11 +194,9 @@ fn an_upload_that_was_refused_leaves_no_object() {
     let Some(site) = Fixture::new() else { return };
     let path = path();
     // The first PUT is stored and its reply lost; the others are refused.
-    let is_lost = Mutex::new(false);
+    let is_first_put = first_put();
     site.proxy.disturb(move |head: &Head| match head.method() {
-        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
-            Disturbance::LoseReply
-        }
+        _ if is_first_put(head) => Disturbance::LoseReply,
         "PUT" => Disturbance::Answer(slow_down()),
         _ => Disturbance::None,
     });
@@ -231,11 +233,9 @@ fn a_store_that_is_down_is_busy_soon() {
 fn a_store_that_ignores_the_condition_stores_each_name_once() {
     let Some(site) = Fixture::new() else { return };
     let path = path();
-    let is_lost = Mutex::new(false);
+    let is_first_put = first_put();
     site.proxy.disturb(move |head: &Head| match head.method() {
-        "PUT" if !std::mem::replace(&mut *is_lost.lock().expect("a lock"), true) => {
-            Disturbance::LoseReply
-        }
+        _ if is_first_put(head) => Disturbance::LoseReply,
         "PUT" => Disturbance::Strip("if-none-match"),
         _ => Disturbance::None,
     });
