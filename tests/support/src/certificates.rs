@@ -28,7 +28,7 @@ pub struct Authority {
 pub struct Certificate {
     /// The file of the certificate, in PEM.
     pub file: PathBuf,
-    /// The file of its key, in PEM.
+    /// The file of the private key, in PEM.
     pub key: PathBuf,
 }
 

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod dns;
 pub mod fastcgi;
 pub mod form;
+mod holdings;
 pub mod http;
 pub mod http_proxy;
 pub mod machine;

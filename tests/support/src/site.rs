@@ -19,10 +19,11 @@ use tempfile::TempDir;
 use crate::builder::{Client, Launch, SiteBuilder};
 use crate::dns;
 use crate::form::{Form, MULTIPART};
+pub use crate::holdings::{Holdings, NOTHING};
 use crate::http::{self, Reply};
 use crate::machine::{
-    PATIENCE, copy_tree, end, fake, faketime_multithreaded, free_port, list_files, path_of, pid_of,
-    read, shell, unshared, until,
+    PATIENCE, copy_tree, end, fake, faketime_multithreaded, free_port, path_of, pid_of, read,
+    shell, unshared, until,
 };
 use crate::program;
 
@@ -44,27 +45,6 @@ pub struct Site {
     settings: SiteBuilder,
     _directory: TempDir,
 }
-
-/// Everything an upload may change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holdings {
-    /// Rows of images.
-    pub rows: usize,
-    /// Uploads that count against a quota.
-    pub counted: usize,
-    /// Files below `/p/`, by path.
-    pub files: Vec<String>,
-    /// Spool files.
-    pub spooled: usize,
-}
-
-/// The holdings of a new site.
-pub const NOTHING: Holdings = Holdings {
-    rows: 0,
-    counted: 0,
-    files: Vec::new(),
-    spooled: 0,
-};
 
 impl Site {
     /// A site with the default plans, a client of each, and no limits for addresses.
@@ -447,21 +427,6 @@ impl Site {
         self.ledger()
             .query_row(query, [], |row| row.get(0))
             .expect("a number")
-    }
-
-    /// Rows, files and counted uploads of the site.
-    pub fn holdings(&self) -> Holdings {
-        let mut files = Vec::new();
-        let images = self.docroot().join("p");
-        list_files(&images, &images, &mut files);
-        files.sort();
-        let spool = fs::read_dir(self.docroot().join(".spool"));
-        Holdings {
-            rows: self.count("SELECT count(*) FROM image"),
-            counted: self.count("SELECT coalesce(sum(uploads), 0) FROM usage"),
-            files,
-            spooled: spool.map_or(0, Iterator::count),
-        }
     }
 
     /// The file of an image.
