@@ -24,7 +24,7 @@ pub(crate) fn file(ca_file: Option<&Path>) -> Option<&Path> {
     ca_file.or_else(|| SYSTEM.into_iter().map(Path::new).find(|file| file.exists()))
 }
 
-/// The same; where the system has no such file, the one that Debian has.
+/// As [`file`]; where the system has no such file, the path that Debian uses.
 pub(crate) fn file_or_usual(ca_file: Option<&Path>) -> &Path {
     file(ca_file).unwrap_or(Path::new(SYSTEM[0]))
 }
@@ -77,7 +77,7 @@ pub(crate) fn rejection<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Cert
     None
 }
 
-/// What is wrong with a certificate, after "the certificate".
+/// What is wrong with a certificate: follows the words "the certificate" in a message.
 pub(crate) fn fault(reason: &CertificateError) -> String {
     use CertificateError as E;
     let day = |time: &rustls::pki_types::UnixTime| {
@@ -100,7 +100,7 @@ pub(crate) fn fault(reason: &CertificateError) -> String {
     }
 }
 
-/// What mends the certificate of a server of the site's own. `ca_file` and `host` name the settings of its authority and of its name.
+/// What to do about a rejected certificate of a server of the site's own. `ca_file` and `host` name the settings of its authority and of its name.
 #[cfg(any(feature = "postgres", feature = "s3"))]
 pub(crate) fn remedy(reason: &CertificateError, ca_file: &str, host: &str) -> String {
     use CertificateError as E;

@@ -18,7 +18,7 @@ use crate::ledger::{self, LedgerError, Table, Transfer};
 use crate::site;
 use crate::store::{self, SPOOL, Store};
 
-/// What is done after a copy.
+/// What the operator does after a copy.
 const NEXT: &str = "Leave responder and sweep stopped, put the new configuration in the place of the old one, and run `install.sh`, which \
                     starts them; then run `corenexis-cdn verify`.";
 
@@ -142,7 +142,7 @@ fn complete(copy: &ImageCopy<'_>, progress: &(dyn Fn(&Copied) + Sync)) -> io::Re
     Ok(copied)
 }
 
-/// What shows how far a copy is.
+/// Reports the progress of a copy: by the bar, or by lines where there is no terminal.
 fn shown(bar: &ProgressBar) -> impl Fn(&Copied) + Sync {
     let told = Mutex::new(Instant::now());
     move |copied| {

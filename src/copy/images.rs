@@ -31,7 +31,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Everything.
+    /// All directories, and the quarantine.
     pub(crate) fn all() -> Self {
         Self {
             quarantine: true,
@@ -39,7 +39,7 @@ impl Scope {
         }
     }
 
-    /// Nothing.
+    /// Whether there is nothing to compare.
     pub(crate) fn is_empty(&self) -> bool {
         !self.quarantine && self.directories.is_empty()
     }

@@ -44,11 +44,11 @@ struct Host {
     config: Config,
     /// Host and port, for messages.
     name: String,
-    /// Attempts to connect that have not ended although nobody waits for them any more.
+    /// Connection attempts that were given up and whose threads have not ended.
     hanging: AtomicUsize,
 }
 
-/// Why there is no connection to a host.
+/// Why connecting to a host failed.
 #[derive(Debug, Clone)]
 pub(super) struct Unconnected {
     cause: String,

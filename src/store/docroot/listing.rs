@@ -12,7 +12,7 @@ use super::entries;
 use crate::image_path::{Directory, ImagePath};
 use crate::store::Listed;
 
-/// Names of a page; some megabytes.
+/// How many names are read into memory at once: some megabytes.
 const PAGE: usize = 50_000;
 
 /// The images in a directory of the docroot, unsorted; none if the directory does not exist.
@@ -38,7 +38,7 @@ pub(super) struct SortedImages {
     page: vec::IntoIter<ImagePath>,
     last: Option<ImagePath>,
     has_ended: bool,
-    /// Names of a page.
+    /// How many names are read at once: [`PAGE`], less in tests.
     length: usize,
 }
 

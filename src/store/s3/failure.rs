@@ -31,9 +31,9 @@ pub(super) enum Failure {
     Unanswered(String),
     /// Nothing was sent: the certificate of the store is not accepted.
     Untrusted {
-        /// What is wrong with it, after "the certificate of the store".
+        /// What is wrong with the certificate: follows the words "the certificate of the store" in a message.
         fault: String,
-        /// What mends it.
+        /// What to do about it.
         remedy: String,
     },
 }

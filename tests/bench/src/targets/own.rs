@@ -209,7 +209,7 @@ impl Workshop<'_> {
         Ok(site)
     }
 
-    /// Another host of a site, over the same ledger and store.
+    /// Sets up another host, over the ledger and store of a site.
     pub fn build_beside(&self, first: &Site, key: &'static str) -> io::Result<Site> {
         let design = Design {
             database: first.database.clone(),
