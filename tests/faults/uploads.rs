@@ -110,6 +110,11 @@ impl Uploads {
         lock(&self.acknowledged)[behind..].to_vec()
     }
 
+    /// Whether there are replies other than 200.
+    pub(crate) fn has_refusals(&self) -> bool {
+        !lock(&self.refused).is_empty()
+    }
+
     /// Takes the replies other than 200 with their counts.
     pub(crate) fn take_refusals(&self) -> BTreeMap<String, u64> {
         std::mem::take(&mut lock(&self.refused))

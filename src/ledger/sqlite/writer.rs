@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, TransactionBehavior};
+use rustix::fs::statvfs;
 
 use super::{FULL, synchronous};
 use crate::config::Durability;
@@ -14,6 +15,12 @@ use crate::ledger::LedgerError;
 /// SQLite's own 1000 pages that would happen up to fifteen times a second, each with two syncs, for which uploads wait.
 const CHECKPOINT_PAGES: i32 = 16_000;
 
+/// SQLite's default size of a page.
+const PAGE_BYTES: u64 = 4_096;
+
+/// After every so many pages, they are copied earlier if the ledger's file system is nearly full: 4 MiB.
+const LOOK_EVERY_PAGES: i32 = 1_000;
+
 /// The one connection that writes, which syncs each commit or leaves that to a later one.
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -22,6 +29,8 @@ pub(super) struct Writer {
     synchronous: i64,
     /// Pages in SQLite's WAL after the last commit.
     pages: Arc<AtomicI32>,
+    /// The same after the commit before.
+    pages_before: i32,
     /// Whether a sync of SQLite's WAL failed. The kernel then reports later ones as successful, though pages of commits that were not
     /// synced yet may be lost.
     has_failed: bool,
@@ -43,6 +52,7 @@ impl Writer {
             connection,
             synchronous: synchronous(durability),
             pages,
+            pages_before: 0,
             has_failed: false,
         })
     }
@@ -68,11 +78,29 @@ impl Writer {
         let committed = transaction.commit();
         self.has_failed |= committed.as_ref().is_err_and(is_io_error);
         committed?;
-        if self.pages.swap(0, Ordering::Relaxed) >= CHECKPOINT_PAGES {
+        if self.is_checkpoint_due() {
             let copied = self.checkpoint("PASSIVE");
             self.has_failed |= copied.as_ref().is_err_and(is_io_error);
         }
         Ok(outcome)
+    }
+
+    /// Whether SQLite's WAL is large, or by the next look could be larger than the space left beside it. Copying its pages makes the ledger's
+    /// file larger by its size at most; without that space they could never be copied, and every later commit would fail.
+    fn is_checkpoint_due(&mut self) -> bool {
+        let pages = self.pages.load(Ordering::Relaxed);
+        let before = std::mem::replace(&mut self.pages_before, pages);
+        if pages < LOOK_EVERY_PAGES || pages / LOOK_EVERY_PAGES == before / LOOK_EVERY_PAGES {
+            return false;
+        }
+        let needed = u64::from((pages + 2 * LOOK_EVERY_PAGES).unsigned_abs()) * PAGE_BYTES;
+        pages >= CHECKPOINT_PAGES || self.free_bytes().is_some_and(|free| free < needed)
+    }
+
+    /// The bytes left in the ledger's file system.
+    fn free_bytes(&self) -> Option<u64> {
+        let usage = statvfs(self.connection.path()?).ok()?;
+        Some(usage.f_bavail.saturating_mul(usage.f_frsize))
     }
 
     /// After a sync that failed, copies every page of SQLite's WAL into the ledger's file, and syncs that.
