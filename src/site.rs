@@ -9,7 +9,7 @@ use time::UtcDateTime;
 
 use crate::config::Config;
 use crate::identity::{self, Identity, LedgerState, Mismatch, Pair, StoreState};
-use crate::ledger::{self, Ledger, LedgerError};
+use crate::ledger::{self, Ledger, LedgerError, LockMode};
 use crate::store::{self, Store};
 
 /// A ledger and its store.
@@ -69,12 +69,6 @@ pub(crate) fn open_to_sweep(config: &Config) -> Result<Site, SiteError> {
     Site::open(config, ledger, pair)
 }
 
-/// Opens the site and keeps every sweep out until it is dropped.
-pub(crate) fn open_without_sweep(config: &Config) -> Result<Site, SiteError> {
-    let pair = check(config)?;
-    Site::open(config, ledger::open_without_sweep(config)?, pair)
-}
-
 /// Opens a site that exists, for an operator's command, whose changes to the ledger are durable whatever `[storage] durability` says.
 pub(crate) fn open_existing(config: &Config) -> Result<Site, SiteError> {
     check(config)?;
@@ -84,11 +78,11 @@ pub(crate) fn open_existing(config: &Config) -> Result<Site, SiteError> {
     })
 }
 
-/// Opens a site that exists, to quarantine images: other hosts release none until it is dropped.
-pub(crate) fn open_to_quarantine(config: &Config) -> Result<Site, SiteError> {
+/// Opens a site that exists, to quarantine images or to release them: see [`ledger::open_for_takedown`].
+pub(crate) fn open_for_takedown(config: &Config, mode: LockMode) -> Result<Site, SiteError> {
     check(config)?;
     Ok(Site {
-        ledger: ledger::open_to_quarantine(config)?,
+        ledger: ledger::open_for_takedown(config, mode)?,
         store: open_store(config)?,
     })
 }

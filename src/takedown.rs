@@ -9,8 +9,8 @@
 //! release      mark taken from the row, file moved back       killed between: the sweep marks the row again; release it again
 //! ```
 //!
-//! A release excludes sweeps, which would mark the row of a file that is about to be moved back, and with PostgreSQL the quarantines of
-//! other hosts.
+//! A release excludes sweeps, which would mark the row of a file that is about to be moved back, and quarantines: in a bucket, where a move is
+//! a copy and a deletion, each of the two would delete the copy that the other one keeps.
 
 use std::io;
 
@@ -173,7 +173,7 @@ impl Images<'_> {
         Ok(outcomes)
     }
 
-    /// Serves an image again. The caller holds the sweep lock.
+    /// Serves an image again. The caller holds the lock of a release.
     pub(crate) fn release(&self, path: &ImagePath) -> Result<ReleaseOutcome, ReleaseError> {
         let outcome = self.can_release(path)?;
         if outcome == ReleaseOutcome::Released {

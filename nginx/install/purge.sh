@@ -81,7 +81,7 @@ purge_ledger() {
       rm -f -- "$log"/[0-9][0-9][0-9][0-9].segment "$log"/[0-9][0-9][0-9][0-9].partial
       rmdir -- "$log" 2>/dev/null
     done
-    for file in "$1" "$1-wal" "$1-shm" "$1-journal" "$1.sweep-lock" "$1".before-migration-from-* "$1".before-restore-*; do
+    for file in "$1" "$1-wal" "$1-shm" "$1-journal" "$1.sweep-lock" "$1.release-lock" "$1".before-migration-from-* "$1".before-restore-*; do
       [ -d "$file" ] || rm -f -- "$file"
     done' sh "$1" || true
 }

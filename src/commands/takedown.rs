@@ -17,7 +17,7 @@ use crate::cli::{DeleteArguments, QuarantineArguments, ReleaseArguments};
 use crate::config::Config;
 use crate::image_digest::ImageDigest;
 use crate::image_path::ImagePath;
-use crate::ledger::{ImageRow, Ledger, LedgerError, Quarantined};
+use crate::ledger::{ImageRow, Ledger, LedgerError, LockMode, Quarantined};
 use crate::purge::Purger;
 use crate::site::{self, Site, SiteError};
 use crate::store::Store;
@@ -174,7 +174,7 @@ fn block(
 
 /// `image release`
 pub(super) fn release(config: &Config, arguments: &ReleaseArguments) -> Result<(), Failure> {
-    let site = open_without_sweep(config)?;
+    let site = open_to_release(config)?;
     let images = images(config, &site);
     let mut report = Report::new(arguments.json, arguments.dry_run);
     for row in known_rows(config, &*site.ledger, &arguments.images, &mut report)? {
@@ -208,32 +208,28 @@ fn release_one(images: &Images<'_>, path: &ImagePath, dry_run: bool, report: &mu
 }
 
 /// Opens ledger and store for a release: waits for sweeps and quarantines that run.
-fn open_without_sweep(config: &Config) -> Result<Site, Failure> {
+fn open_to_release(config: &Config) -> Result<Site, Failure> {
     open_patiently(
         config,
-        site::open_without_sweep,
+        LockMode::Exclusive,
         "a sweep runs, or images are quarantined, during which nothing is released: try again when it has ended",
     )
 }
 
-/// Opens ledger and store for a quarantine: waits for a release on another host. A bucket has no rename, so each would delete the copy that
-/// the other one keeps.
+/// Opens ledger and store for a quarantine: waits for a release. A bucket has no rename, so each would delete the copy that the other one
+/// keeps.
 fn open_to_quarantine(config: &Config) -> Result<Site, Failure> {
     open_patiently(
         config,
-        site::open_to_quarantine,
+        LockMode::Shared,
         "images are released, during which none is quarantined: try again when it has ended",
     )
 }
 
-fn open_patiently(
-    config: &Config,
-    open: fn(&Config) -> Result<Site, SiteError>,
-    busy: &'static str,
-) -> Result<Site, Failure> {
+fn open_patiently(config: &Config, mode: LockMode, busy: &'static str) -> Result<Site, Failure> {
     let began = Instant::now();
     let site = loop {
-        match open(config) {
+        match site::open_for_takedown(config, mode) {
             Err(SiteError::Ledger(LedgerError::SweepRuns)) if began.elapsed() < SWEEP_PATIENCE => {
                 thread::sleep(Duration::from_millis(100));
             }

@@ -60,36 +60,42 @@ pub(crate) fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerE
     Ok(match Place::of(config) {
         Place::File(path) => Box::new(SqliteLedger::open_for_sweep(path, durability, now)?),
         #[cfg(feature = "postgres")]
-        Place::Database(place) => Box::new(PostgresLedger::open_for_sweep(place, durability, now)?),
+        Place::Database(place) => Box::new(PostgresLedger::open_locked(
+            place,
+            durability,
+            now,
+            LockMode::Shared,
+        )?),
     })
 }
 
-/// Opens the ledger and keeps every sweep out until it is dropped; fails with [`LedgerError::SweepRuns`] while one runs.
-pub(crate) fn open_without_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
-    match Place::of(config) {
-        Place::File(_) => open_for_sweep(config),
-        #[cfg(feature = "postgres")]
-        Place::Database(place) => {
-            let now = UtcDateTime::now();
-            let ledger = PostgresLedger::open_without_sweep(place, Durability::Full, now)?;
-            Ok(Box::new(ledger))
-        }
-    }
+/// How a process holds the lock between sweeps and quarantines, which share it, and releases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockMode {
+    /// Beside others that share it, such as the sweeps and quarantines of other hosts.
+    Shared,
+    /// Alone.
+    Exclusive,
 }
 
-/// Opens a ledger that exists, as [`open_existing`] does, to quarantine images. In PostgreSQL it keeps releases of other hosts out until it
-/// is dropped, and fails with [`LedgerError::SweepRuns`] while one runs.
-pub(crate) fn open_to_quarantine(config: &Config) -> Result<Box<dyn Ledger>, LedgerError> {
+/// Opens a ledger that exists, as [`open_existing`] does, and holds the lock until it is dropped: shared to quarantine images, exclusively to
+/// release them. Fails with [`LedgerError::SweepRuns`] while another process holds it in a way that excludes this.
+pub(crate) fn open_for_takedown(
+    config: &Config,
+    mode: LockMode,
+) -> Result<Box<dyn Ledger>, LedgerError> {
     require(config)?;
-    match Place::of(config) {
-        Place::File(_) => open_or_create(config),
+    let now = UtcDateTime::now();
+    Ok(match Place::of(config) {
+        Place::File(path) => Box::new(SqliteLedger::open_for_takedown(path, mode, now)?),
         #[cfg(feature = "postgres")]
-        Place::Database(place) => {
-            let now = UtcDateTime::now();
-            let ledger = PostgresLedger::open_for_sweep(place, Durability::Full, now)?;
-            Ok(Box::new(ledger))
-        }
-    }
+        Place::Database(place) => Box::new(PostgresLedger::open_locked(
+            place,
+            Durability::Full,
+            now,
+            mode,
+        )?),
+    })
 }
 
 /// What is known of the ledger, without creating or migrating it.
@@ -141,10 +147,12 @@ pub(crate) fn open_source(config: &Config) -> Result<Box<dyn Transfer>, LedgerEr
         #[cfg(feature = "postgres")]
         Place::Database(place) => {
             postgres::require_unused(place)?;
-            Box::new(PostgresLedger::open_without_sweep(
+            let mode = LockMode::Exclusive;
+            Box::new(PostgresLedger::open_locked(
                 place,
                 Durability::Full,
                 now,
+                mode,
             )?)
         }
     })

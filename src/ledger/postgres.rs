@@ -27,8 +27,8 @@ use time::{Date, UtcDateTime};
 
 use super::{
     Account, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
-    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Status,
-    StorageDifference, Swept, UsageRow, Verdict,
+    KeyedUpload, Ledger, LedgerError, Listing, LockMode, LogMarks, LoggedImage, NewImage, Owner,
+    Status, StorageDifference, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::{Durability, Postgres};
@@ -42,7 +42,7 @@ pub(super) use inspection::{inspect, require_unused, state};
 use pool::Pool;
 pub(crate) use schema::newest as newest_schema;
 use server::Server;
-use sweep_lock::{Mode, SweepLock};
+use sweep_lock::SweepLock;
 
 /// How long a verb may take: as long as SQLite's waits for a lock. nginx waits much longer for a reply.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -87,29 +87,12 @@ impl PostgresLedger {
         })
     }
 
-    /// Opens the ledger as [`Self::open`] does, and keeps [`Self::open_without_sweep`] waiting until it is dropped.
-    pub(super) fn open_for_sweep(
+    /// Opens the ledger as [`Self::open`] does, and holds the lock between sweeps and releases until it is dropped.
+    pub(super) fn open_locked(
         place: &Postgres,
         durability: Durability,
         now: UtcDateTime,
-    ) -> Result<Self, LedgerError> {
-        Self::open_locked(place, durability, now, Mode::Shared)
-    }
-
-    /// Opens the ledger as [`Self::open`] does, and keeps every sweep out until it is dropped.
-    pub(super) fn open_without_sweep(
-        place: &Postgres,
-        durability: Durability,
-        now: UtcDateTime,
-    ) -> Result<Self, LedgerError> {
-        Self::open_locked(place, durability, now, Mode::Exclusive)
-    }
-
-    fn open_locked(
-        place: &Postgres,
-        durability: Durability,
-        now: UtcDateTime,
-        mode: Mode,
+        mode: LockMode,
     ) -> Result<Self, LedgerError> {
         let ledger = Self::open(place, durability, now)?;
         let lock = SweepLock::take(&ledger.pool, mode)?;

@@ -5,6 +5,7 @@
 
 pub(super) mod backup;
 mod clients;
+mod failure;
 mod images;
 pub(super) mod inspection;
 mod listing;
@@ -35,8 +36,8 @@ use time::{Date, UtcDateTime};
 
 use super::{
     Account, ClientKey, ClientRow, Deleted, Expired, FoundImage, ImageFilter, ImageRow,
-    KeyedUpload, Ledger, LedgerError, Listing, LogMarks, LoggedImage, NewImage, Owner, Status,
-    StorageDifference, Swept, UsageRow, Verdict,
+    KeyedUpload, Ledger, LedgerError, Listing, LockMode, LogMarks, LoggedImage, NewImage, Owner,
+    Status, StorageDifference, Swept, UsageRow, Verdict,
 };
 use crate::auth::TokenDigest;
 use crate::config::Durability;
@@ -76,6 +77,8 @@ pub(crate) struct SqliteLedger {
     /// Excludes a restore; released after the connections are closed.
     _held: File,
     sweep_lock: Option<SweepLock>,
+    /// Released when the ledger is dropped.
+    _release_lock: Option<File>,
 }
 
 impl SqliteLedger {
@@ -123,6 +126,7 @@ impl SqliteLedger {
             readers: Readers::new(readers),
             _held: held,
             sweep_lock: None,
+            _release_lock: None,
         })
     }
 
@@ -133,6 +137,7 @@ impl SqliteLedger {
         now: UtcDateTime,
     ) -> Result<Self, LedgerError> {
         let lock = SweepLock::take(path)?;
+        let release_lock = sweep_lock::lock_releases(path, LockMode::Shared)?;
         let opened = Self::open(path, durability, 1, now);
         let opened = match opened {
             Err(_) if lock.release_reserve() => Self::open(path, durability, 1, now),
@@ -140,7 +145,21 @@ impl SqliteLedger {
         };
         Ok(Self {
             sweep_lock: Some(lock),
+            _release_lock: Some(release_lock),
             ..opened?
+        })
+    }
+
+    /// Opens the ledger as [`Self::open`] does, and holds the lock between sweeps and releases until it is dropped.
+    pub(super) fn open_for_takedown(
+        path: &Path,
+        mode: LockMode,
+        now: UtcDateTime,
+    ) -> Result<Self, LedgerError> {
+        let lock = sweep_lock::lock_releases(path, mode)?;
+        Ok(Self {
+            _release_lock: Some(lock),
+            ..Self::open(path, Durability::Full, 1, now)?
         })
     }
 
@@ -363,33 +382,6 @@ impl Ledger for SqliteLedger {
             lock.keep_reserve();
         }
         Ok(())
-    }
-}
-
-impl From<rusqlite::Error> for LedgerError {
-    fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, ReadOnly,
-        };
-        // The shared-memory file is created when the ledger is opened.
-        let no_shared_memory = error
-            .sqlite_error()
-            .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE);
-        match error.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked) => Self::Busy(error.to_string()),
-            Some(DiskFull) => Self::Full(error.to_string()),
-            _ if no_shared_memory => Self::Full(error.to_string()),
-            Some(ReadOnly) => Self::Failed(format!(
-                "the ledger cannot be written: {error}; run this as the account that owns it"
-            )),
-            // In the sandbox of a unit that was rendered for another configuration, for example.
-            Some(CannotOpen) => Self::Failed(format!(
-                "the ledger cannot be opened: {error}; the account that runs this has to write to its directory; after a change of \
-                 config.toml run `install.sh`, which allows the units to"
-            )),
-            Some(DatabaseCorrupt) => Self::Failed(format!("the ledger is damaged: {error}")),
-            _ => Self::Failed(format!("the ledger failed: {error}")),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Output;
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -159,6 +160,29 @@ fn an_image_in_quarantine_is_out_of_reach_and_can_be_released() {
     let after = object(&bucket, &path);
     assert_eq!((after.status, &after.body), (200, &before.body));
     assert_eq!(after.header("Expires"), before.header("Expires"));
+    site.run(&["verify"]);
+}
+
+#[test]
+fn regression_a_quarantine_and_a_release_at_once_deleted_the_copies_of_each_other() {
+    let Some(bucket) = Bucket::new(Access::Private) else {
+        return;
+    };
+    let site = site_in(&bucket);
+    let path = site.store("3m", "7D", PNG);
+    for _ in 0..3 {
+        thread::scope(|scope| {
+            for command in ["quarantine", "release"].repeat(3) {
+                let (site, path) = (&site, &path);
+                scope.spawn(move || site.output(&["image", command, path]));
+            }
+        });
+        let kept = bucket.objects();
+        assert!(
+            kept == [path.clone()] || kept == [format!(".quarantine/{path}")],
+            "{kept:?}"
+        );
+    }
     site.run(&["verify"]);
 }
 

@@ -126,6 +126,7 @@ fn planted_links_fifos_and_devices_lead_root_nowhere() {
         beside("-shm"),
         beside("-journal"),
         beside(".sweep-lock"),
+        beside(".release-lock"),
         docroot.join("p/.identity"),
         docroot.join("p/d"),
         docroot.join("p/l"),

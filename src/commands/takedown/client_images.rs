@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::client::{Selected, select};
 use super::super::image::open;
 use super::super::{Failure, confirm, print, print_json};
-use super::{images, open_to_quarantine, open_without_sweep, purge_now, release_one};
+use super::{images, open_to_quarantine, open_to_release, purge_now, release_one};
 use crate::cli::DeleteArguments;
 use crate::config::Config;
 use crate::ledger::{
@@ -107,7 +107,7 @@ pub(in crate::commands) fn release_of_client(
     config: &Config,
     client: &Selected,
 ) -> Result<(), Failure> {
-    let site = open_without_sweep(config)?;
+    let site = open_to_release(config)?;
     let ledger = &*site.ledger;
     let images = images(config, &site);
     let listing = Listing {

@@ -134,8 +134,9 @@ fn changes_of_the_identity_follow_each_other() {
 fn sweeps_run_beside_each_other_and_not_beside_a_release() {
     let Some(server) = server() else { return };
     let place = place(server.url(&server.database()));
-    let sweep = || PostgresLedger::open_for_sweep(&place, Durability::Full, NOW);
-    let release = || PostgresLedger::open_without_sweep(&place, Durability::Full, NOW);
+    let sweep = || PostgresLedger::open_locked(&place, Durability::Full, NOW, LockMode::Shared);
+    let release =
+        || PostgresLedger::open_locked(&place, Durability::Full, NOW, LockMode::Exclusive);
     let sweeps = [(); 2].map(|()| sweep().expect("sweeps"));
     assert!(matches!(release(), Err(LedgerError::SweepRuns)));
     drop(sweeps);

@@ -1,4 +1,4 @@
-//! The lock that excludes a second sweep, with a reserve of disk space.
+//! The lock that excludes a second sweep, with a reserve of disk space, and the one between sweeps and releases.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::backup::with_suffix;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, LockMode};
 
 /// Bytes that the lock's file keeps allocated, and that are released on a full disk. SQLite's shared-memory file is created when a
 /// ledger is opened, so without a reserve the sweep, which frees the disk, could not open it.
@@ -20,30 +20,7 @@ pub(super) struct SweepLock(File);
 
 impl SweepLock {
     pub(super) fn take(ledger: &Path) -> Result<Self, LedgerError> {
-        let path = with_suffix(ledger, ".sweep-lock");
-        let unusable = |error| {
-            LedgerError::Failed(format!(
-                "the lock {} cannot be used: {error}; run this as the account that owns it",
-                path.display()
-            ))
-        };
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o640)
-            // Neither follows a link nor waits for the reader of a FIFO.
-            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
-            .open(&path)
-            .map_err(unusable)?;
-        if !file.metadata().map_err(unusable)?.is_file() {
-            return Err(unusable(io::Error::other("it is not a regular file")));
-        }
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(LedgerError::SweepRuns),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
-        }
+        lock(ledger, ".sweep-lock", LockMode::Exclusive).map(Self)
     }
 
     /// Frees the reserve; `false` if there was none.
@@ -60,5 +37,42 @@ impl SweepLock {
 
     fn has_reserve(&self) -> bool {
         self.0.metadata().is_ok_and(|metadata| metadata.len() > 0)
+    }
+}
+
+/// Takes the lock between sweeps and quarantines, which share it, and releases: an flock(2) on `<ledger>.release-lock`.
+pub(super) fn lock_releases(ledger: &Path, mode: LockMode) -> Result<File, LedgerError> {
+    lock(ledger, ".release-lock", mode)
+}
+
+/// Locks the file beside the ledger; fails with [`LedgerError::SweepRuns`] while a process holds it that excludes this mode.
+fn lock(ledger: &Path, suffix: &str, mode: LockMode) -> Result<File, LedgerError> {
+    let path = with_suffix(ledger, suffix);
+    let unusable = |error| {
+        LedgerError::Failed(format!(
+            "the lock {} cannot be used: {error}; run this as the account that owns it",
+            path.display()
+        ))
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        // Neither follows a link nor waits for the reader of a FIFO.
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(&path)
+        .map_err(unusable)?;
+    if !file.metadata().map_err(unusable)?.is_file() {
+        return Err(unusable(io::Error::other("it is not a regular file")));
+    }
+    let locked = match mode {
+        LockMode::Shared => file.try_lock_shared(),
+        LockMode::Exclusive => file.try_lock(),
+    };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(LedgerError::SweepRuns),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }

@@ -157,3 +157,27 @@ fn a_reader_comes_back_from_a_panic() {
         "the only reader is there again"
     );
 }
+
+#[test]
+fn regression_a_quarantine_runs_beside_a_sweep_and_not_beside_a_release() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("ledger.db");
+    let open = |mode| SqliteLedger::open_for_takedown(&path, mode, NOW);
+    let sweep = || SqliteLedger::open_for_sweep(&path, Durability::Full, NOW);
+    let is_excluded = |opened| matches!(opened, Err(LedgerError::SweepRuns));
+
+    let shared = [
+        sweep().expect("a sweep"),
+        open(LockMode::Shared).expect("a quarantine"),
+        open(LockMode::Shared).expect("another one"),
+    ];
+    assert!(is_excluded(sweep()), "a second sweep");
+    for held in shared {
+        assert!(is_excluded(open(LockMode::Exclusive)));
+        drop(held);
+    }
+    let release = open(LockMode::Exclusive).expect("a release");
+    assert!(is_excluded(open(LockMode::Shared)) && is_excluded(sweep()));
+    drop(release);
+    open(LockMode::Shared).expect("a quarantine");
+}
