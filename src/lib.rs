@@ -71,7 +71,6 @@ mod program;
 mod purge;
 mod quota;
 mod random;
-mod relocate;
 pub mod render;
 mod response;
 mod routes;

@@ -1,4 +1,4 @@
-//! `storage copy` and `ledger copy`: images and rows in a store or a ledger of another kind.
+//! `storage copy` and `ledger copy`: images and rows in a store or a ledger of another kind. `move docroot` copies images by the same steps.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::copy::images::{Comparison, Copied, ImageCopy, Scope};
 use crate::copy::{Target, rows};
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::{Directory, IMAGE_ROOT};
-use crate::ledger::{self, LedgerError, Table, Transfer};
+use crate::ledger::{self, LedgerError, Table};
 use crate::site;
 use crate::store::{self, SPOOL, Store};
 
@@ -39,76 +39,12 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
             "both configurations have a docroot: `corenexis-cdn move docroot` moves images to another one",
         ));
     }
-    let site = site::open_existing(&config)?;
-    recover(&config, &site)?;
-    let identity = site
-        .store
-        .identity()
-        .map_err(|error| unusable(&from, &error))?
-        .ok_or_else(no_identity)?;
-    let (store, target) = open_target(&new, &to, identity)?;
-    let copy = ImageCopy {
-        from: &*site.store,
-        to: &*store,
-        target,
-    };
-    let failed = |error: io::Error| {
-        Failure::storage(format!(
-            "the images could not be copied from the {from} to the {to}: {error}; the same command again goes on"
-        ))
-    };
-    let bar = directories();
-    let progress = shown(&bar);
-    let differs = |images: u64| {
-        Failure::storage(format!(
-            "the {to} differs from the {from} in {images} images, which were left as they are, because it may have been in use: empty it, or \
-             name another one, and run the same command again"
-        ))
-    };
-    drop(site.ledger);
-    let held = match held(&config) {
-        // While images come, all is copied that is there; what comes meanwhile is copied while none can come.
-        Err(None) => {
-            let copied = copy.run(&Scope::all(), Comparison::Contents, &progress);
-            let copied = copied.map_err(failed)?;
-            bar.suspend(|| {
-                eprintln!(
-                    "{} images are in the {to} ({} copied now, {}).",
-                    copied.images,
-                    copied.new,
-                    HumanBytes(copied.bytes)
-                );
-            });
-            if copied.left > 0 {
-                return Err(differs(copied.left));
-            }
-            bar.reset();
-            held(&config)
-        }
-        held => held,
-    };
-    let _held = held.map_err(|failure| {
-        failure.unwrap_or_else(|| {
-            Failure::busy(
-                "the responder runs, so the copy is not complete: stop it on every host and run the same command again, which copies only \
-                 what came since",
-            )
-        })
-    })?;
-    site::check(&config)?;
-    let copied = complete(&copy, &progress).map_err(failed)?;
-    bar.finish_and_clear();
-    if copied.left > 0 {
-        return Err(differs(copied.left));
-    }
-    let identity = site
-        .store
-        .identity()
-        .map_err(|error| unusable(&from, &error))?
-        .ok_or_else(no_identity)?;
-    store
-        .set_identity(identity)
-        .map_err(|error| unusable(&to, &error))?;
+    let copy = open(&config, &new)?;
+    let source = || ledger::open_source(&config);
+    let (_held, copied) = run(&config, &copy, Comparison::Contents, source)?;
+    let identity = identity_of(&*copy.from)?;
+    let named = copy.to.set_identity(identity);
+    named.map_err(|error| unusable(&to, &error))?;
     eprintln!(
         "Complete: {} images in the {from} and in the {to} ({} copied now, {}), which has the identity of the site now. {NEXT} The {from} is \
          kept as it was: remove {} when everything works.",
@@ -127,12 +63,75 @@ pub(super) fn storage(path: &Path, arguments: &CopyArguments) -> Result<(), Fail
     Ok(())
 }
 
+/// Opens the images of the site and the target, which is marked as an unfinished copy.
+pub(super) fn open(config: &Config, new: &Config) -> Result<ImageCopy, Failure> {
+    let site = site::open_existing(config)?;
+    recover(config, &site)?;
+    let (to, target) = open_target(new, identity_of(&*site.store)?)?;
+    Ok(ImageCopy {
+        from: site.store,
+        to,
+        target,
+    })
+}
+
+/// Copies all images: while others come, all that are there, and under the lock of the ledger those that came meanwhile. Returns the lock.
+pub(super) fn run<L>(
+    config: &Config,
+    copy: &ImageCopy,
+    comparison: Comparison,
+    lock: impl Fn() -> Result<L, LedgerError>,
+) -> Result<(L, Copied), Failure> {
+    let (from, to) = (copy.from.place(), copy.to.place());
+    let failed = |error: io::Error| {
+        Failure::storage(format!(
+            "the images could not be copied from the {from} to the {to}: {error}; the same command again goes on"
+        ))
+    };
+    let require_same = |copied: &Copied| match copied.left {
+        0 => Ok(()),
+        images => Err(Failure::storage(format!(
+            "the {to} differs from the {from} in {images} images, which were left as they are, because it may have been in use: empty it, or \
+             name another one, and run the same command again"
+        ))),
+    };
+    let bar = directories();
+    let progress = shown(&bar);
+    let mut held = unless_busy(lock())?;
+    if held.is_none() {
+        let copied = copy.run(&Scope::all(), comparison, &progress);
+        let copied = copied.map_err(failed)?;
+        bar.suspend(|| {
+            eprintln!(
+                "{} images are in the {to} ({} copied now, {}).",
+                copied.images,
+                copied.new,
+                HumanBytes(copied.bytes)
+            );
+        });
+        require_same(&copied)?;
+        bar.reset();
+        held = unless_busy(lock())?;
+    }
+    let held = held.ok_or_else(|| {
+        Failure::busy(
+            "the responder runs, so the copy is not complete: stop it on every host and run the same command again, which copies only \
+             what came since",
+        )
+    })?;
+    site::check(config)?;
+    let copied = complete(copy, &progress).map_err(failed)?;
+    bar.finish_and_clear();
+    require_same(&copied)?;
+    Ok((held, copied))
+}
+
 /// Copies what is missing while nothing changes in the source. Afterwards the directories in which something changed are listed again, as
 /// the proof that both sides have the same images.
-fn complete(copy: &ImageCopy<'_>, progress: &(dyn Fn(&Copied) + Sync)) -> io::Result<Copied> {
-    let copied = copy.run(&Scope::all(), Comparison::Sizes, progress)?;
+fn complete(copy: &ImageCopy, progress: &(dyn Fn(&Copied) + Sync)) -> io::Result<Copied> {
+    let copied = copy.run(&Scope::all(), Comparison::Listed, progress)?;
     if !copied.changed.is_empty() {
-        let proof = copy.run(&copied.changed, Comparison::Sizes, &|_| {})?;
+        let proof = copy.run(&copied.changed, Comparison::Listed, &|_| {})?;
         if !proof.changed.is_empty() || proof.left > copied.left {
             return Err(io::Error::other(
                 "what was copied was not in the list of the target: does something else delete there, or does another copy run?",
@@ -171,11 +170,8 @@ fn tell_each_minute(last: &Mutex<Instant>, text: &str) {
 }
 
 /// Checks the target, then opens it and marks it as an unfinished copy.
-fn open_target(
-    new: &Config,
-    place: &str,
-    source: Identity,
-) -> Result<(Box<dyn Store>, Target), Failure> {
+fn open_target(new: &Config, source: Identity) -> Result<(Box<dyn Store>, Target), Failure> {
+    let place = store::place(new);
     let failed = |error: io::Error| match &new.storage {
         // The docroot of the pages is root's.
         storage if storage.s3.is_none() && error.kind() == io::ErrorKind::PermissionDenied => {
@@ -185,7 +181,7 @@ fn open_target(
                  {docroot}/{IMAGE_ROOT} {docroot}/{SPOOL}`"
             ))
         }
-        _ => unusable(place, &error),
+        _ => unusable(&place, &error),
     };
     let unfinished = Identity { mark: 0, ..source };
     let view = store::view(new).map_err(failed)?;
@@ -209,7 +205,15 @@ fn unusable(place: &str, error: &io::Error) -> Failure {
 }
 
 fn no_identity() -> Failure {
-    Failure::failed("the site has no identity yet: start the responder once, then copy")
+    Failure::failed(
+        "the site has no identity yet: start the responder once, then run the same command again",
+    )
+}
+
+fn identity_of(store: &dyn Store) -> Result<Identity, Failure> {
+    let identity = store.identity();
+    let identity = identity.map_err(|error| unusable(&store.place(), &error))?;
+    identity.ok_or_else(no_identity)
 }
 
 fn same_place(table: &str, place: &str, arguments: &CopyArguments) -> Failure {
@@ -219,12 +223,12 @@ fn same_place(table: &str, place: &str, arguments: &CopyArguments) -> Failure {
     ))
 }
 
-/// The ledger, from which every other process is kept out; `Err(None)` while one has it open.
-fn held(config: &Config) -> Result<Box<dyn Transfer>, Option<Failure>> {
-    ledger::open_source(config).map_err(|error| match error {
-        LedgerError::Busy(_) | LedgerError::SweepRuns => None,
-        error => Some(error.into()),
-    })
+/// What was opened under a lock of the ledger; `None` while another process has the ledger open.
+fn unless_busy<T>(opened: Result<T, LedgerError>) -> Result<Option<T>, Failure> {
+    match opened {
+        Err(LedgerError::Busy(_) | LedgerError::SweepRuns) => Ok(None),
+        opened => Ok(Some(opened?)),
+    }
 }
 
 pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failure> {
@@ -241,13 +245,11 @@ pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failu
     // The state is read before anything is changed, so that a target that is refused stays as it was.
     let target = ledger::state(&new)?;
     recover(&config, &site::open_existing(&config)?)?;
-    let source = held(&config).map_err(|failure| {
-        failure.unwrap_or_else(|| {
-            Failure::busy(
-                "a responder, a sweep or another command has the ledger open, so nothing was copied: stop the responders on every host, and \
-                 run the same command again",
-            )
-        })
+    let source = unless_busy(ledger::open_source(&config))?.ok_or_else(|| {
+        Failure::busy(
+            "a responder, a sweep or another command has the ledger open, so nothing was copied: stop the responders on every host, and \
+             run the same command again",
+        )
     })?;
     let pair = site::check(&config);
     let LedgerState::Named(identity) = ledger::state(&config)? else {

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Failure, read_config, recover, spinner};
+use super::{Failure, copy, read_config, recover};
 use crate::cli::MoveCommand;
 use crate::config::Config;
-use crate::identity::LedgerState;
+use crate::copy::Target;
+use crate::copy::images::Comparison;
 use crate::image_path::IMAGE_ROOT;
 use crate::ledger::{self, FileTask};
 use crate::owner::Owner;
-use crate::relocate;
 use crate::site;
 use crate::store::SPOOL;
 
@@ -45,48 +45,28 @@ fn docroot(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure
     }
     let from = &config.storage.docroot;
     require_apart(from, to)?;
-    let id = as_owner(config, || -> Result<u64, Failure> {
-        site::check(config)?;
-        match ledger::state(config)? {
-            LedgerState::Named(identity) => Ok(identity.id),
-            _ => Err(Failure::failed(
-                "the site has no identity yet: start the responder once, then move",
-            )),
-        }
-    })??;
+    as_owner(config, || site::check(config))??;
     make_docroot(config, to)?;
-    let bar = spinner();
-    let copy = || {
-        relocate::claim(to, id)?;
-        relocate::copy(from, to, &|copied| {
-            bar.set_message(format!(
-                "{} images, {} bytes copied",
-                copied.images, copied.bytes
-            ));
-        })
-    };
-    let unusable = |error: io::Error| {
-        Failure::storage(format!(
-            "the images could not be copied to {}: {error}; nothing was switched",
-            to.display()
-        ))
-    };
-    let copied = as_owner(config, copy)?.map_err(unusable)?;
-    eprintln!(
-        "{} images are in {} ({} copied now, {} bytes).",
-        copied.images,
-        to.display(),
-        copied.new,
-        copied.bytes
-    );
-    // What was uploaded meanwhile, while nothing can be uploaded.
-    let lock = as_owner(config, || ledger::lock_exclusively(config))?.map_err(|_| {
-        Failure::busy(
-            "the responder runs, so nothing was switched: stop it and run the same command again, which copies only what came since",
-        )
-    })?;
-    as_owner(config, copy)?.map_err(unusable)?;
-    bar.finish_and_clear();
+    let mut new = config.clone();
+    to.clone_into(&mut new.storage.docroot);
+    let lock = as_owner(config, || -> Result<File, Failure> {
+        let copy = copy::open(config, &new)?;
+        if copy.target == Target::Complete {
+            return Err(Failure::storage(format!(
+                "nothing is copied to {}: it holds an older copy of this site's images: remove its directory p, or name another directory",
+                to.display()
+            )));
+        }
+        let lock = || ledger::lock_exclusively(config);
+        let (lock, copied) = copy::run(config, &copy, Comparison::Listed, lock)?;
+        eprintln!(
+            "{} images are in {} ({} copied now).",
+            copied.images,
+            to.display(),
+            copied.new
+        );
+        Ok(lock)
+    })??;
     let switched = switch(config_file, "storage", "docroot", to)?;
     as_owner(config, || site::accept_moved(&switched, lock))??;
     eprintln!(

@@ -13,7 +13,7 @@ use super::Target;
 use super::sides::{Facts, Pair, Pairs, Place};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{CONNECTIONS, Images, Listed, Publication, PublishError, Store};
+use crate::store::{CONNECTIONS, Images, Listed, NO_EXPIRY, Publication, PublishError, Store};
 
 /// Bytes that are compared at once.
 const PART: u64 = 64 << 10;
@@ -55,9 +55,9 @@ impl Scope {
 /// How images are compared that both sides have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Comparison {
-    /// By their sizes, which the lists have.
-    Sizes,
-    /// By their sizes, hashes and expiries, too.
+    /// By what is known without a request: their sizes, and the expiries of files.
+    Listed,
+    /// By their hashes and the expiries of objects, too.
     Contents,
 }
 
@@ -114,16 +114,16 @@ enum Outcome {
 
 /// A copy from one store to another.
 #[derive(Debug)]
-pub(crate) struct ImageCopy<'a> {
+pub(crate) struct ImageCopy {
     /// The source, which may be in use.
-    pub(crate) from: &'a dyn Store,
+    pub(crate) from: Box<dyn Store>,
     /// The target.
-    pub(crate) to: &'a dyn Store,
+    pub(crate) to: Box<dyn Store>,
     /// What may be done to the target.
     pub(crate) target: Target,
 }
 
-impl ImageCopy<'_> {
+impl ImageCopy {
     /// Makes the target the same as the source. `progress` is called with what was done so far.
     pub(crate) fn run(
         &self,
@@ -141,15 +141,15 @@ impl ImageCopy<'_> {
                     .map(|path| Ok(Listed { path, object: None }));
                 Ok(listed.peekable())
             };
-            let (from, to) = (list(self.from)?, list(self.to)?);
+            let (from, to) = (list(&*self.from)?, list(&*self.to)?);
             let pass = Pass::of(self, Place::Quarantine, comparison, progress);
             pass.run(Pairs { from, to }, &mut copied, &AtomicU64::new(0))?;
         }
         let mut directories = Directory::all();
         directories.retain(|directory| scope.directories.contains(directory));
         let (passed, ignored) = (AtomicU64::new(0), AtomicU64::new(0));
-        let from = Images::of(self.from, directories.clone(), &passed)?.peekable();
-        let to = Images::of(self.to, directories, &ignored)?.peekable();
+        let from = Images::of(&*self.from, directories.clone(), &passed)?.peekable();
+        let to = Images::of(&*self.to, directories, &ignored)?.peekable();
         let pass = Pass::of(self, Place::Served, comparison, progress);
         pass.run(Pairs { from, to }, &mut copied, &passed)?;
         Ok(copied)
@@ -158,7 +158,7 @@ impl ImageCopy<'_> {
 
 /// What the threads of a pass share.
 struct Pass<'a> {
-    copy: &'a ImageCopy<'a>,
+    copy: &'a ImageCopy,
     place: Place,
     comparison: Comparison,
     progress: &'a (dyn Fn(&Copied) + Sync),
@@ -168,7 +168,7 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     const fn of(
-        copy: &'a ImageCopy<'a>,
+        copy: &'a ImageCopy,
         place: Place,
         comparison: Comparison,
         progress: &'a (dyn Fn(&Copied) + Sync),
@@ -233,32 +233,32 @@ impl<'a> Pass<'a> {
     fn delete_surplus(&self, path: &ImagePath) -> io::Result<Outcome> {
         let (place, copy) = (self.place, self.copy);
         // It may be newer than the list of the source, copied by another process.
-        if place.stat(copy.from, path)?.is_some() {
+        if place.stat(&*copy.from, path)?.is_some() {
             return Ok(Outcome::Same);
         }
         if copy.target == Target::Complete {
             return Ok(Outcome::Left);
         }
-        place.delete(copy.to, path)?;
+        place.delete(&*copy.to, path)?;
         Ok(Outcome::Deleted)
     }
 
     /// Compares an image that both lists have.
     fn compare(&self, original: &Listed, copy: &Listed) -> io::Result<Outcome> {
-        let (place, path, to) = (self.place, &original.path, self.copy.to);
+        let (place, path, to) = (self.place, &original.path, &*self.copy.to);
         let facts = (
-            place.facts(self.copy.from, original)?,
+            place.facts(&*self.copy.from, original)?,
             place.facts(to, copy)?,
         );
         let (Some(original), Some(found)) = facts else {
             return self.copy_image(path);
         };
         let has_same_contents = || -> io::Result<bool> {
-            Ok(self.comparison == Comparison::Sizes
+            Ok(self.comparison == Comparison::Listed
                 || self.has_same_expiry(path, &original, &found)?
                     && self.has_same_bytes(path, &original, &found)?)
         };
-        if original.size == found.size {
+        if original.may_equal(&found) {
             match has_same_contents() {
                 Ok(true) => return Ok(Outcome::Same),
                 Ok(false) => {}
@@ -296,7 +296,7 @@ impl<'a> Pass<'a> {
             }
             known => Ok(known),
         };
-        Ok(expiry(self.copy.from, original)? == expiry(self.copy.to, found)?)
+        Ok(expiry(&*self.copy.from, original)? == expiry(&*self.copy.to, found)?)
     }
 
     /// Whether both sides have the same bytes. They are read only where the hash of neither store proves it.
@@ -306,7 +306,7 @@ impl<'a> Pass<'a> {
         original: &Facts,
         found: &Facts,
     ) -> io::Result<bool> {
-        let (place, from, to) = (self.place, self.copy.from, self.copy.to);
+        let (place, from, to) = (self.place, &*self.copy.from, &*self.copy.to);
         let is_proved = match (&original.etag, &found.etag) {
             (Some(one), Some(other)) if one == other => true,
             (_, Some(etag)) => to.matches_hash(etag, &mut *place.read(from, path)?)?,
@@ -320,8 +320,8 @@ impl<'a> Pass<'a> {
     }
 
     fn copy_image(&self, path: &ImagePath) -> io::Result<Outcome> {
-        let (place, to) = (self.place, self.copy.to);
-        let Some((stored, mut reader)) = place.open(self.copy.from, path)? else {
+        let (place, to) = (self.place, &*self.copy.to);
+        let Some((stored, mut reader)) = place.open(&*self.copy.from, path)? else {
             // Deleted since it was listed.
             return Ok(Outcome::Same);
         };
@@ -338,6 +338,10 @@ impl<'a> Pass<'a> {
         if bytes != stored.size {
             let text = format!("{bytes} of {} bytes could be read", stored.size);
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
+        }
+        if expiry.is_none() && stored.expires_at != NO_EXPIRY {
+            // nginx makes the ETag of a file from its modification time.
+            spool.set_modified(stored.expires_at.minus(1))?;
         }
         let upload = Publication {
             spool: &mut spool,
@@ -382,3 +386,6 @@ fn are_equal(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {
 fn named(path: &ImagePath, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{path}: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

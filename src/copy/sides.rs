@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::io::{self, Read};
 use std::iter::Peekable;
 
+use crate::expiry::StoreDuration;
 use crate::image_path::ImagePath;
 use crate::store::{Listed, Part, Store, Stored};
 use crate::timestamp::Timestamp;
@@ -65,11 +66,12 @@ impl Place {
             }));
         }
         let stored = self.stat(store, &listed.path)?;
+        let is_marked = listed.path.duration() != StoreDuration::Lifetime;
         Ok(stored.map(|stored| Facts {
             size: stored.size,
             etag: None,
             modified_at: stored.published_at,
-            expires_at: Some(stored.expires_at),
+            expires_at: is_marked.then_some(stored.expires_at),
         }))
     }
 }
@@ -80,7 +82,16 @@ pub(super) struct Facts {
     pub(super) etag: Option<String>,
     /// When bytes or expiry were last changed.
     pub(super) modified_at: Timestamp,
+    /// The mark of a file, if it expires.
     pub(super) expires_at: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Whether nothing that is known of both tells them apart.
+    pub(super) fn may_equal(&self, other: &Self) -> bool {
+        let expiries = self.expires_at.zip(other.expires_at);
+        self.size == other.size && expiries.is_none_or(|(own, other)| own == other)
+    }
 }
 
 /// An image in the list of the source, in that of the target, or in both.

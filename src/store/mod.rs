@@ -55,11 +55,15 @@ impl From<PublishError> for Fault {
 pub(crate) struct Stored {
     /// Bytes.
     pub size: u64,
-    /// When it expires by the store's own mark. A lifetime image has no mark, so for one this says nothing.
+    /// When it expires by the store's own mark, which for a file is the second after its modification time, that of a lifetime image, too;
+    /// [`NO_EXPIRY`] for an object without one.
     pub expires_at: Timestamp,
     /// When it was published.
     pub published_at: Timestamp,
 }
+
+/// Stands for a missing expiry. It is no midnight, so that `verify` reports it.
+pub(crate) const NO_EXPIRY: Timestamp = Timestamp(1);
 
 /// Requests that a command which goes through all images has under way at once. Where the store is a bucket, it is far away.
 pub(crate) const CONNECTIONS: usize = 16;

@@ -164,10 +164,18 @@ impl Spool {
         Ok(())
     }
 
+    /// Sets the modification time, which a lifetime image keeps.
+    pub(crate) fn set_modified(&self, at: Timestamp) -> io::Result<()> {
+        let seconds = u64::try_from(at.0).unwrap_or(0);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        self.file.set_modified(time)
+    }
+
     /// Sets the modification time that `expiry` stands for.
     pub(super) fn set_expiry(&self, expiry: Option<Expiry>) -> io::Result<()> {
         match expiry {
-            Some(expiry) => self.file.set_modified(modification_time(expiry)),
+            // The last second before the image expires.
+            Some(expiry) => self.set_modified(expiry.instant().minus(1)),
             None => Ok(()),
         }
     }
@@ -228,10 +236,4 @@ impl Drop for Spool {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// The last second before `expiry`.
-fn modification_time(expiry: Expiry) -> SystemTime {
-    let seconds = u64::try_from(expiry.instant().0 - 1).unwrap_or(0);
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -123,7 +123,7 @@ fn places_that_cannot_be_moved_to_are_refused() {
     let output = site.output(&["move", "docroot", &foreign]);
     assert_eq!(output.status.code(), Some(4), "{output:?}");
     assert!(
-        text(&output.stderr).contains("images of another site"),
+        text(&output.stderr).contains("belongs to another site"),
         "{output:?}"
     );
     assert_eq!(fs::read_to_string(site.config()).expect("readable"), before);

@@ -25,13 +25,13 @@ impl Docroot {
     }
 
     /// The file of an image in quarantine.
-    pub(crate) fn quarantined_file(&self, path: &ImagePath) -> PathBuf {
+    fn quarantined_file(&self, path: &ImagePath) -> PathBuf {
         self.quarantine_directory()
             .join(path.as_str().replace('/', "-"))
     }
 
     /// Makes the directory, which only the account of the service can enter.
-    pub(crate) fn make_quarantine(&self) -> io::Result<()> {
+    fn make_quarantine(&self) -> io::Result<()> {
         match DirBuilder::new()
             .mode(0o700)
             .create(self.quarantine_directory())

@@ -5,7 +5,7 @@ use ureq::http::HeaderMap;
 use super::date;
 use crate::expiry::Expiry;
 use crate::image_path::{ImagePath, content_type_of};
-use crate::store::Stored;
+use crate::store::{NO_EXPIRY, Stored};
 use crate::timestamp::Timestamp;
 
 /// Metadata with the expiry, beside `Expires`, which some stores drop.
@@ -13,9 +13,6 @@ const EXPIRES_AT: &str = "x-amz-meta-expires-at";
 
 /// Metadata with the instant of the upload, which copies keep.
 const PUBLISHED_AT: &str = "x-amz-meta-published-at";
-
-/// Stands for a missing expiry. It is no midnight, so that `verify` reports it.
-const NO_EXPIRY: Timestamp = Timestamp(1);
 
 /// An object of the bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
