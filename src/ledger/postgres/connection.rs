@@ -124,14 +124,15 @@ fn wait<T>(answer: &Receiver<T>, until: Instant) -> Result<T, Failure> {
 /// Carries statements out until the connection is dropped, or nobody waits for a result any more.
 fn serve(mut client: Client, jobs: &Receiver<Job>) {
     for Job { statement, reply } in jobs {
-        let parameters: Vec<_> = statement
-            .parameters
-            .iter()
-            .map(|(value, kind)| (&**value as _, kind.clone()))
-            .collect();
-        let outcome = client
-            .query_typed(&statement.sql, &parameters)
-            .map_err(Failure::of_statement);
+        let outcome = match &statement.parameters {
+            Some(parameters) => {
+                let typed = parameters.iter();
+                let typed = typed.map(|(value, kind)| (&**value as _, kind.clone()));
+                client.query_typed(&statement.sql, &typed.collect::<Vec<_>>())
+            }
+            None => client.batch_execute(&statement.sql).map(|()| Vec::new()),
+        };
+        let outcome = outcome.map_err(Failure::of_statement);
         if reply.send(outcome).is_err() {
             return;
         }

@@ -19,7 +19,7 @@ const STEPS: [&str; 1] = [concat!(
 /// The number of the lock that one process holds while it migrates.
 const LOCK: i64 = 0x636f_7265_6e65_7801;
 
-/// How long a statement of a migration may take.
+/// How long a migration may take.
 const DEADLINE: Duration = Duration::from_hours(1);
 
 /// The version that this program writes.
@@ -108,9 +108,8 @@ pub(super) fn migrate(pool: &Pool, now: UtcDateTime) -> Result<(), LedgerError> 
         .ok()
         .and_then(|before| STEPS.get(before..));
     for step in missing.unwrap_or_default() {
-        for statement in statements(step) {
-            run(&mut lease, statement, vec![], until).map_err(failed)?;
-        }
+        let step = Statement::several(step);
+        lease.query_or_close(step, until).map_err(failed)?;
     }
     let (sql, parameters) = if before == 0 {
         (
@@ -135,36 +134,4 @@ fn run(
     until: Instant,
 ) -> Result<Vec<postgres::Row>, Failure> {
     lease.query_or_close(Statement::new(sql, parameters), until)
-}
-
-/// The statements of a step. Each ends with a semicolon at the end of a line that is not inside a body between `$$`.
-fn statements(step: &'static str) -> Vec<&'static str> {
-    let mut statements = Vec::new();
-    let (mut start, mut position, mut is_body) = (0, 0, false);
-    for line in step.split_inclusive('\n') {
-        position += line.len();
-        is_body ^= line.matches("$$").count() % 2 == 1;
-        if !is_body && line.trim_end().ends_with(';') {
-            statements.push(step[start..position].trim());
-            start = position;
-        }
-    }
-    statements
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_step_is_its_statements() {
-        for statement in STEPS.map(statements).concat() {
-            assert!(statement.ends_with(';'), "{statement}");
-            assert_eq!(statement.matches("CREATE FUNCTION").count() / 2, 0);
-        }
-        assert_eq!(
-            statements("-- One; two\nCREATE\n  x;\nDO $$\nBEGIN\n  y;\nEND\n$$;\n"),
-            ["-- One; two\nCREATE\n  x;", "DO $$\nBEGIN\n  y;\nEND\n$$;"]
-        );
-    }
 }

@@ -15,7 +15,8 @@ use crate::ledger::LedgerError;
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) sql: Cow<'static, str>,
-    pub(super) parameters: Vec<Parameter>,
+    /// `None` for several statements, which have neither parameters nor rows.
+    pub(super) parameters: Option<Vec<Parameter>>,
 }
 
 /// The value of `$1`, `$2` …, with its type.
@@ -25,7 +26,15 @@ impl Statement {
     pub(super) fn new(sql: impl Into<Cow<'static, str>>, parameters: Vec<Parameter>) -> Self {
         Self {
             sql: sql.into(),
-            parameters,
+            parameters: Some(parameters),
+        }
+    }
+
+    /// Several statements, whose rows are not needed.
+    pub(super) const fn several(sql: &'static str) -> Self {
+        Self {
+            sql: Cow::Borrowed(sql),
+            parameters: None,
         }
     }
 }
