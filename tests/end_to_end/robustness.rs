@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
+use std::ops::Range;
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -66,12 +68,11 @@ fn few_descriptors_and_500_connections() {
     assert_eq!((holdings.counted, holdings.spooled), (holdings.rows, 0));
 }
 
-/// A figure of `/proc/PID/status`, in KiB.
-fn memory(pid: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process");
-    let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|line| line.split_whitespace().nth(1));
-    number.and_then(|number| number.parse().ok()).expect("KiB")
+/// A figure of `/proc/PID/status`, in KiB; `None` for a process that has ended.
+fn memory(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn memory_does_not_grow_with_the_size_of_uploads() {
     let mut site = Site::start();
     let pid = site.pid();
     assert_eq!(site.upload("lifetime", "7D", PNG).status, 200);
-    let before = memory(pid, "VmRSS");
+    let before = memory(pid, "VmRSS").expect("it runs");
     let image = png_of(10 << 20, 7);
     let body = Form::upload(site.client("lifetime"), "7D", &image).body();
     thread::scope(|scope| {
@@ -90,10 +91,51 @@ fn memory_does_not_grow_with_the_size_of_uploads() {
             });
         }
     });
-    let grown = memory(pid, "VmHWM").saturating_sub(before);
+    let highest = memory(pid, "VmHWM").expect("it runs");
+    let grown = highest.saturating_sub(before);
     eprintln!("64 uploads of 10 MiB at once: {grown} KiB more resident at the highest");
     assert!(grown < 64 << 10, "{grown} KiB");
     assert_eq!(site.holdings().files.len(), 65);
+}
+
+/// The most memory that a verification has resident, in KiB, as far as it is seen in time.
+fn memory_of_verification(site: &Site) -> u64 {
+    let mut command = site.command(&["verify"]);
+    let mut verification = command.stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut highest = 0;
+    let status = until("the end of the verification", || {
+        highest = memory(verification.id(), "VmHWM").unwrap_or(highest);
+        verification.try_wait().expect("a child")
+    });
+    assert!(status.success(), "{status:?}");
+    highest
+}
+
+#[test]
+fn memory_of_a_verification_does_not_grow_with_the_number_of_images() {
+    const COPY: &str = "INSERT INTO image (path, client, size, width, height, uploaded_at)
+        SELECT ?1, client, size, width, height, uploaded_at FROM image WHERE path = ?2";
+    let site = Site::start();
+    let first = site.store("lifetime", "LTF", PNG);
+    let add = |serials: Range<u32>| {
+        let mut ledger = site.ledger();
+        let rows = ledger.transaction().expect("a transaction");
+        for serial in serials {
+            let (month, day) = (["ja", "fe"][serial as usize % 2], serial / 2 % 28 + 1);
+            let path = format!("l/{month}{day}/{serial:010}.png");
+            rows.execute(COPY, [&path, &first]).expect("a row");
+            let file = site.file(&path);
+            fs::create_dir_all(file.parent().expect("a directory")).expect("made");
+            fs::hard_link(site.file(&first), file).expect("linked");
+        }
+        rows.commit().expect("committed");
+    };
+    add(0..2_000);
+    let few = memory_of_verification(&site);
+    add(2_000..40_000);
+    let many = memory_of_verification(&site);
+    eprintln!("a verification has {few} KiB resident with 2,000 images, {many} KiB with 40,000");
+    assert!(many < few + (5 << 10), "{few} KiB, then {many} KiB");
 }
 
 #[test]
