@@ -5,6 +5,7 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
+use support::clock::Clock;
 use support::http;
 use support::machine::{faketime, list_files, until};
 use support::pictures::{PNG, png_of};
@@ -298,6 +299,32 @@ fn regression_a_host_whose_clock_is_days_ahead_deletes_nothing_of_the_others() {
         "1"
     );
     site.run(&["sweep"]);
+}
+
+#[test]
+fn regression_a_responder_whose_clock_jumps_records_nothing_until_it_is_right_again() {
+    const DAY: i64 = 24 * 3_600 * 1_000;
+    let Some((server, database)) = database() else {
+        return;
+    };
+    let Some(clock) = Clock::new() else { return };
+    let site = Site::builder()
+        .set("ledger", &ledger_at(server, &database))
+        .clock_of(&clock)
+        .start();
+    site.store("3m", "7D", PNG);
+    for days in [-9, 9] {
+        clock.turn(days * DAY);
+        let reply = site.upload("3m", "7D", PNG);
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert_eq!(site.get("/image/v2/health").status, 503);
+    }
+    site.wait_for_log("set the clock");
+    assert_eq!(holdings(&site, server, &database), (1, 1, 1));
+    clock.turn(0);
+    site.store("3m", "7D", PNG);
+    assert_eq!(site.get("/image/v2/health").status, 200);
+    assert_eq!(holdings(&site, server, &database), (2, 2, 2));
 }
 
 #[test]

@@ -1,32 +1,19 @@
 //! Clock jumps under a running responder: midnight, ends of months, 29 February, a day back and two ahead.
 
-use std::fs;
-use std::path::PathBuf;
-
 use time::macros::utc_datetime;
 use time::{Date, Duration, Month, UtcDateTime};
 
 use crate::invariants::{Installation, assert_invariants};
 use crate::uploads::{Image, unlimited};
-use support::machine::{faketime_multithreaded, path_of};
+use support::clock::Clock;
+use support::machine::path_of;
 use support::pictures::png_of;
 use support::site::Site;
 
-/// The clock of a responder, set by the test.
-struct Clock {
-    file: PathBuf,
-}
-
-impl Clock {
-    fn turn_to(&self, instant: UtcDateTime) {
-        // Rounded up: truncated, the clock would stand just before the instant.
-        let ahead = (instant - UtcDateTime::now()).whole_milliseconds() + 1;
-        let text = format!("{:+}.{:03}", ahead / 1_000, (ahead % 1_000).abs());
-        // Renamed, because libfaketime may read the file at any time.
-        let next = self.file.with_extension("next");
-        fs::write(&next, text).expect("written");
-        fs::rename(next, &self.file).expect("renamed");
-    }
+fn turn_to(clock: &Clock, instant: UtcDateTime) {
+    let ahead = (instant - UtcDateTime::now()).whole_milliseconds();
+    // Rounded up: truncated, the clock would stand just before the instant.
+    clock.turn(i64::try_from(ahead).expect("centuries") + 1);
 }
 
 /// The first day on which the image is gone.
@@ -56,22 +43,12 @@ fn directory(day: Date) -> String {
 
 #[test]
 fn dates_and_quotas_follow_a_clock_that_jumps() {
-    let Some(library) = faketime_multithreaded() else {
+    let Some(clock) = Clock::new() else {
         return;
     };
-    let turned = tempfile::tempdir().expect("a directory");
-    let clock = Clock {
-        file: turned.path().join("clock"),
-    };
     let start = utc_datetime!(2028-02-28 12:00);
-    clock.turn_to(start);
-    let site = unlimited()
-        .variable("LD_PRELOAD", library)
-        .variable("FAKETIME_TIMESTAMP_FILE", &clock.file)
-        .variable("FAKETIME_NO_CACHE", "1")
-        .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .variable("NO_FAKE_STAT", "1")
-        .start();
+    turn_to(&clock, start);
+    let site = unlimited().clock_of(&clock).start();
     let mut installation = Installation::of(&site);
     let mut images = Vec::new();
     for instant in [
@@ -92,14 +69,14 @@ fn dates_and_quotas_follow_a_clock_that_jumps() {
         utc_datetime!(2028-08-31 12:00),
         utc_datetime!(2028-10-31 12:00),
     ] {
-        clock.turn_to(instant);
+        turn_to(&clock, instant);
         for duration in ["7D", "1M", "3M", "LTF"] {
             images.push(upload(&site, images.len() as u64, instant, duration));
         }
     }
     // Across midnight, while uploads run.
     let midnight = utc_datetime!(2028-02-29 0:00:00);
-    clock.turn_to(midnight - Duration::seconds(2));
+    turn_to(&clock, midnight - Duration::seconds(2));
     let mut days = std::collections::BTreeSet::new();
     let began = std::time::Instant::now();
     while began.elapsed() < std::time::Duration::from_secs(4) {
@@ -120,7 +97,7 @@ fn dates_and_quotas_follow_a_clock_that_jumps() {
     quota_is_counted_by_day(&installation);
     sweeps_are_exact(&mut installation, &images);
     // No restart was needed.
-    clock.turn_to(UtcDateTime::now());
+    turn_to(&clock, UtcDateTime::now());
     assert_eq!(site.upload("lifetime", "7D", &png_of(3_000, 1)).status, 200);
 }
 

@@ -127,6 +127,7 @@ pub(super) fn set_dimensions(
     .map(drop)
 }
 
+/// The server's clock has to agree: one of a host that is ahead would have images of all hosts deleted before their time.
 pub(super) fn expired(
     pool: &Pool,
     now: UtcDateTime,
@@ -134,7 +135,8 @@ pub(super) fn expired(
     limit: u32,
 ) -> Result<Vec<Expired>, LedgerError> {
     const SQL: &str = "SELECT expires_at, path FROM corenexis.image
-         WHERE expires_at IS NOT NULL AND expires_at <= $1 AND quarantined_at IS NULL AND (expires_at, path) > ($2, $3)
+         WHERE expires_at IS NOT NULL AND expires_at <= least($1, extract(epoch FROM now())::bigint)
+             AND quarantined_at IS NULL AND (expires_at, path) > ($2, $3)
          ORDER BY expires_at, path LIMIT $4";
     let (at, behind) = after.map_or((i64::MIN, ""), |after| (after.at.0, after.path.as_str()));
     let rows = pool.query(SQL, |_| {

@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 
 /// Seconds by which the clocks of host and server may differ. A host whose clock is days ahead would delete the images of all hosts before
 /// their time, and one that is a minute behind counts uploads of other hosts as cut off while they are under way.
-const CLOCK_TOLERANCE: u64 = 60;
+pub(super) const CLOCK_TOLERANCE: u64 = 60;
 
 /// The pause between two counts of the connections to the database.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -124,7 +124,7 @@ pub(super) fn require_clock(pool: &Pool) -> Result<(), LedgerError> {
     if here.0.abs_diff(there.0) <= CLOCK_TOLERANCE {
         return Ok(());
     }
-    Err(LedgerError::Failed(format!(
+    Err(LedgerError::Unreachable(format!(
         "the clock of this host says {here} and that of the ledger {} {there}: images would expire, and be deleted, at another time than on \
          the other hosts; set the clock, and keep it with NTP",
         pool.url()

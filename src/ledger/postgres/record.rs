@@ -4,13 +4,17 @@ use std::net::Ipv6Addr;
 
 use time::UtcDateTime;
 
+use super::inspection::{self, CLOCK_TOLERANCE};
 use super::pool::Pool;
 use super::statement::{column, count, get, only, parameters, pixels, signed, small, texts};
 use crate::idempotency::{REMEMBERED, UploadKey};
 use crate::ledger::rows::day_number;
 use crate::ledger::{LedgerError, LoggedImage, NewImage, Verdict};
 
-const RECORD: &str = "SELECT verdict, used FROM corenexis.record_images($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+/// Records, unless the clocks of host and server differ: then there is no verdict.
+const RECORD: &str = "SELECT (recorded).verdict, (recorded).used FROM (
+         SELECT corenexis.record_images($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS recorded
+         WHERE abs(extract(epoch FROM now())::bigint - $16) <= $17) AS batch";
 
 /// The rows of a batch of which some may be there, and the quota of those that are new.
 const REPLAY: &str =
@@ -65,8 +69,16 @@ pub(super) fn record(
             column(batch, |image| image.address.map(octets)),
             column(batch, |image| image.key.map(key)),
             column(batch, |image| image.key.map(request)),
+            UtcDateTime::now().unix_timestamp(),
+            signed(CLOCK_TOLERANCE),
         ]
     })?;
+    if rows.is_empty() {
+        inspection::require_clock(pool)?;
+        return Err(LedgerError::Unreachable(
+            "the clock of this host was set while uploads were recorded".to_owned(),
+        ));
+    }
     if rows.len() != batch.len() {
         return Err(LedgerError::Failed(format!(
             "the ledger gave {} verdicts for {} images",

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::clock::Clock;
 use crate::site::Site;
 
 /// The credentials of an API client.
@@ -102,6 +103,15 @@ impl SiteBuilder {
     pub fn clock(mut self, instant: &str) -> Self {
         self.clock = Some(instant.to_owned());
         self
+    }
+
+    /// The responder's clock is one that the test turns.
+    pub fn clock_of(self, clock: &Clock) -> Self {
+        self.variable("LD_PRELOAD", &clock.library)
+            .variable("FAKETIME_TIMESTAMP_FILE", clock.file())
+            .variable("FAKETIME_NO_CACHE", "1")
+            .variable("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+            .variable("NO_FAKE_STAT", "1")
     }
 
     /// The responder gets this environment variable.

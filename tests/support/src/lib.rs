@@ -2,6 +2,7 @@
 
 pub mod builder;
 pub mod certificates;
+pub mod clock;
 pub mod cluster;
 pub mod dns;
 pub mod fastcgi;
