@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::report::{Report, size_text};
+use crate::load::Round;
+use crate::report::{Measurement, Report, size_text};
 
 /// The image size of most goals.
 pub const SMALL: usize = 20 * 1024;
@@ -39,6 +40,21 @@ impl Goals {
 
     pub fn at_most(&mut self, bound: f64, text: impl Into<String>, value: Option<f64>) {
         self.push(text.into(), value, bound, false);
+    }
+
+    /// CPU time of uploads into an empty ledger and into one with so many rows, by `cpu`, which `text` names.
+    pub fn growth(
+        &mut self,
+        text: &str,
+        rows: u64,
+        [empty, grown]: &[Measurement; 2],
+        cpu: fn(&Round) -> f64,
+    ) {
+        self.at_most(
+            1.1,
+            format!("{rows} rows: {text} for an upload to that with an empty ledger"),
+            Some(cpu(&grown.median) / cpu(&empty.median)),
+        );
     }
 
     fn push(&mut self, text: String, value: Option<f64>, bound: f64, at_least: bool) {

@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::disk::{Space, settle};
 use crate::load::{self, Round};
@@ -75,17 +75,12 @@ const FEW_CONNECTIONS: usize = 4;
 
 pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     let scale = options.scale;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_err(io::Error::other)?;
-    let now = now.as_secs().cast_signed();
+    let now = now()?;
     let empty = workshop.site("empty", "full", MAX_CONNECTIONS)?;
     let grown = workshop.site("grown", "full", MAX_CONNECTIONS)?;
     eprintln!("{} rows …", scale.rows);
     let expired = rows::expired(scale.files, now);
-    let mut days = rows::living(scale.rows.saturating_sub(scale.files), now);
-    days.extend(rows::expired(scale.files, now));
-    rows::insert(&grown.ledger(), &days, now).map_err(io::Error::other)?;
+    rows::insert(&grown.ledger(), &rows::of(scale, now), now).map_err(io::Error::other)?;
     let ledger_bytes = fs::metadata(grown.ledger())?.len();
     eprintln!("{} files …", scale.files);
     rows::make_files(&grown.docroot().join("p"), &expired)?;
@@ -119,6 +114,12 @@ pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     })
 }
 
+/// Seconds since 1970.
+fn now() -> io::Result<i64> {
+    let now = UNIX_EPOCH.elapsed().map_err(io::Error::other)?;
+    Ok(now.as_secs().cast_signed())
+}
+
 fn start_time(site: &Site) -> io::Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..STARTS {
@@ -136,16 +137,11 @@ fn uploads(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]>
         targets.push(start(site)?);
     }
     let picture = Picture::of_size(20 * 1024);
-    let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
     let upload = |target: &Target| load::upload(target, &picture, CONNECTIONS, options.seconds);
     for target in &targets {
         upload(target)?;
     }
-    for round in 0..options.rounds * 2 {
-        for at in [round % 2, (round + 1) % 2] {
-            rounds[at].push(upload(&targets[at])?);
-        }
-    }
+    let rounds = load::in_turn(2, options.rounds * 2, |at| upload(&targets[at]))?;
     let names = [("empty", "an empty ledger"), ("grown", "the large one")];
     let size = picture.bytes().len();
     Ok([0, 1].map(|at| Measurement::new(names[at], size, CONNECTIONS, &rounds[at])))

@@ -46,6 +46,21 @@ struct Tally {
     samples: Vec<(u64, String)>,
 }
 
+/// Rounds of `count` targets that take turns, so that a disturbance of the machine affects them alike; each round begins with another one.
+pub fn in_turn(
+    count: usize,
+    rounds: usize,
+    measure: impl Fn(usize) -> io::Result<Round>,
+) -> io::Result<Vec<Vec<Round>>> {
+    let mut measured = vec![Vec::new(); count];
+    for round in 0..rounds {
+        for at in (0..count).map(|at| (at + round) % count) {
+            measured[at].push(measure(at)?);
+        }
+    }
+    Ok(measured)
+}
+
 /// Uploads to `target` for `seconds`, checks what it stored, and removes it.
 pub fn upload(
     target: &Target,

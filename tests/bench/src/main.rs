@@ -27,8 +27,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use disk::{Disk, Space};
 use floors::Floor;
-use load::{Round, STOP};
-use options::{Hosts, Options, USAGE};
+use load::STOP;
+use options::{Hosts, Options, PHP, USAGE};
 use picture::Picture;
 use report::{FloorRate, Measurement, Report, median};
 use responder::Durable;
@@ -222,41 +222,36 @@ impl Drop for Sockets {
     }
 }
 
-type Start<'a> = &'a dyn Fn() -> io::Result<Target>;
-
 fn start(
     workshop: &Workshop<'_>,
     options: &Options,
     report: &mut Report,
 ) -> io::Result<Vec<Target>> {
-    let kinds = scale::KINDS.map(|kind| (kind.key, move || scale::start(workshop, kind)));
-    let kinds = kinds.iter().map(|(key, start)| (*key, start as Start<'_>));
-    let all: [(&str, Start<'_>); 7] = [
-        ("cdn-full", &|| workshop.cdn("cdn-full", "full")),
-        ("cdn-relaxed", &|| workshop.cdn("cdn-relaxed", "relaxed")),
-        ("put", &|| workshop.put()),
-        ("bare", &|| workshop.bare("bare", Durable::Nothing)),
-        ("bare-sync", &|| workshop.bare("bare-sync", Durable::File)),
-        ("bare-steps", &|| {
-            workshop.bare("bare-steps", Durable::Steps)
-        }),
-        ("php", &|| workshop.php(PHP_WORKERS)),
-    ];
     let mut targets = Vec::new();
-    for (key, start) in all.into_iter().chain(kinds) {
-        let is_of_scale = scale::KINDS.iter().any(|kind| kind.key == key);
+    for key in options::targets() {
+        let kind = scale::KINDS.into_iter().find(|kind| kind.key == key);
         let is_wanted = match &options.targets {
             Some(wanted) => wanted.iter().any(|wanted| wanted == key),
-            None if options.hosts == Hosts::Several => is_of_scale || key == scale::ONE_HOST,
-            None => !is_of_scale || options.smoke,
+            None if options.hosts == Hosts::Several => kind.is_some() || key == scale::ONE_HOST,
+            None => kind.is_none() || options.smoke,
         };
         if !is_wanted {
             continue;
         }
-        match start() {
+        let started = match (kind, key) {
+            (Some(kind), _) => scale::start(workshop, kind),
+            (None, "cdn-full") => workshop.cdn(key, "full"),
+            (None, "cdn-relaxed") => workshop.cdn(key, "relaxed"),
+            (None, "put") => workshop.put(),
+            (None, "bare") => workshop.bare(key, Durable::Nothing),
+            (None, "bare-sync") => workshop.bare(key, Durable::File),
+            (None, "bare-steps") => workshop.bare(key, Durable::Steps),
+            (None, _) => workshop.php(PHP_WORKERS),
+        };
+        match started {
             Ok(target) => targets.push(target),
             // PHP, PostgreSQL and the store are optional.
-            Err(error) if key == "php" || is_of_scale => {
+            Err(error) if key == PHP || kind.is_some() => {
                 report.skipped.push(format!("{key}: {error}"));
             }
             Err(error) => return Err(error),
@@ -265,7 +260,6 @@ fn start(
     Ok(targets)
 }
 
-/// All targets take turns in each round, so that a disturbance of the machine affects them alike.
 fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -> io::Result<()> {
     for &size in &options.sizes {
         let picture = Picture::of_size(size);
@@ -274,13 +268,9 @@ fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -
         }
         for &connections in &options.connections {
             eprintln!("{}, {connections} connections …", report::size_text(size));
-            let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); targets.len()];
-            for round in 0..options.rounds {
-                for at in turns(targets.len(), round) {
-                    let (target, seconds) = (&targets[at], options.seconds);
-                    rounds[at].push(load::upload(target, &picture, connections, seconds)?);
-                }
-            }
+            let rounds = load::in_turn(targets.len(), options.rounds, |at| {
+                load::upload(&targets[at], &picture, connections, options.seconds)
+            })?;
             report
                 .uploads
                 .extend(targets.iter().zip(rounds).map(|(target, rounds)| {
@@ -290,11 +280,6 @@ fn measure_uploads(targets: &[Target], options: &Options, report: &mut Report) -
         }
     }
     Ok(())
-}
-
-/// The order of targets in a round; each round begins with another one.
-fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |at| (at + round) % count)
 }
 
 /// The cost of the headers of images.
@@ -311,15 +296,11 @@ fn measure_deliveries(
     let picture = Picture::of_size(DELIVERED_SIZE);
     let paths = load::deposit(cdn, &picture, DELIVERED)?;
     let deliveries = workshop.deliveries(cdn)?;
-    let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); deliveries.len()];
     // The differences are small, so that many short rounds say more than a few long ones.
-    for round in 0..options.rounds * DELIVERY_ROUNDS {
-        for at in turns(deliveries.len(), round) {
-            let seconds = options.seconds.min(1.0);
-            let (target, size) = (&deliveries[at], DELIVERED_SIZE);
-            rounds[at].push(load::download(target, &paths, size, 16, seconds)?);
-        }
-    }
+    let (rounds, seconds) = (options.rounds * DELIVERY_ROUNDS, options.seconds.min(1.0));
+    let rounds = load::in_turn(deliveries.len(), rounds, |at| {
+        load::download(&deliveries[at], &paths, DELIVERED_SIZE, 16, seconds)
+    })?;
     for (target, rounds) in deliveries.iter().zip(rounds) {
         let names = (target.key, target.label);
         report

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::growth::Scale;
+use crate::scale::KINDS;
 
 pub const USAGE: &str = "usage: tests/bench/run [OPTIONS]
 
@@ -35,21 +36,24 @@ Examples:
   tests/bench/run --brief --sync-delay 5
   tests/bench/run --sizes 512000 --connections 16 --targets cdn-relaxed,put --no-floors";
 
-/// The targets of uploads.
-pub const TARGETS: [&str; 12] = [
-    "sqlite-s3",
-    "pg-docroot",
-    "pg-docroot-2",
-    "pg-s3",
-    "pg-s3-2",
+/// Measured where it is installed.
+pub const PHP: &str = "php";
+
+/// The targets of uploads on one host.
+const ON_ONE_HOST: [&str; 7] = [
     "cdn-full",
     "cdn-relaxed",
     "put",
     "bare",
     "bare-sync",
     "bare-steps",
-    "php",
+    PHP,
 ];
+
+/// The targets of uploads.
+pub fn targets() -> impl Iterator<Item = &'static str> {
+    ON_ONE_HOST.into_iter().chain(KINDS.map(|kind| kind.key))
+}
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,15 +132,8 @@ impl Options {
                     options.connections = vec![16, 64];
                     options.seconds = 1.0;
                     options.floors = false;
-                    let brief = [
-                        "cdn-full",
-                        "cdn-relaxed",
-                        "put",
-                        "bare",
-                        "bare-sync",
-                        "bare-steps",
-                    ];
-                    options.targets = Some(brief.map(str::to_owned).to_vec());
+                    let brief = ON_ONE_HOST.iter().filter(|&&key| key != PHP);
+                    options.targets = Some(brief.map(|&key| key.to_owned()).collect());
                 }
                 "--smoke" => {
                     options.smoke = true;
@@ -170,9 +167,7 @@ impl Options {
                 "--dir" => options.directory = Some(value()?.into()),
                 "--json" => options.json = Some(value()?.into()),
                 "--svg" => options.svg = Some(value()?.into()),
-                "--targets" => {
-                    options.targets = Some(targets(&value()?)?);
-                }
+                "--targets" => options.targets = Some(named_targets(&value()?)?),
                 "--sizes" => options.sizes = numbers(&value()?, 4096..=10 << 20)?,
                 "--connections" => options.connections = numbers(&value()?, 1..=200)?,
                 "--rounds" => options.rounds = numbers(&value()?, 1..=99)?[0],
@@ -188,12 +183,12 @@ impl Options {
     }
 }
 
-fn targets(text: &str) -> Result<Vec<String>, String> {
+fn named_targets(text: &str) -> Result<Vec<String>, String> {
     let known = |name: &str| {
-        if TARGETS.contains(&name) {
+        if targets().any(|key| key == name) {
             Ok(name.to_owned())
         } else {
-            let all = TARGETS.join(" ");
+            let all = targets().collect::<Vec<_>>().join(" ");
             Err(format!("there is no target {name:?}; there are {all}"))
         }
     };

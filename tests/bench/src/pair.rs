@@ -12,7 +12,7 @@ use crate::growth::memory::{self, ACTIVE, IDLE};
 use crate::load::{self, Round};
 use crate::options::Options;
 use crate::picture::Picture;
-use crate::report::{Measurement, median, size_text};
+use crate::report::{MIB, Measurement, median, size_text};
 use crate::targets::Workshop;
 use crate::targets::own::MAX_CONNECTIONS;
 
@@ -34,8 +34,6 @@ pub struct Report {
     lines: Vec<Line>,
     uploads: Vec<[Measurement; 2]>,
 }
-
-const MIB: f64 = 1_048_576.0;
 
 pub fn run(workshop: &Workshop<'_>, against: &Path, options: &Options) -> io::Result<Report> {
     let workshops = [
@@ -82,16 +80,8 @@ pub fn run(workshop: &Workshop<'_>, against: &Path, options: &Options) -> io::Re
                 let seconds = options.seconds.min(1.0);
                 load::upload(&targets[at], &picture, connections, seconds)
             };
-            let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
-            for round in 0..=options.rounds * repeats(ROUNDS) {
-                for at in [round % 2, (round + 1) % 2] {
-                    let done = upload(at)?;
-                    // The first one warms up.
-                    if round > 0 {
-                        rounds[at].push(done);
-                    }
-                }
-            }
+            load::in_turn(2, 1, upload)?;
+            let rounds = load::in_turn(2, options.rounds * repeats(ROUNDS), upload)?;
             let names = [("one", "--binary"), ("other", "--against")];
             uploads
                 .push([0, 1].map(|at| Measurement::new(names[at], size, connections, &rounds[at])));

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::load::Round;
 use crate::{goals, growth, pair, scale};
 
+/// Bytes of a MiB.
+pub const MIB: f64 = 1_048_576.0;
+
 /// The share of CPU time of other programs above which a run warns.
 const QUIET: f64 = 0.25;
 
@@ -46,6 +49,11 @@ impl Measurement {
             },
             rates: rounds.iter().map(|round| round.rate).collect(),
         }
+    }
+
+    /// p50 and p99.
+    pub fn latencies(&self) -> String {
+        format!("{:.1}, {:.1} ms", self.median.p50, self.median.p99)
     }
 
     pub fn json(&self) -> Value {
@@ -99,7 +107,7 @@ pub fn median(mut values: Vec<f64>) -> f64 {
 
 pub fn size_text(bytes: usize) -> String {
     if bytes >= 1 << 20 {
-        format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+        format!("{:.1} MiB", bytes as f64 / MIB)
     } else {
         format!("{} KiB", bytes >> 10)
     }

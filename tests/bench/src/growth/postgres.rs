@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::process::Stdio;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,15 +12,13 @@ use super::rows::{self, Day};
 use super::{FEW_CONNECTIONS, Scale, start};
 use crate::disk::settle;
 use crate::goals::Goals;
-use crate::load::{self, Round, STOP};
+use crate::load::{self, STOP};
 use crate::options::Options;
 use crate::picture::Picture;
 use crate::process::{Processes, Server};
-use crate::report::Measurement;
+use crate::report::{MIB, Measurement};
 use crate::targets::own::{Design, Site};
 use crate::targets::{Target, Workshop};
-
-const MIB: f64 = 1_048_576.0;
 
 /// The figures of a run.
 pub struct Report {
@@ -41,10 +39,7 @@ pub struct Report {
 
 pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     let scale = options.scale;
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_err(io::Error::other)?;
-    let now = now.as_secs().cast_signed();
+    let now = super::now()?;
     let build = |key, label| {
         workshop.build(&Design {
             database: Some(workshop.backends.database()?),
@@ -56,9 +51,7 @@ pub fn run(workshop: &Workshop<'_>, options: &Options) -> io::Result<Report> {
     eprintln!("{} rows …", scale.rows);
     let began = Instant::now();
     let expired = rows::expired(scale.files, now);
-    let mut days = rows::living(scale.rows.saturating_sub(scale.files), now);
-    days.extend(rows::expired(scale.files, now));
-    let bytes = fill(workshop, &grown, &days, now)?;
+    let bytes = fill(workshop, &grown, &rows::of(scale, now), now)?;
     let filled_in = began.elapsed();
     eprintln!("{} files …", scale.files);
     rows::make_files(&grown.docroot().join("p"), &expired)?;
@@ -165,12 +158,7 @@ fn lists(sites: [&Site; 2], options: &Options) -> io::Result<[Measurement; 2]> {
         target.empty()?;
         list(target)?;
     }
-    let mut rounds: [Vec<Round>; 2] = [Vec::new(), Vec::new()];
-    for round in 0..options.rounds {
-        for at in [round % 2, (round + 1) % 2] {
-            rounds[at].push(list(&targets[at])?);
-        }
-    }
+    let rounds = load::in_turn(2, options.rounds, |at| list(&targets[at]))?;
     let names = [
         ("list-empty", "an empty ledger"),
         ("list-grown", "the large one"),
@@ -205,23 +193,11 @@ fn beside_sweep(
 impl Report {
     fn goals(&self) -> Goals {
         let mut goals = Goals::default();
-        let [empty, grown] = &self.uploads;
-        goals.at_most(
-            1.1,
-            format!(
-                "PostgreSQL, {} rows: CPU for an upload to that with none",
-                self.scale.rows
-            ),
-            Some(grown.median.cpu / empty.median.cpu),
-        );
-        goals.at_most(
-            1.1,
-            format!(
-                "PostgreSQL, {} rows: its own CPU for an upload to that with none",
-                self.scale.rows
-            ),
-            Some(grown.median.database_cpu / empty.median.database_cpu),
-        );
+        let (rows, uploads) = (self.scale.rows, &self.uploads);
+        goals.growth("CPU beside PostgreSQL", rows, uploads, |round| round.cpu);
+        goals.growth("CPU of PostgreSQL", rows, uploads, |round| {
+            round.database_cpu
+        });
         goals
     }
 
@@ -250,15 +226,12 @@ impl Report {
                 "  CPU of each, PostgreSQL's",
                 format!("{own:.3}, {database:.3} ms"),
             );
-            line(
-                "  p50, p99",
-                format!("{:.1}, {:.1} ms", found.median.p50, found.median.p99),
-            );
+            line("  p50, p99", found.latencies());
         }
         for found in &self.lists {
             line(
                 &format!("a client's first page of 100, {}: p50, p99", found.label),
-                format!("{:.1}, {:.1} ms", found.median.p50, found.median.p99),
+                found.latencies(),
             );
         }
         line(
@@ -272,10 +245,7 @@ impl Report {
                 &format!("uploads beside {}: rate", found.label),
                 format!("{:.0}/s", found.median.rate),
             );
-            line(
-                "  p50, p99",
-                format!("{:.1}, {:.1} ms", found.median.p50, found.median.p99),
-            );
+            line("  p50, p99", found.latencies());
         }
         out + &self.goals().table()
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::memory::{ACTIVE, IDLE, Memory};
 use super::{Scale, Starts, Sweep};
 use crate::goals::Goals;
-use crate::report::Measurement;
+use crate::report::{MIB, Measurement};
 
 pub struct Report {
     pub scale: Scale,
@@ -25,21 +25,13 @@ pub struct Report {
 const MOST_BESIDE_SWEEP: f64 = 50.0;
 
 fn mib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 20)
+    bytes as f64 / MIB
 }
 
 impl Report {
     fn goals(&self) -> Goals {
         let mut goals = Goals::default();
-        let [empty, grown] = &self.uploads;
-        goals.at_most(
-            1.1,
-            format!(
-                "{} rows: CPU for an upload to that with an empty ledger",
-                self.scale.rows
-            ),
-            Some(grown.median.cpu / empty.median.cpu),
-        );
+        goals.growth("CPU", self.scale.rows, &self.uploads, |round| round.cpu);
         goals.at_least(
             0.7,
             format!(
@@ -103,10 +95,7 @@ impl Report {
             let name = format!("durable uploads of 20 KiB into {}", upload.label);
             line(&name, format!("{:.0}/s", upload.median.rate));
             line("  CPU of each", format!("{:.3} ms", upload.median.cpu));
-            line(
-                "  p50, p99",
-                format!("{:.1}, {:.1} ms", upload.median.p50, upload.median.p99),
-            );
+            line("  p50, p99", upload.latencies());
         }
         line("sweep", format!("{:.1} s", self.sweep.took.as_secs_f64()));
         line("  images", format!("{:.0}/s", self.sweep_rate()));
@@ -118,7 +107,7 @@ impl Report {
         for upload in &self.beside {
             line(
                 &format!("uploads beside {}: p50, p99", upload.label),
-                format!("{:.1}, {:.1} ms", upload.median.p50, upload.median.p99),
+                upload.latencies(),
             );
         }
         let [before, after] = self.sweep.loops;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::{Connection, params};
 
+use super::Scale;
 use crate::load::STOP;
 
 /// Files of one directory: a busy day.
@@ -37,8 +38,15 @@ pub fn expired(files: u64, now: i64) -> Vec<Day> {
     (0..days).map(day).collect()
 }
 
+/// The days of a ledger of that scale.
+pub fn of(scale: Scale, now: i64) -> Vec<Day> {
+    let mut days = living(scale.rows.saturating_sub(scale.files), now);
+    days.extend(expired(scale.files, now));
+    days
+}
+
 /// Days with `rows` images that do not expire meanwhile: half of them lifetime, half for months.
-pub fn living(rows: u64, now: i64) -> Vec<Day> {
+fn living(rows: u64, now: i64) -> Vec<Day> {
     let mut days = Vec::new();
     for (class, expires) in [("l", false), ("mm", true)] {
         for month in ["ap", "au", "de", "fe", "ja", "ju", "ma", "no", "oc", "se"] {
