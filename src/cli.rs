@@ -87,15 +87,15 @@ pub(crate) enum Command {
         #[arg(long)]
         check: bool,
     },
-    /// Delete expired images, abandoned uploads, rows without files and files without rows
+    /// Delete expired images, abandoned uploads, rows without files and expired files without rows
     ///
     /// Safe beside uploads. Run it every ten minutes; a second one at the same time exits with 75. If nearly all images of a recent day
-    /// have no file, or no row, they are left alone, since a wrong disk or ledger is the likelier cause; the exit code is then 1.
+    /// have no file, their rows are left alone, since a wrong disk or ledger is the likelier cause; the exit code is then 1.
     Sweep {
         /// Only say what would be deleted
         #[arg(long)]
         dry_run: bool,
-        /// Delete rows without files and files without rows even if they are nearly all of a day
+        /// Delete rows without files even if they are nearly all of a day
         #[arg(long)]
         yes: bool,
         /// Print JSON

@@ -3,6 +3,9 @@
 //! Both carry the same random id, made with them. Both also carry a mark that each start of the responder and each sweep increments, the
 //! store's first and synced, then the ledger's. An older copy of either has the same id and a smaller mark: below a mount point whose
 //! disk is not mounted, or from a backup.
+//!
+//! A copy that is only minutes older may have the same mark. No image is lost by that: a sweep deletes those without rows only when they
+//! have expired.
 
 use std::fmt;
 

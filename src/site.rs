@@ -5,8 +5,6 @@
 use std::fs::File;
 use std::io;
 
-use time::UtcDateTime;
-
 use crate::config::Config;
 use crate::identity::{self, Identity, LedgerState, Mismatch, Pair, StoreState};
 use crate::ledger::{self, Ledger, LedgerError, LockMode};
@@ -239,8 +237,7 @@ impl Site {
             self.set_store_identity(joined)?;
             Ok(joined)
         })?;
-        // The files may be newer than their rows, copied or restored: none of them is an orphan.
-        Ok(self.ledger.set_created_at(UtcDateTime::now())?)
+        Ok(())
     }
 
     /// Increments the mark of both. On a full disk the old mark stays, so that a responder starts and a sweep ends there.

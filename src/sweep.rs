@@ -1,16 +1,18 @@
-//! The sweep: deletes expired images, images whose quarantine has ended, abandoned spool files, rows without files and files without
-//! rows.
+//! The sweep: deletes expired images, images whose quarantine has ended, abandoned spool files, rows without files, and expired files
+//! without rows.
 //!
 //! It runs beside uploads and may be killed at any instant; the next sweep continues. Files are deleted before rows, so that no file is
-//! left without a row.
+//! left without a row. A file without a row is deleted no sooner than its path says: it may be an acknowledged image whose row was lost, as
+//! after a database was restored, or a replica promoted, that lacks the last minutes.
 
 mod quarantine;
 
 use std::collections::HashSet;
-use std::io;
+use std::{io, iter};
 
 use time::{Date, UtcDateTime};
 
+use crate::expiry::{StoreDuration, unix_midnight};
 use crate::idempotency::REMEMBERED;
 use crate::image_path::{Directory, ImagePath};
 use crate::ledger::{Expired, ImageFilter, Ledger, LedgerError, Swept};
@@ -49,7 +51,7 @@ pub(crate) struct Report {
     pub abandoned: u64,
     /// Rows of recent days without files; their quota is refunded.
     pub refunded: u64,
-    /// Files of recent days without rows.
+    /// Expired files without rows.
     pub orphaned: u64,
     /// Empty day directories.
     pub directories: u64,
@@ -57,8 +59,6 @@ pub(crate) struct Report {
     pub failed: u64,
     /// Rows without files that were left alone because nearly all rows of recent days have none.
     pub doubtful_rows: u64,
-    /// Files without rows that were left alone because nearly all files of recent days have none.
-    pub doubtful_files: u64,
     /// Addresses of uploaders that were forgotten.
     pub addresses: u64,
 }
@@ -103,7 +103,7 @@ pub(crate) struct Sweep<'a> {
     pub now: UtcDateTime,
     /// Only count.
     pub dry_run: bool,
-    /// Also delete rows without files and files without rows if they are nearly all of a day.
+    /// Also delete rows without files if they are nearly all of a day.
     pub even_doubtful: bool,
     /// Addresses of images that were uploaded before this instant are forgotten.
     pub addresses_before: Timestamp,
@@ -216,25 +216,23 @@ impl Sweep<'_> {
         [today.previous_day().unwrap_or(today), today]
     }
 
-    /// Compares the rows and the files of recent days.
+    /// Deletes rows of recent days without files, and expired files without rows.
     fn reconcile(&self, report: &mut Report) -> Result<(), SweepError> {
         for day in self.recent_days() {
             let mut files = HashSet::new();
             for directory in Directory::all_of(day) {
                 files.extend(self.store.list(directory)?);
             }
-            let listed = files.len();
-            self.refund_missing(day, &mut files, report)?;
-            self.delete_orphans(files, listed, report)?;
+            self.refund_missing(day, &files, report)?;
         }
-        Ok(())
+        self.delete_orphans(report)
     }
 
-    /// Deletes the rows of a day that have no files. Removes the files that have rows from `files`.
+    /// Deletes the rows of a day that have no files.
     fn refund_missing(
         &self,
         day: Date,
-        files: &mut HashSet<ImagePath>,
+        files: &HashSet<ImagePath>,
         report: &mut Report,
     ) -> Result<(), SweepError> {
         let mut filter = ImageFilter {
@@ -250,7 +248,7 @@ impl Sweep<'_> {
                 let is_settled = row.uploaded_at < oldest;
                 settled += usize::from(is_settled);
                 // Looked up again, because the file may be newer than the list.
-                let is_listed = files.remove(&row.path) || row.quarantine.is_some();
+                let is_listed = files.contains(&row.path) || row.quarantine.is_some();
                 if !is_listed && is_settled && self.is_missing(&row.path)? {
                     missing.push(row.path.clone());
                 }
@@ -285,29 +283,16 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files without a row, of `listed` files of a day, that are younger than the ledger. Older ones may belong to
-    /// an earlier ledger, and are kept.
-    fn delete_orphans(
-        &self,
-        files: HashSet<ImagePath>,
-        listed: usize,
-        report: &mut Report,
-    ) -> Result<(), SweepError> {
-        let oldest = self.ledger.status()?.created_at;
-        let newest = Timestamp::from(self.now).minus(ABANDONED_AFTER);
+    /// Deletes files without rows of which the path says that they have expired. Their rows would have had them deleted before.
+    fn delete_orphans(&self, report: &mut Report) -> Result<(), SweepError> {
         let mut orphans = Vec::new();
-        for path in files {
-            let is_of_this_ledger = self
-                .store
-                .stat(&path)?
-                .is_some_and(|stored| oldest < stored.published_at && stored.published_at < newest);
-            if is_of_this_ledger && self.ledger.image(&path)?.is_none() {
-                orphans.push(path);
+        for directory in expired_directories(self.now) {
+            for path in self.store.list(directory)? {
+                // In this order: another sweep deletes the file before the row.
+                if self.ledger.image(&path)?.is_none() && self.is_served(&path)? {
+                    orphans.push(path);
+                }
             }
-        }
-        if !self.even_doubtful && is_doubtful(orphans.len(), listed) {
-            report.doubtful_files += orphans.len() as u64;
-            return Ok(());
         }
         report.orphaned += orphans.len() as u64;
         if !self.dry_run {
@@ -315,10 +300,39 @@ impl Sweep<'_> {
             let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count() as u64;
             report.orphaned -= failed;
             report.failed += failed;
-            self.takedown().queue_purges(&orphans)?;
         }
         Ok(())
     }
+
+    fn is_served(&self, path: &ImagePath) -> Result<bool, SweepError> {
+        match self.store.stat(path) {
+            Ok(stored) => Ok(stored.is_some()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The directories whose images have all expired, the last of them today or yesterday, UTC. Two months may have one directory: that of a
+/// class and `ma5` has images of March and of May.
+fn expired_directories(now: UtcDateTime) -> Vec<Directory> {
+    let today = now.date();
+    let since = Timestamp(unix_midnight(today.previous_day().unwrap_or(today)));
+    let mut expired = Vec::new();
+    for duration in StoreDuration::ALL {
+        let mut living = Vec::new();
+        for day in iter::successors(Some(today), |day| day.previous_day()) {
+            let directory = Directory::of(duration, day);
+            match duration.expiry(day.midnight().as_utc()) {
+                Some(expiry) if expiry.instant() > now.into() => living.push(directory),
+                Some(expiry) if expiry.instant() >= since => expired.push(directory),
+                // Those of earlier days expired before; lifetime images do not.
+                _ => break,
+            }
+        }
+        expired.retain(|directory| !living.contains(directory));
+    }
+    expired
 }
 
 #[cfg(test)]

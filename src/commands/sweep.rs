@@ -63,12 +63,11 @@ pub(super) fn sweep(
     } else {
         summary(&report, dry_run, began.elapsed())
     })?;
-    if report.doubtful_rows + report.doubtful_files > 0 {
+    if report.doubtful_rows > 0 {
         return Err(Failure::failed(format!(
-            "of a recent day nearly all images are missing: {} rows without files and {} files without rows were left alone. Are {} \
-             and ledger {} the right ones? `corenexis-cdn verify` lists them; `corenexis-cdn sweep --yes` deletes them",
+            "of a recent day nearly all images are missing: {} rows without files were left alone. Are {} and ledger {} the right ones? \
+             `corenexis-cdn verify` lists them; `corenexis-cdn sweep --yes` deletes them",
             report.doubtful_rows,
-            report.doubtful_files,
             store::place(config),
             config.ledger
         )));
@@ -116,7 +115,6 @@ fn machine_readable(report: &Report, dry_run: bool) -> String {
         "directories": report.directories,
         "failed": report.failed,
         "doubtful_rows": report.doubtful_rows,
-        "doubtful_files": report.doubtful_files,
         "addresses": report.addresses,
     });
     format!("{report}\n")

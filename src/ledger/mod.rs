@@ -92,7 +92,7 @@ pub(crate) trait Ledger: Takedown + Tokens + fmt::Debug + Send + Sync {
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
     ) -> Result<(), LedgerError>;
 
-    /// Lets the ledger count as made at this instant: no sweep takes files of the store that are older for orphans.
+    /// Lets the ledger count as made at this instant.
     fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError>;
 
     /// The secret of the keys that delete an image: random, made when it is first asked for, and the same ever after.

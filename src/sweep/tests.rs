@@ -8,7 +8,6 @@ use super::*;
 use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
-use crate::image::ImageType;
 use crate::ledger::testing::{SqliteLedger, record};
 use crate::store::Docroot;
 use crate::store::Store;
@@ -184,34 +183,55 @@ fn a_row_that_never_got_its_file_gives_its_quota_back() {
 }
 
 #[test]
-fn a_file_that_nothing_knows_goes_unless_it_is_older_than_the_ledger() {
+fn regression_an_image_whose_row_was_lost_is_kept_until_it_expires() {
     let site = site();
-    let orphan = ImagePath::random(StoreDuration::Days7, site.now.date(), 10, ImageType::Png)
-        .expect("random");
-    site.place(&orphan);
+    let durations = [StoreDuration::Days7, StoreDuration::Lifetime];
+    let [lost, lasting] = durations.map(|duration| site.upload(duration, site.now));
+    let kept = site.upload(StoreDuration::Days7, site.now);
+    let rows = [lost.clone(), lasting.clone()];
+    site.ledger.delete_rows(&rows).expect("deleted");
+    let end = StoreDuration::Days7.expiry(site.now).expect("it expires");
+    let end = UtcDateTime::from_unix_timestamp(end.instant().0).expect("an instant");
+    for now in [site.now + Duration::hours(2), end - Duration::SECOND] {
+        assert_eq!(site.sweep_at(now, false).orphaned, 0);
+        assert!(site.file(&lost).exists());
+    }
+    let would = site.sweep_at(end, true);
+    assert_eq!((would.expired, would.orphaned), (1, 1));
+    let report = site.sweep_at(end + Duration::days(1), false);
+    assert_eq!((report.expired, report.orphaned, report.failed), (1, 1, 0));
+    assert!(!site.file(&lost).exists() && !site.file(&kept).exists());
+    site.sweep_at(site.now + Duration::days(400), false);
+    assert!(site.file(&lasting).exists());
+}
+
+#[test]
+fn a_directory_that_two_months_share_has_expired_with_the_later_one() {
+    let names = |now| -> Vec<_> {
+        let mut directories = expired_directories(now);
+        directories.sort_by_key(Directory::prefix);
+        directories.iter().map(Directory::to_string).collect()
+    };
+    // The last day is clamped: images of 30 and of 31 March expire with 30 April.
     assert_eq!(
-        site.sweep_at(site.now + Duration::minutes(5), false)
-            .orphaned,
-        0,
-        "its row may be on the way"
+        names(utc_datetime!(2026-05-01 0:00)),
+        [
+            "d/ap22", "d/ap23", "m/ma29", "m/ma30", "m/ma31", "mm/ja29", "mm/ja30", "mm/ja31"
+        ]
     );
-    let later = site.now + Duration::hours(2);
-    assert_eq!(site.sweep_at(later, true).orphaned, 1);
-    assert!(site.file(&orphan).exists());
-    site.ledger
-        .set_created_at(site.now + Duration::hours(1))
-        .expect("written");
-    assert_eq!(
-        site.sweep_at(later, false).orphaned,
-        0,
-        "it may belong to an earlier ledger"
-    );
-    assert!(site.file(&orphan).exists());
-    site.ledger
-        .set_created_at(site.now - Duration::hours(1))
-        .expect("written");
-    assert_eq!(site.sweep_at(later, false).orphaned, 1);
-    assert!(!site.file(&orphan).exists());
+    // Three months after 5 March, and after 5 May.
+    for (now, has_expired) in [
+        (utc_datetime!(2026-06-06 12:00), false),
+        (utc_datetime!(2026-08-06 12:00), true),
+        (utc_datetime!(2026-08-07 12:00), true),
+        (utc_datetime!(2026-08-08 12:00), false),
+    ] {
+        assert_eq!(
+            names(now).contains(&"mm/ma5".to_owned()),
+            has_expired,
+            "{now}"
+        );
+    }
 }
 
 #[test]
@@ -237,9 +257,11 @@ fn abandoned_uploads_and_empty_directories_go() {
 }
 
 #[test]
-fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
+fn a_day_without_its_files_is_left_alone_until_told() {
     let site = site();
-    let paths = [0; 5].map(|_| site.upload(StoreDuration::Days7, site.now));
+    for _ in 0..5 {
+        site.upload(StoreDuration::Days7, site.now);
+    }
     let later = site.now + Duration::hours(2);
     let aside = site.directory.path().join("aside");
     let root = site.directory.path().join("docroot/p");
@@ -247,12 +269,6 @@ fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
     let report = site.sweep_at(later, false);
     assert_eq!((report.refunded, report.doubtful_rows), (0, 5));
     assert_eq!(site.used(site.now), 5, "nothing is refunded");
-    fs::rename(&aside, root.join("d")).expect("renamed");
-
-    site.ledger.delete_rows(&paths).expect("deleted");
-    let report = site.sweep_at(later, false);
-    assert_eq!((report.orphaned, report.doubtful_files), (0, 5));
-    assert!(paths.iter().all(|path| site.file(path).exists()));
     let told = Sweep {
         ledger: &site.ledger,
         store: &site.store,
@@ -265,5 +281,6 @@ fn a_day_without_its_files_or_rows_is_left_alone_until_told() {
         progress: &|_| {},
     };
     let report = told.run().expect("swept");
-    assert_eq!((report.orphaned, report.doubtful_files), (5, 0));
+    assert_eq!((report.refunded, report.doubtful_rows), (5, 0));
+    assert_eq!(site.used(site.now), 0);
 }

@@ -91,7 +91,7 @@ fn regression_a_boot_without_the_docroots_disk_deleted_acknowledged_images() {
     fs::rename(&mounted, site.docroot()).expect("mounted");
 
     let (_, report, _) = sweep_later(&site, &library, &[]);
-    for key in ["withdrawn", "orphaned", "doubtful_rows", "doubtful_files"] {
+    for key in ["withdrawn", "orphaned", "doubtful_rows"] {
         assert_eq!(report[key], 0, "{report}");
     }
     assert_eq!(site.holdings(), before);

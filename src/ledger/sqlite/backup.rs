@@ -16,7 +16,7 @@ use tempfile::TempPath;
 use time::UtcDateTime;
 use time::macros::format_description;
 
-use super::{SqliteLedger, log, meta, schema};
+use super::{SqliteLedger, log, schema};
 use crate::ledger::LedgerError;
 use crate::timestamp::Timestamp;
 
@@ -125,8 +125,7 @@ pub(crate) fn check(path: &Path) -> Result<Contents, LedgerError> {
 
 /// Replaces the ledger at `path`, which may be missing or damaged, with the backup at `backup`.
 ///
-/// The replaced ledger is kept beside it. The restored one counts as made `now`, so that no sweep deletes images that were uploaded
-/// after the backup as orphans.
+/// The replaced ledger is kept beside it.
 pub(crate) fn restore(
     backup: &Path,
     path: &Path,
@@ -148,7 +147,6 @@ pub(crate) fn restore(
     // The scope closes the connection before the file is renamed.
     {
         let connection = Connection::open(&partial)?;
-        meta::set_time(&connection, meta::CREATED_AT, now)?;
         log::reset(&connection)?;
     }
     let aside = aside_of(path, now).map_err(failed)?;
