@@ -49,39 +49,31 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn failed(message: impl fmt::Display) -> Self {
+    fn new(code: u8, message: impl fmt::Display) -> Self {
         Self {
-            code: 1,
+            code,
             message: message.to_string(),
         }
+    }
+
+    fn failed(message: impl fmt::Display) -> Self {
+        Self::new(1, message)
     }
 
     fn usage(message: impl fmt::Display) -> Self {
-        Self {
-            code: 2,
-            message: message.to_string(),
-        }
+        Self::new(2, message)
     }
 
     fn configuration(message: impl fmt::Display) -> Self {
-        Self {
-            code: 3,
-            message: message.to_string(),
-        }
+        Self::new(3, message)
     }
 
     fn storage(message: impl fmt::Display) -> Self {
-        Self {
-            code: 4,
-            message: message.to_string(),
-        }
+        Self::new(4, message)
     }
 
     fn busy(message: impl fmt::Display) -> Self {
-        Self {
-            code: 75,
-            message: message.to_string(),
-        }
+        Self::new(75, message)
     }
 
     fn no_client(id: &str) -> Self {
@@ -269,10 +261,11 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-/// The fields of an object, one on each line.
-fn print_fields(object: Value) -> Result<(), Failure> {
-    let Value::Object(fields) = object else {
-        return print_json(&object);
+/// The fields of an object, one on each line, or as JSON.
+fn print_fields(object: Value, json: bool) -> Result<(), Failure> {
+    let fields = match object {
+        Value::Object(fields) if !json => fields,
+        object => return print_json(&object),
     };
     let line = |(key, value)| match value {
         Value::String(text) => format!("{key}: {text}\n"),

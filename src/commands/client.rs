@@ -202,13 +202,10 @@ fn add(
 fn require_plan(config: &Config, plan: &str) -> Result<(), Failure> {
     if !config.plans.contains_key(plan) {
         let names: Vec<_> = config.plans.keys().map(String::as_str).collect();
-        return Err(Failure {
-            code: 2,
-            message: format!(
-                "there is no plan {plan:?}: the configuration has {}",
-                names.join(", ")
-            ),
-        });
+        return Err(Failure::usage(format!(
+            "there is no plan {plan:?}: the configuration has {}",
+            names.join(", ")
+        )));
     }
     Ok(())
 }
@@ -334,12 +331,7 @@ fn show(
     json: bool,
     now: UtcDateTime,
 ) -> Result<(), Failure> {
-    let description = describe(config, &row_of(ledger, id, now)?);
-    if json {
-        print_json(&description)
-    } else {
-        print_fields(description)
-    }
+    print_fields(describe(config, &row_of(ledger, id, now)?), json)
 }
 
 const fn state(row: &ClientRow) -> &'static str {

@@ -13,12 +13,9 @@ pub(super) fn config(path: &Path, command: ConfigCommand) -> Result<(), Failure>
             match values.iter().find(|(name, _)| *name == key) {
                 Some((_, Some(value))) => print(&format!("{}\n", document::plain(value))),
                 Some((_, None)) => Ok(()),
-                None => Err(Failure {
-                    code: 2,
-                    message: format!(
-                        "there is no key {key}: `corenexis-cdn config get` prints all"
-                    ),
-                }),
+                None => Err(Failure::usage(format!(
+                    "there is no key {key}: `corenexis-cdn config get` prints all"
+                ))),
             }
         }
         ConfigCommand::Get { key: None } => {
@@ -33,11 +30,8 @@ pub(super) fn config(path: &Path, command: ConfigCommand) -> Result<(), Failure>
             print(&lines.concat())
         }
         ConfigCommand::Default { set, title, apply } => {
-            let text = document::default_text(&set, &title, &apply).map_err(|error| Failure {
-                code: 2,
-                message: error.to_string(),
-            })?;
-            print(&text)
+            let text = document::default_text(&set, &title, &apply);
+            print(&text.map_err(Failure::usage)?)
         }
     }
 }

@@ -95,15 +95,12 @@ fn duration(
         .collect();
     match arguments.duration {
         Some(duration) if plan.allows(duration) => Ok(duration),
-        Some(duration) => Err(Failure {
-            code: 2,
-            message: format!(
-                "the plan {} of {} does not have the duration {duration}: it has {}",
-                plan.name,
-                arguments.id,
-                offered.join(", ")
-            ),
-        }),
+        Some(duration) => Err(Failure::usage(format!(
+            "the plan {} of {} does not have the duration {duration}: it has {}",
+            plan.name,
+            arguments.id,
+            offered.join(", ")
+        ))),
         None => plan.durations.first().copied().ok_or_else(|| {
             Failure::configuration(format!("the plan {} has no duration", plan.name))
         }),

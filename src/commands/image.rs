@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::image_list::list;
-use super::{Failure, print_fields, print_json, recover, takedown};
+use super::{Failure, print_fields, recover, takedown};
 use crate::cli::ImageCommand;
 use crate::config::Config;
 use crate::expiry::expires_at;
@@ -25,7 +25,7 @@ pub(super) fn image(config: &Config, command: ImageCommand) -> Result<(), Failur
                     "the ledger has no image {path}: it has expired, was deleted, or never existed"
                 ))
             })?;
-            show(config, &row, json)
+            print_fields(describe(config, &row), json)
         }
         ImageCommand::List(arguments) => {
             let Site { ledger, .. } = open(config)?;
@@ -42,10 +42,8 @@ pub(super) fn open(config: &Config) -> Result<Site, Failure> {
 }
 
 pub(super) fn path_of(config: &Config, reference: &str) -> Result<ImagePath, Failure> {
-    ImagePath::from_reference(reference, config.site.public_url()).map_err(|error| Failure {
-        code: 2,
-        message: format!("{reference:?} is {error}"),
-    })
+    ImagePath::from_reference(reference, config.site.public_url())
+        .map_err(|error| Failure::usage(format!("{reference:?} is {error}")))
 }
 
 pub(super) fn describe(config: &Config, row: &ImageRow) -> Value {
@@ -75,14 +73,5 @@ pub(super) const fn state(row: &ImageRow) -> &'static str {
         "quarantined"
     } else {
         "served"
-    }
-}
-
-fn show(config: &Config, row: &ImageRow, json: bool) -> Result<(), Failure> {
-    let description = describe(config, row);
-    if json {
-        print_json(&description)
-    } else {
-        print_fields(description)
     }
 }

@@ -111,14 +111,11 @@ fn ledger(config: &Config, config_file: &Path, to: &Path) -> Result<(), Failure>
 
 fn require_apart(from: &Path, to: &Path) -> Result<(), Failure> {
     let refused = |why| {
-        Err(Failure {
-            code: 2,
-            message: format!(
-                "{} cannot be moved to {}: {why}",
-                from.display(),
-                to.display()
-            ),
-        })
+        Err(Failure::usage(format!(
+            "{} cannot be moved to {}: {why}",
+            from.display(),
+            to.display()
+        )))
     };
     if !to.is_absolute() {
         refused("name the new place by an absolute path, starting with /")
@@ -154,10 +151,7 @@ fn require_apart(from: &Path, to: &Path) -> Result<(), Failure> {
 fn parent(path: &Path) -> Result<&Path, Failure> {
     path.parent()
         .filter(|_| path.file_name().is_some())
-        .ok_or_else(|| Failure {
-            code: 2,
-            message: format!("{} is not the path of a file", path.display()),
-        })
+        .ok_or_else(|| Failure::usage(format!("{} is not the path of a file", path.display())))
 }
 
 /// Makes the new docroot and what is in it. Root makes it as the installer does: its own, with `p` and `.spool` of the service account.

@@ -19,10 +19,7 @@ pub(super) fn render(
     arguments: &RenderArguments,
 ) -> Result<(), Failure> {
     let options = options(config_file, arguments)?;
-    let files = render_files(config, &options).map_err(|error| Failure {
-        code: 2,
-        message: error.to_string(),
-    })?;
+    let files = render_files(config, &options).map_err(Failure::usage)?;
     for file in &files {
         let target = arguments.directory.join(file.path);
         write_whole(&target, file).map_err(|error| {
