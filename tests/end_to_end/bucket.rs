@@ -4,7 +4,6 @@ use std::fs;
 use std::process::Output;
 use std::thread;
 
-use rustix::process::Signal;
 use serde_json::Value;
 use support::http::{self, Reply};
 use support::http_proxy::{Disturbance, HttpProxy, slow_down};
@@ -242,8 +241,7 @@ fn a_bucket_of_another_ledger_is_refused() {
     let path = site.store("3m", "1M", PNG);
     let other = site_in(&others);
     other.store("3m", "1M", PNG);
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     site.edit_config(|text| text.replace(&bucket.name, &others.name));
     for command in [&["serve"][..], &["sweep"], &["image", "delete", &path]] {
         let refused = site.output(command);

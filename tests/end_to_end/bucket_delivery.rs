@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
 use support::builder::SiteBuilder;
 use support::http::{self, Reply};
 use support::http_proxy::{Disturbance, Head, HttpProxy};
@@ -267,8 +266,7 @@ fn viewer_pages_are_those_of_images_in_the_bucket() {
         assert_eq!(written.status, 405);
 
         // Without the responder the page has what the path says.
-        site.signal(Signal::TERM);
-        site.wait_for_end();
+        site.stop();
         let page = site.get(&target);
         assert_eq!(page.status, 200, "{page:?}");
         assert!(

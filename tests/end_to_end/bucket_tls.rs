@@ -3,7 +3,6 @@
 use std::fs;
 use std::process::Output;
 
-use rustix::process::Signal;
 use support::certificates::{Authority, Certificate};
 use support::machine::free_port;
 use support::pictures::{PNG, png_of};
@@ -101,8 +100,7 @@ fn a_certificate_of_an_own_authority_is_verified_by_responder_and_nginx() {
         }
 
         // A responder does not start, and a new ledger is not made.
-        site.signal(Signal::TERM);
-        site.wait_for_end();
+        site.stop();
         for file in fs::read_dir(site.root.join("ledger")).expect("readable") {
             fs::remove_file(file.expect("an entry").path()).expect("removed");
         }

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use rusqlite::Connection;
-use rustix::process::Signal;
 use support::form::{Form, MULTIPART};
 use support::http;
 use support::http_proxy::HttpProxy;
@@ -342,8 +341,7 @@ fn a_site_is_copied_to_postgresql_and_s3_under_uploads_and_back() {
     verify.arg("--config").arg(&new).arg("verify");
     let refused = verify.output().expect("it runs");
     assert_eq!(refused.status.code(), Some(4), "{}", message(&refused));
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     interrupt_ledger(&site, &new, (server, &database));
     complete(&site, &new, &proxy);
     let old = (site.docroot(), site.ledger_file());
@@ -380,8 +378,7 @@ fn targets_of_others_and_settings_that_do_not_go_together_are_refused() {
     };
     let mut site = Site::start();
     site.store("3m", "7D", PNG);
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let docroot = format!("docroot = \"{}\"\n", site.docroot().display());
     let with_key = |key: &str| format!("{docroot}{}", bucket.storage_at(&bucket.endpoint, key));
     let in_bucket = with_key("responder");
@@ -421,8 +418,7 @@ fn targets_of_others_and_settings_that_do_not_go_together_are_refused() {
     // Another site's.
     let mut other = Site::start();
     other.store("3m", "7D", PNG);
-    other.signal(Signal::TERM);
-    assert!(other.wait_for_end().success());
+    other.stop();
     let new = config_with(
         &other,
         "new.toml",

@@ -8,7 +8,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use rustix::process::Signal;
 use serde_json::Value;
 use support::machine::{can_unshare, unshared};
 use support::pictures::PNG;
@@ -172,8 +171,7 @@ fn a_terminal_has_colours_unless_it_wants_none() {
 #[test]
 fn a_responder_that_does_not_run() {
     let mut site = Site::builder().expect("connect() to unix:").start();
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     is_told(&site, "responder", "fail", "nothing listens");
     is_told(&site, "public url", "fail", "502");
 }

@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use rustix::process::Signal;
 use support::machine::{have, shell};
 use support::pictures::png_of;
 use support::site::Site;
@@ -57,8 +56,7 @@ fn the_documented_backup_restores_a_lost_ledger_and_docroot() {
         let headers = site.get(&format!("/p/{path}")).headers;
         run(&site, &place, &backup);
         let later = site.store("3m", "7D", &png_of(2_000, 8));
-        site.signal(Signal::TERM);
-        assert!(site.wait_for_end().success());
+        site.stop();
         for directory in lost {
             let directory = site.root.join(directory);
             fs::remove_dir_all(&directory).expect("removed");

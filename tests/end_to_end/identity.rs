@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustix::process::Signal;
 use serde_json::Value;
 use support::machine::{copy_tree, faketime, shell};
 use support::pictures::png_of;
@@ -17,11 +16,6 @@ fn identity_file(docroot: &Path) -> PathBuf {
 }
 
 /// Stops the responder.
-fn stop(site: &mut Site) {
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
-}
-
 /// Copies a docroot as `cp -a` does.
 fn copy(from: &Path, to: &Path) {
     let script = format!("cp -a '{}' '{}'", from.display(), to.display());
@@ -73,7 +67,7 @@ fn regression_a_boot_without_the_docroots_disk_deleted_acknowledged_images() {
         .map(|serial| site.store("3m", "7D", &png_of(2_000, serial)))
         .collect();
     site.run(&["sweep"]);
-    stop(&mut site);
+    site.stop();
     let mounted = site.root.join("mounted");
     let before = site.holdings();
 
@@ -105,7 +99,7 @@ fn regression_a_boot_without_the_docroots_disk_deleted_acknowledged_images() {
 fn regression_a_changed_docroot_started_an_empty_service() {
     let mut site = Site::start();
     site.store("3m", "7D", &png_of(2_000, 1));
-    stop(&mut site);
+    site.stop();
     let other = site.root.join("other");
     fs::create_dir(&other).expect("made");
     let original = site.docroot();
@@ -153,7 +147,7 @@ fn regression_a_changed_docroot_started_an_empty_service() {
 fn regression_a_changed_ledger_path_started_an_empty_service() {
     let mut site = Site::start();
     let path = site.store("3m", "7D", &png_of(2_000, 1));
-    stop(&mut site);
+    site.stop();
     let lost = site.root.join("lost.db").display().to_string();
     site.edit_config(|text| text.replace("ledger/ledger.db", "lost.db"));
     for command in COMMANDS {
@@ -189,7 +183,7 @@ fn regression_a_changed_ledger_path_started_an_empty_service() {
 #[test]
 fn an_older_copy_of_the_ledger_is_refused_until_it_is_rebuilt() {
     let mut site = Site::start();
-    stop(&mut site);
+    site.stop();
     let copy_of_ledger = site.root.join("copy.db");
     fs::copy(site.ledger_file(), &copy_of_ledger).expect("copied");
     for _ in 0..3 {
@@ -197,7 +191,7 @@ fn an_older_copy_of_the_ledger_is_refused_until_it_is_rebuilt() {
     }
     site.start_responder();
     let path = site.store("3m", "7D", &png_of(2_000, 1));
-    stop(&mut site);
+    site.stop();
     for suffix in ["-wal", "-shm"] {
         let mut name = site.ledger_file().into_os_string();
         name.push(suffix);
@@ -218,7 +212,7 @@ fn an_older_copy_of_the_ledger_is_refused_until_it_is_rebuilt() {
 fn an_installation_without_an_identity_gets_one_at_its_first_start() {
     let mut site = Site::start();
     let path = site.store("3m", "7D", &png_of(2_000, 1));
-    stop(&mut site);
+    site.stop();
     let ledger = site.ledger();
     ledger
         .execute("DELETE FROM meta WHERE name IN ('id', 'mark')", [])
@@ -239,7 +233,7 @@ fn an_installation_without_an_identity_gets_one_at_its_first_start() {
 fn a_pair_is_joined_when_the_operator_accepts_it() {
     let mut site = Site::start();
     site.store("3m", "7D", &png_of(2_000, 1));
-    stop(&mut site);
+    site.stop();
     let other = site.root.join("other");
     copy_tree(&site.docroot(), &other);
     fs::write(
@@ -266,7 +260,7 @@ fn a_day_whose_files_are_missing_is_left_alone() {
     for serial in 0..5 {
         site.store("3m", "7D", &png_of(2_000, serial));
     }
-    stop(&mut site);
+    site.stop();
     fs::rename(site.docroot().join("p/d"), site.root.join("aside")).expect("moved");
     let (code, report, text) = sweep_later(&site, &library, &[]);
     assert_eq!(code, Some(1), "{text}");
@@ -285,7 +279,7 @@ fn a_day_whose_files_are_missing_is_left_alone() {
 #[test]
 fn regression_two_starts_that_failed_at_the_ledger_made_it_an_older_copy() {
     let mut site = Site::start();
-    stop(&mut site);
+    site.stop();
     let ledger = site.ledger();
     ledger
         .execute_batch(
@@ -304,7 +298,7 @@ fn regression_two_starts_that_failed_at_the_ledger_made_it_an_older_copy() {
 #[test]
 fn regression_a_ledger_lost_while_there_was_no_image_started_an_empty_service() {
     let mut site = Site::start();
-    stop(&mut site);
+    site.stop();
     site.edit_config(|text| text.replace("ledger/ledger.db", "lost.db"));
     for command in COMMANDS.iter().chain(&[
         &["serve", "--check"][..],

@@ -1,6 +1,5 @@
 //! The calls of a client for its own usage and images, authenticated by headers.
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use time::UtcDateTime;
 
@@ -331,8 +330,7 @@ fn a_delete_url_outlives_a_restart() {
         .as_str()
         .and_then(|url| url.split_once("#delete="))
         .expect("a key");
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     site.start_responder();
     let again = ask(&site, site.client("3m"), "GET", &format!("images/{path}")).json();
     assert_eq!(again["delete_url"], image["delete_url"]);

@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rustix::process::Signal;
 use serde_json::Value;
 use support::pictures::{PNG, png_of};
 use support::postgres::Server;
@@ -164,8 +163,7 @@ fn a_site_goes_through_every_pair_and_comes_back() {
         let plan = if duration == "LTF" { "lifetime" } else { "3m" };
         site.store(plan, duration, &png_of(5_000, serial as u64));
     }
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let listed = site.run(&["image", "list"]);
     let [docroot, ledger] = ["other", "other-ledger"].map(|name| site.root.join(name));
     for directory in [&docroot, &ledger] {

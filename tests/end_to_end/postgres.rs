@@ -203,8 +203,7 @@ fn a_ledger_of_another_docroot_is_refused() {
     };
     let mut one = site(server, &database);
     one.store("3m", "7D", PNG);
-    one.signal(Signal::TERM);
-    assert!(one.wait_for_end().success());
+    one.stop();
     let other = server.database();
     one.edit_config(|text| text.replace(&server.url(&database), &server.url(&other)));
     let output = one.output(&["serve"]);

@@ -4,7 +4,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use rustix::process::Signal;
 use support::pictures::png_of;
 use support::site::Site;
 
@@ -33,8 +32,7 @@ fn a_docroot_is_moved_with_expiry_and_identity() {
     let second = site.store("lifetime", "LTF", &png_of(2_000, 2));
     site.run(&["image", "delete", &first]);
     let third = site.store("3m", "7D", &png_of(2_000, 3));
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let old = site.docroot();
     let before = site.config();
     let old_config = fs::read_to_string(&before).expect("readable");
@@ -72,8 +70,7 @@ fn a_ledger_is_moved_and_the_old_one_is_refused() {
     let early = site.output(&["move", "ledger", &new]);
     assert_eq!(early.status.code(), Some(75), "{early:?}");
     assert!(!to.exists());
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let old_config = fs::read_to_string(site.config()).expect("readable");
     site.run(&["move", "ledger", &new]);
     assert!(site.run(&["image", "list"]).contains(&path));
@@ -91,8 +88,7 @@ fn a_ledger_is_moved_and_the_old_one_is_refused() {
 fn places_that_cannot_be_moved_to_are_refused() {
     let mut site = Site::start();
     site.store("3m", "7D", &png_of(2_000, 1));
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let before = fs::read_to_string(site.config()).expect("readable");
     let inside = site.docroot().join("inside").display().to_string();
     let same = site.docroot().display().to_string();
@@ -129,8 +125,7 @@ fn regression_a_move_into_an_older_copy_deleted_what_only_the_copy_had() {
         .status();
     assert!(status.expect("cp runs").success());
     site.run(&["image", "delete", &path]);
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let before = fs::read_to_string(site.config()).expect("readable");
     let move_there = ["move", "docroot", &copy.display().to_string()];
     let refused = site.output(&move_there);
@@ -149,8 +144,7 @@ fn regression_a_move_into_an_older_copy_deleted_what_only_the_copy_had() {
 #[test]
 fn serve_check_names_what_a_start_would_refuse() {
     let mut site = Site::start();
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let good = site.output(&["serve", "--check"]);
     assert!(good.status.success(), "{good:?}");
     site.edit_config(|text| {
@@ -199,8 +193,7 @@ fn regression_a_move_to_another_path_of_the_same_docroot_made_it_an_older_copy()
 fn regression_a_docroot_left_after_an_interrupted_renewal_was_still_accepted() {
     let mut site = Site::start();
     site.store("3m", "7D", &png_of(2_000, 1));
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     let identity = site.docroot().join("p/.identity");
     let mark = site.count("SELECT value FROM meta WHERE name = 'mark'");
     let ahead = fs::read_to_string(&identity)

@@ -5,7 +5,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
 use support::machine::shell;
 use support::pictures::png_of;
 use support::site::Site;
@@ -23,8 +22,7 @@ fn site() -> Option<(Site, String)> {
     // doctor asks nginx for the responder, which does not run.
     let mut site = Site::builder().expect("connect() to unix:").start();
     let path = site.store("3m", "7D", &png_of(2_000, 1));
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     fs::set_permissions(&site.root, fs::Permissions::from_mode(0o755)).expect("opened");
     let docroot = site.docroot();
     // As the installer leaves them: root owns the docroot, the account what is in it.

@@ -1,6 +1,5 @@
 //! The viewer page: a page for images that exist, the image where a browser wants one, and nothing of the address that was asked.
 
-use rustix::process::Signal;
 use support::builder::Launch;
 use support::http::{self, Reply};
 use support::machine::path_of;
@@ -197,8 +196,7 @@ fn a_viewer_url_with_an_encoded_path_leads_to_the_page() {
     assert_eq!(site.get("/view/.link").status, 404);
 
     // Without the responder the image opens.
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     let reply = site.get(&format!("/view/?{}", queries[3]));
     assert_eq!(
         (reply.status, reply.header("Location")),

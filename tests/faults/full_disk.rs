@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use rustix::process::Signal;
-
 use crate::invariants::{Installation, assert_invariants};
 use crate::times;
 use crate::uploads::{Uploads, unlimited};
@@ -95,8 +93,7 @@ fn uploads_are_refused_below_min_free_and_the_sweep_works_on_a_full_disk() {
             .map(|updated| assert_eq!(updated, half))
             .expect("the rows are updated");
         if responder == "has stopped" {
-            site.signal(Signal::TERM);
-            assert!(site.wait_for_end().success());
+            site.stop();
         }
         volume.leave(0);
         assert_eq!(volume.free(), 0);

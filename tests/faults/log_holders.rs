@@ -199,8 +199,7 @@ fn log_ledger_and_docroot_may_each_be_full_while_the_others_are_not() {
         assert_eq!(uploads.upload(&site, 9_000), 200, "{full}: there is space");
     }
     // A responder that finds no space for the log commits without it, and opens it later.
-    site.signal(Signal::TERM);
-    assert!(site.wait_for_end().success());
+    site.stop();
     fs::remove_dir_all(log.directory("log")).expect("removed");
     fs::create_dir(log.directory("").join("log")).expect("made");
     log.leave(0);

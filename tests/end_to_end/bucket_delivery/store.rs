@@ -3,7 +3,6 @@
 use std::fs;
 use std::sync::{Arc, Mutex};
 
-use rustix::process::Signal;
 use support::http;
 use support::http_proxy::{Disturbance, Head, HttpProxy, slow_down};
 use support::machine::read;
@@ -47,8 +46,7 @@ fn a_private_bucket_is_read_through_nginx_alone() {
     proxy.disturb(|_| Disturbance::None);
 
     // Without the responder nothing new is fetched, and what is cached is served.
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     assert_eq!(site.get(&format!("/p/{path}")).status, 200);
     assert_eq!(site.get(&format!("/p/{other}")).status, 503);
     site.stop_nginx();

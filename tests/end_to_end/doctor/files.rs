@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::Signal;
 use serde_json::Value;
 use support::machine::{can_unshare, unshared};
 use support::pictures::PNG;
@@ -148,8 +147,7 @@ fn too_little_room() {
 fn fifos_in_docroot_and_ledger_directory_are_reported_and_not_opened() {
     let mut site = Site::builder().expect("connect() to unix:").start();
     site.store("3m", "7D", PNG);
-    site.signal(Signal::TERM);
-    site.wait_for_end();
+    site.stop();
     let replace_by_fifo = |path: &Path| {
         let away = path.with_extension("away");
         let _ = fs::rename(path, &away);

@@ -284,6 +284,12 @@ impl Site {
         })
     }
 
+    /// Ends the responder as a service manager does; it must exit without an error.
+    pub fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.wait_for_end().success());
+    }
+
     /// The process id of the responder, which may have exited.
     pub fn responder_id(&self) -> u32 {
         self.responder.as_ref().expect("a responder").id()
