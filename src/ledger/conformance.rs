@@ -24,7 +24,7 @@ use crate::image::ImageType;
 use crate::image_path::ImagePath;
 use crate::timestamp::Timestamp;
 
-const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+pub(super) const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
 
 /// Runs the whole suite, each part over a ledger of its own.
 pub(crate) fn check<L: Transfer + 'static>(open: impl Fn() -> L) {
@@ -67,11 +67,11 @@ fn the_secret_of_delete_keys_stays(ledger: &dyn Ledger, other: &dyn Ledger) {
     assert_ne!(other.delete_secret().expect("made"), secret, "random");
 }
 
-fn digest(token: &str) -> TokenDigest {
+pub(super) fn digest(token: &str) -> TokenDigest {
     TokenDigest::of(token.as_bytes())
 }
 
-fn add(ledger: &dyn Ledger, id: &str) -> ClientKey {
+pub(super) fn add(ledger: &dyn Ledger, id: &str) -> ClientKey {
     assert_eq!(ledger.add_client(id, "free", digest(id), NOW), Ok(true));
     ledger
         .account(id, NOW)
@@ -80,7 +80,8 @@ fn add(ledger: &dyn Ledger, id: &str) -> ClientKey {
         .key
 }
 
-fn image(client: ClientKey, duration: StoreDuration, now: UtcDateTime) -> NewImage {
+/// An upload of this instant.
+pub(crate) fn image(client: ClientKey, duration: StoreDuration, now: UtcDateTime) -> NewImage {
     NewImage {
         path: ImagePath::random(duration, now.date(), 10, ImageType::Png).expect("random"),
         client,
@@ -94,7 +95,7 @@ fn image(client: ClientKey, duration: StoreDuration, now: UtcDateTime) -> NewIma
     }
 }
 
-fn day_image(client: ClientKey) -> NewImage {
+pub(super) fn day_image(client: ClientKey) -> NewImage {
     image(client, StoreDuration::Days7, NOW)
 }
 

@@ -235,12 +235,19 @@ pub(crate) mod testing {
     use time::UtcDateTime;
 
     use super::{Ledger, NewImage};
+    use crate::auth::TokenDigest;
     use crate::expiry::StoreDuration;
-    use crate::image::ImageType;
     use crate::image_path::ImagePath;
 
+    pub(crate) use super::conformance::image;
     pub(crate) use super::sqlite::backup::restore;
     pub(crate) use crate::ledger::sqlite::SqliteLedger;
+
+    /// Adds the client `a`.
+    pub(crate) fn add_client(ledger: &dyn Ledger, now: UtcDateTime) {
+        let added = ledger.add_client("a", "free", TokenDigest([1; 32]), now);
+        assert_eq!(added, Ok(true));
+    }
 
     /// Records an upload of the client `a` at this instant: a PNG image of `size` bytes, with width and height in pixels.
     pub(crate) fn record(
@@ -250,19 +257,15 @@ pub(crate) mod testing {
         size: usize,
         (width, height): (u32, u32),
     ) -> ImagePath {
-        let path = ImagePath::random(duration, at.date(), 10, ImageType::Png).expect("random");
         let account = ledger.account("a", at).expect("readable");
         let image = NewImage {
-            path: path.clone(),
-            client: account.expect("there").key,
-            daily_limit: 10_000,
-            max_storage: None,
+            daily_limit: u32::MAX,
             size: size as u64,
             width,
             height,
-            address: None,
-            key: None,
+            ..image(account.expect("there").key, duration, at)
         };
+        let path = image.path.clone();
         ledger.record(&[image], at).expect("recorded");
         path
     }

@@ -86,6 +86,20 @@ pub(crate) struct LoggedImage {
 }
 
 impl LoggedImage {
+    /// An upload that is recorded at `at`.
+    pub(crate) fn of(image: &NewImage, at: Timestamp) -> Self {
+        Self {
+            path: image.path.clone(),
+            client: image.client,
+            size: image.size,
+            width: image.width,
+            height: image.height,
+            uploaded_at: at,
+            address: image.address,
+            key: image.key,
+        }
+    }
+
     /// When it expires; `None` for a lifetime image.
     pub(crate) fn expiry(&self) -> Option<Expiry> {
         let uploaded_at = UtcDateTime::from_unix_timestamp(self.uploaded_at.0).ok()?;

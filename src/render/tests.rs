@@ -8,7 +8,7 @@ use super::*;
 use crate::expiry::StoreDuration;
 use crate::image_path::ImagePath;
 
-fn config(toml: &str) -> Config {
+pub(super) fn config(toml: &str) -> Config {
     let site = "[site]\npublic_url = \"https://cdn.example.com\"\n";
     let text = if toml.contains("[site]") {
         toml.to_owned()
@@ -18,7 +18,7 @@ fn config(toml: &str) -> Config {
     Config::from_toml(&text).expect("a valid configuration")
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         binary: "/usr/local/bin/corenexis-cdn".to_owned(),
         config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
@@ -35,7 +35,7 @@ fn options() -> Options {
     }
 }
 
-fn file(config: &Config, options: &Options, path: &str) -> String {
+pub(super) fn file(config: &Config, options: &Options, path: &str) -> String {
     let files = render(config, options).expect("valid options");
     let file = files.into_iter().find(|file| file.path == path);
     let contents = file.expect(path).contents.into_owned();

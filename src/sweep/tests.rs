@@ -5,10 +5,9 @@ use time::Duration;
 use time::macros::utc_datetime;
 
 use super::*;
-use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
-use crate::ledger::testing::{SqliteLedger, record};
+use crate::ledger::testing::{SqliteLedger, add_client, record};
 use crate::store::Docroot;
 use crate::store::Store;
 use crate::store::conformance::place;
@@ -28,10 +27,7 @@ fn site() -> Site {
     // An hour old, so that files that are placed now are younger than it.
     let ledger =
         SqliteLedger::open(&path, Durability::Full, 1, now - Duration::hours(1)).expect("open");
-    assert_eq!(
-        ledger.add_client("a", "free", TokenDigest([1; 32]), now),
-        Ok(true)
-    );
+    add_client(&ledger, now);
     let root = directory.path().join("docroot");
     fs::create_dir(&root).expect("made");
     let store = Docroot::open(&root, Durability::Full).expect("open");

@@ -1,9 +1,8 @@
 use super::*;
-use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
 use crate::ledger::Takedown;
-use crate::ledger::testing::{SqliteLedger, record};
+use crate::ledger::testing::{SqliteLedger, add_client, record};
 use crate::store::conformance::place;
 use crate::store::{Docroot, Quarantine};
 use crate::sweep::{Report, Sweep};
@@ -23,10 +22,7 @@ fn site() -> Site {
     let path = directory.path().join("ledger.db");
     let ledger =
         SqliteLedger::open(&path, Durability::Full, 1, now - Duration::hours(1)).expect("open");
-    assert_eq!(
-        ledger.add_client("a", "free", TokenDigest([1; 32]), now),
-        Ok(true)
-    );
+    add_client(&ledger, now);
     let store = Docroot::open(directory.path(), Durability::Full).expect("open");
     Site {
         _directory: directory,

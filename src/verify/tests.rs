@@ -3,12 +3,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
 use crate::image::ImageType;
 use crate::ledger::NewImage;
-use crate::ledger::testing::{SqliteLedger, record};
+use crate::ledger::testing::{self, SqliteLedger, add_client, record};
 use crate::store::Docroot;
 use crate::store::Store;
 use crate::store::conformance::place;
@@ -31,10 +30,7 @@ fn site() -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let now = UtcDateTime::now();
     let ledger = open_ledger(&directory.path().join("ledger.db"), now);
-    assert_eq!(
-        ledger.add_client("a", "free", TokenDigest([1; 32]), now),
-        Ok(true)
-    );
+    add_client(&ledger, now);
     let store = Docroot::open(directory.path(), Durability::Relaxed).expect("open");
     Site {
         directory,
@@ -372,14 +368,9 @@ fn a_directory_of_many_pages_is_compared_whole() {
         .filter(|(number, _)| number % 7 != 0)
         .map(|(_, path)| NewImage {
             path: path.clone(),
-            client,
             daily_limit: u32::MAX,
-            max_storage: None,
             size: PNG.len() as u64,
-            width: 1,
-            height: 1,
-            address: None,
-            key: None,
+            ..testing::image(client, path.duration(), at)
         })
         .collect();
     site.ledger.record(&rows, at).expect("recorded");
@@ -417,7 +408,7 @@ fn a_backup_and_a_copy_of_the_docroot_make_the_site_again() {
         set_modified(&to, modified.expect("a time"));
     }
     let path = fresh.path().join("ledger.db");
-    let restored = crate::ledger::testing::restore(&backup, &path, site.now);
+    let restored = testing::restore(&backup, &path, site.now);
     assert_eq!(restored.expect("restored").contents.images, 4);
     let copy = Site {
         directory: fresh,

@@ -89,21 +89,9 @@ pub(super) fn batch(waiting: &mut VecDeque<Request>) -> Vec<Request> {
 
 impl Row {
     pub(super) fn logged(&self) -> (u64, LoggedImage, &[u8]) {
-        let row = LoggedImage {
-            path: self.image.path.clone(),
-            client: self.image.client,
-            size: self.image.size,
-            width: self.image.width,
-            height: self.image.height,
-            uploaded_at: self.at.into(),
-            address: self.image.address,
-            key: self.image.key,
-        };
-        (
-            self.lsn,
-            row,
-            self.request.image.as_deref().unwrap_or_default(),
-        )
+        let row = LoggedImage::of(&self.image, self.at.into());
+        let bytes = self.request.image.as_deref();
+        (self.lsn, row, bytes.unwrap_or_default())
     }
 
     pub(super) fn answer(self, unpublished: Option<Unpublished>) {

@@ -244,16 +244,7 @@ impl<'a> Process<'a> {
             .expect("recorded");
         let mut records = Vec::new();
         for (lsn, image) in (first..).zip(&batch) {
-            let row = LoggedImage {
-                path: image.path.clone(),
-                client: image.client,
-                size: image.size,
-                width: image.width,
-                height: image.height,
-                uploaded_at: NOW.into(),
-                address: image.address,
-                key: image.key,
-            };
+            let row = LoggedImage::of(image, NOW.into());
             let (_, bytes) = &self.images.0[&image.path];
             record::encode(&mut records, lsn, &row, bytes, lsn == last);
         }

@@ -82,6 +82,11 @@ fn request(body: &[u8], piece: usize) -> Vec<u8> {
     out
 }
 
+fn next_request<S: Read + Write>(connection: &mut Connection<S>) -> Request {
+    let request = connection.next_request().expect("readable");
+    request.expect("a request")
+}
+
 fn read_body<S: Read + Write>(connection: &mut Connection<S>) -> io::Result<Vec<u8>> {
     let mut body = Vec::new();
     connection.body().read_to_end(&mut body)?;
@@ -114,10 +119,7 @@ fn requests_follow_one_another_however_the_bytes_arrive() {
         input.extend(request(&body[..17], 3));
         let mut connection = Connection::new(Peer::new(input, step), 256);
         for expected in [&body[..], b"", &body[..17]] {
-            let request = connection
-                .next_request()
-                .expect("readable")
-                .expect("a request");
+            let request = next_request(&mut connection);
             assert_eq!(
                 read_body(&mut connection).expect("a body"),
                 expected,
@@ -138,17 +140,11 @@ fn an_unread_body_is_dropped_before_the_next_request() {
     let mut input = request(&sample_body(200_000), 32_768);
     input.extend(request(b"next", 4));
     let mut connection = Connection::new(Peer::new(input, 5_000), 256);
-    let first = connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    let first = next_request(&mut connection);
     connection
         .reply(&first, b"Status: 403\r\n\r\n")
         .expect("written");
-    connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    next_request(&mut connection);
     assert_eq!(read_body(&mut connection).expect("a body"), b"next");
 }
 
@@ -160,10 +156,7 @@ fn a_body_must_be_as_long_as_announced() {
         push_stream(&mut input, RecordType::Params, 1, &params(announced));
         push_stream(&mut input, RecordType::Stdin, 1, b"ten bytes!");
         let mut connection = Connection::new(Peer::new(input, 100), 256);
-        let request = connection
-            .next_request()
-            .expect("readable")
-            .expect("a request");
+        let request = next_request(&mut connection);
         let error = read_body(&mut connection).expect_err("another length");
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{announced}");
         assert!(
@@ -187,19 +180,13 @@ fn an_aborted_request_is_an_error_and_the_connection_goes_on() {
     push_record(&mut input, RecordType::AbortRequest, 1, &[]);
     input.extend(request(b"next", 4));
     let mut connection = Connection::new(Peer::new(input, 100), 256);
-    let first = connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    let first = next_request(&mut connection);
     assert_eq!(
         read_body(&mut connection).expect_err("aborted").kind(),
         io::ErrorKind::ConnectionAborted
     );
     connection.reply(&first, b"").expect("written");
-    connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    next_request(&mut connection);
     assert_eq!(read_body(&mut connection).expect("a body"), b"next");
 }
 
@@ -224,10 +211,7 @@ fn management_records_are_answered_wherever_they_come() {
     push_record(&mut input, RecordType::Other(77), 0, b"?");
     push_stream(&mut input, RecordType::Stdin, 1, b"dy");
     let mut connection = Connection::new(Peer::new(input, 3), 12);
-    let request = connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    let request = next_request(&mut connection);
     assert_eq!(read_body(&mut connection).expect("a body"), b"body");
     assert!(
         !connection.reply(&request, b"x").expect("written"),
@@ -274,10 +258,7 @@ fn another_role_is_refused_and_the_connection_goes_on() {
     push_record(&mut input, RecordType::Stdin, 1, &[]);
     input.extend(request(b"next", 4));
     let mut connection = Connection::new(Peer::new(input, 100), 256);
-    connection
-        .next_request()
-        .expect("readable")
-        .expect("a request");
+    next_request(&mut connection);
     assert_eq!(read_body(&mut connection).expect("a body"), b"next");
     assert_eq!(
         replies(&connection.stream.output),

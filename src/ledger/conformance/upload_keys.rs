@@ -85,16 +85,7 @@ pub(super) fn a_repeated_key_is_recorded_once(ledger: &dyn Ledger) {
 pub(super) fn recovery_restores_key_and_address(ledger: &dyn Ledger) {
     let client = add(ledger, "a");
     let image = keyed(client);
-    let logged = LoggedImage {
-        path: image.path.clone(),
-        client,
-        size: image.size,
-        width: image.width,
-        height: image.height,
-        uploaded_at: NOW.into(),
-        address: image.address,
-        key: image.key,
-    };
+    let logged = LoggedImage::of(&image, NOW.into());
     assert_eq!(ledger.replay(&[logged], 7), Ok(1));
     assert_eq!(find(ledger, client, 0).as_ref(), Some(&image.path));
     assert_eq!(address(ledger, &image.path), image.address);

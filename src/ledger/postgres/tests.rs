@@ -6,14 +6,9 @@ mod refusals;
 use std::thread;
 
 use support::postgres::{Server, pgbouncer};
-use time::macros::utc_datetime;
 
 use super::*;
-use crate::expiry::StoreDuration;
-use crate::image::ImageType;
-use crate::ledger::conformance;
-
-const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+use crate::ledger::conformance::{self, NOW, add, day_image, digest};
 
 /// The server of the tests; `None`, and a line that says so, if there is none here.
 fn server() -> Option<&'static Server> {
@@ -36,29 +31,10 @@ fn ledger(server: &Server) -> PostgresLedger {
     PostgresLedger::open(&place, Durability::Full, NOW).expect("opened")
 }
 
-fn digest(text: &str) -> TokenDigest {
-    TokenDigest::of(text.as_bytes())
-}
-
-/// A client of that id, and its key.
-fn add(ledger: &PostgresLedger, id: &str) -> ClientKey {
-    assert_eq!(ledger.add_client(id, "free", digest(id), NOW), Ok(true));
-    let account = ledger.account(id, NOW).expect("readable");
-    account.expect("there").key
-}
-
 fn new_image(client: ClientKey, daily_limit: u32) -> NewImage {
     NewImage {
-        path: ImagePath::random(StoreDuration::Days7, NOW.date(), 10, ImageType::Png)
-            .expect("random"),
-        client,
         daily_limit,
-        max_storage: None,
-        size: 100,
-        width: 4,
-        height: 5,
-        address: None,
-        key: None,
+        ..day_image(client)
     }
 }
 

@@ -1,11 +1,7 @@
 use std::cell::RefCell;
 
-use time::macros::utc_datetime;
-
 use super::*;
-use crate::ledger::conformance;
-
-const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+use crate::ledger::conformance::{self, NOW};
 
 fn open(path: &Path) -> Result<SqliteLedger, LedgerError> {
     SqliteLedger::open(path, Durability::Full, 2, NOW)

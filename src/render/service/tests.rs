@@ -1,31 +1,16 @@
 use super::*;
 use crate::render::render;
-
-fn config(toml: &str) -> Config {
-    Config::from_toml(&format!(
-        "[site]\npublic_url = \"https://cdn.example.com\"\n{toml}"
-    ))
-    .expect("a valid configuration")
-}
+use crate::render::tests::{self, config};
 
 fn options() -> Options {
     Options {
-        binary: "/usr/local/bin/corenexis-cdn".to_owned(),
-        config_file: "/etc/corenexis-cdn/config.toml".to_owned(),
-        user: "corenexis-cdn".to_owned(),
-        nginx_group: "www-data".to_owned(),
-        site: None,
-        cgi: None,
         own_nginx: None,
-        acme: false,
-        demo_client: None,
+        ..tests::options()
     }
 }
 
 fn file(toml: &str, options: &Options, path: &str) -> String {
-    let files = render(&config(toml), options).expect("valid options");
-    let file = files.into_iter().find(|file| file.path == path);
-    String::from_utf8(file.expect(path).contents.into_owned()).expect("text")
+    tests::file(&config(toml), options, path)
 }
 
 #[test]

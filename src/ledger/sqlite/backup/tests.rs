@@ -3,17 +3,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use time::Duration;
-use time::macros::utc_datetime;
 
 use super::*;
-use crate::auth::TokenDigest;
 use crate::config::Durability;
 use crate::expiry::StoreDuration;
-use crate::image::ImageType;
-use crate::image_path::ImagePath;
-use crate::ledger::{ImageFilter, Ledger, NewImage};
-
-const NOW: UtcDateTime = utc_datetime!(2026-04-05 12:00);
+use crate::ledger::conformance::NOW;
+use crate::ledger::testing::{add_client, record};
+use crate::ledger::{ImageFilter, Ledger};
 
 struct Place {
     directory: tempfile::TempDir,
@@ -37,10 +33,7 @@ impl Place {
     /// A ledger with a client `a`.
     fn filled(&self) -> SqliteLedger {
         let ledger = self.open();
-        assert_eq!(
-            ledger.add_client("a", "free", TokenDigest([1; 32]), NOW),
-            Ok(true)
-        );
+        add_client(&ledger, NOW);
         ledger
     }
 
@@ -55,24 +48,7 @@ impl Place {
 }
 
 fn upload(ledger: &SqliteLedger) {
-    let client = ledger
-        .account("a", NOW)
-        .expect("readable")
-        .expect("there")
-        .key;
-    let image = NewImage {
-        path: ImagePath::random(StoreDuration::Days7, NOW.date(), 10, ImageType::Png)
-            .expect("random"),
-        client,
-        daily_limit: u32::MAX,
-        max_storage: None,
-        size: 5,
-        width: 1,
-        height: 1,
-        address: None,
-        key: None,
-    };
-    ledger.record(&[image], NOW).expect("recorded");
+    record(ledger, StoreDuration::Days7, NOW, 5, (1, 1));
 }
 
 fn images(ledger: &SqliteLedger) -> usize {

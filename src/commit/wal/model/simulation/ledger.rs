@@ -339,16 +339,7 @@ fn record(rows: &mut Rows, batch: &[NewImage], now: UtcDateTime) -> Vec<Verdict>
     batch
         .iter()
         .map(|image| {
-            let row = LoggedImage {
-                path: image.path.clone(),
-                client: image.client,
-                size: image.size,
-                width: image.width,
-                height: image.height,
-                uploaded_at: now.into(),
-                address: image.address,
-                key: image.key,
-            };
+            let row = LoggedImage::of(image, now.into());
             rows.images.insert(image.path.clone(), row);
             rows.used += 1;
             Verdict::Recorded { used: 1 }
