@@ -56,6 +56,8 @@ struct State {
     free: Vec<Segment>,
     filling: Option<Filled>,
     sealed: Vec<Filled>,
+    /// When the oldest record of the checkpoint that runs was written.
+    checkpointing: Option<Instant>,
     /// Segments in all.
     segments: usize,
     /// Whether a batch had to wait for a free segment.
@@ -169,6 +171,7 @@ impl Log {
                 free: segments,
                 filling: None,
                 sealed: Vec::new(),
+                checkpointing: None,
                 has_waited: false,
                 failure: None,
                 is_closing: false,
@@ -264,12 +267,13 @@ impl Log {
     pub(super) fn take_due(&self) -> Option<Vec<Filled>> {
         let mut state = self.lock();
         loop {
-            let age = state.oldest().map(|began| began.elapsed());
+            let age = state.oldest_filled().map(|began| began.elapsed());
             let is_old = age.is_some_and(|age| age >= CHECKPOINT_AFTER);
             let is_full = 2 * state.sealed.len() >= state.segments;
             if is_old || is_full || state.is_closing {
                 // The rest of the segment is not used: the next checkpoint would have to know where this one ended.
                 self.seal(&mut state);
+                state.checkpointing = state.oldest_filled();
                 let due = std::mem::take(&mut state.sealed);
                 return (!due.is_empty()).then_some(due);
             }
@@ -291,6 +295,7 @@ impl Log {
             .free
             .extend(filled.into_iter().map(|filled| filled.segment));
         state.failure = None;
+        state.checkpointing = None;
         let segments = state.segments;
         let grows = std::mem::take(&mut state.has_waited) && segments < MAX_SEGMENTS;
         drop(state);
@@ -349,7 +354,9 @@ impl Log {
 
     /// The age of the oldest record that is not checkpointed.
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.lock().oldest().map(|began| began.elapsed())
+        let state = self.lock();
+        let oldest = state.checkpointing.or(state.oldest_filled());
+        oldest.map(|began| began.elapsed())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -358,7 +365,8 @@ impl Log {
 }
 
 impl State {
-    fn oldest(&self) -> Option<Instant> {
+    /// When the oldest record was written that no checkpoint has taken up.
+    fn oldest_filled(&self) -> Option<Instant> {
         let filled = self.sealed.first().or(self.filling.as_ref());
         filled.map(|filled| filled.began)
     }

@@ -80,6 +80,19 @@ fn a_batch_waits_for_a_checkpoint_while_every_segment_is_full_and_the_log_grows(
     assert_eq!(log.oldest(), None);
 }
 
+/// Once, the metric said 0 while a checkpoint ran, and as long as one that failed was repeated.
+#[test]
+fn records_that_are_being_checkpointed_have_an_age() {
+    let directory = directory();
+    let log = log_in(&directory, 1);
+    drop(log.append(&[1; 10], 1, []).expect("appended"));
+    log.close();
+    let filled = log.take_due().expect("due");
+    assert!(log.oldest().is_some());
+    log.release(filled);
+    assert_eq!(log.oldest(), None);
+}
+
 #[test]
 fn a_full_log_whose_checkpoint_fails_refuses_batches_until_one_succeeds() {
     let directory = directory();
