@@ -193,16 +193,24 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_killed_with_what_it_started() {
         let began = Instant::now();
-        let hung = sh("sleep 300 & echo begun; wait", Duration::from_millis(300));
-        assert_eq!(hung.to_string(), "killed when its time was up: begun");
-        assert!(began.elapsed() < Duration::from_secs(10));
+        // A busy machine may take longer to start it.
+        let mut hung = String::new();
+        for milliseconds in [300, 3_000, 30_000] {
+            let timeout = Duration::from_millis(milliseconds);
+            hung = sh("sleep 300 & echo begun; wait", timeout).to_string();
+            if hung.ends_with("begun") {
+                break;
+            }
+        }
+        assert_eq!(hung, "killed when its time was up: begun");
+        assert!(began.elapsed() < Duration::from_mins(3));
     }
 
     #[test]
     fn what_a_program_leaves_running_does_not_hold_its_output() {
         let began = Instant::now();
         assert!(sh("sleep 300 & exit 0", TIMEOUT).succeeded());
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_mins(3));
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn a_store_that_hangs_after_a_lost_reply_is_given_up_at_the_deadline() {
     assert!(is_busy(&refused), "{refused:?}");
     // The deadline, and the two seconds of the withdrawal.
     assert!(
-        began.elapsed() < Duration::from_secs(10),
+        began.elapsed() < Duration::from_secs(30),
         "{:?}",
         began.elapsed()
     );
@@ -217,7 +217,7 @@ fn a_store_that_is_down_is_busy_soon() {
     let refused = publish(&store, &path(), b"12345");
     assert!(is_busy(&refused), "{refused:?}");
     assert!(
-        began.elapsed() < Duration::from_secs(5),
+        began.elapsed() < Duration::from_secs(10),
         "{:?}",
         began.elapsed()
     );
