@@ -2,28 +2,11 @@
 # The stage `demo`: install.sh --demo and --demo --cluster. Sourced by tests/run, whose functions and variables it uses.
 # shellcheck disable=SC2154
 
-# free_port [MORE] prints a port that is free, with so many more after it. Below those that the kernel gives to connections, one of which
-# may have it by the time it is used.
-free_port() {
-  python3 -c '
-import random, socket, sys
-count = 1 + int(sys.argv[1])
-while True:
-    port = random.randrange(20000, 32768 - count)
-    try:
-        for number in range(count):
-            socket.socket().bind(("127.0.0.1", port + number))
-    except OSError:
-        continue
-    print(port)
-    break' "${1:-0}"
-}
-
 # answers NAME STATUS TEXT ARGUMENT... : install.sh with these arguments exits with STATUS and prints TEXT.
 answers() {
   local name=$1 wanted=$2 text=$3 status=0
   shift 3
-  timeout 60 ./install.sh "$@" >"$work/log" 2>&1 </dev/null || status=$?
+  timeout 300 ./install.sh "$@" >"$work/log" 2>&1 </dev/null || status=$?
   if [ "$status" != "$wanted" ]; then
     fail "$name" "status $status instead of $wanted" "$work/log"
   elif ! grep -qF -- "$text" "$work/log"; then
@@ -35,7 +18,7 @@ answers() {
 
 # demo_ready STATE waits until the demo in the background is ready or has exited.
 demo_ready() {
-  local deadline=$((SECONDS + 120))
+  local deadline=$((SECONDS + 300))
   until [ -e "$1/demo.env" ] || ! kill -0 "$background" 2>/dev/null; do
     [ "$SECONDS" -lt "$deadline" ] || break
     sleep 0.1
@@ -53,7 +36,7 @@ cluster_demo() {
     skip "install.sh --demo --cluster" "PostgreSQL is not installed"
     return
   fi
-  port=$(free_port 12)
+  port=$(tests/free-port 12)
   for run in first second; do
     check "install.sh --demo --cluster --once, the $run time" ./install.sh --demo --cluster --once --state "$state" --port "$port"
   done
@@ -68,9 +51,9 @@ stage_demo() {
   headline "demo"
   built_ahead release
   local state="$work/a state" port other status=0
-  port=$(free_port)
+  port=$(tests/free-port)
   other=$port
-  until [ "$other" != "$port" ]; do other=$(free_port); done
+  until [ "$other" != "$port" ]; do other=$(tests/free-port); done
   answers "install.sh: an unknown option" 2 "unknown option: --bogus" --bogus
   answers "install.sh: an invalid port" 2 "--port 70000" --demo --port 70000
   answers "install.sh: no option" 2 "--domain NAME installs on this host"

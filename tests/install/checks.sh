@@ -157,7 +157,7 @@ SITE
 shop_works() {
   [ "$(curl -s -H 'Host: shop.example' http://127.0.0.1/index.php)" = "php says 42" ] &&
     [ "$(curl -s -H 'Host: shop.example' http://127.0.0.1/img/logo.png)" = pixels ] &&
-    curl -s -D - -o /dev/null -H 'Host: shop.example' http://127.0.0.1/img/logo.png | grep -q 'X-Shop: static'
+    grep -q 'X-Shop: static' <<<"$(curl -s -D - -o /dev/null -H 'Host: shop.example' http://127.0.0.1/img/logo.png)"
 }
 
 # logs_anew HOST: a request to the host is in the log, and there is a rotated one.
