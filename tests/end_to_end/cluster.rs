@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::cluster::{Cluster, sum};
 use support::http;
+use support::machine::until;
 use support::pictures::{JPEG, PNG, png_of};
 use support::site::Site;
 
@@ -100,7 +101,9 @@ fn what_is_taken_down_on_one_host_is_gone_on_the_other() {
     assert_eq!([status(one, &fresh), status(other, &fresh)], [404, 404]);
     let blocked = one.store("3m", "7D", JPEG);
     one.run(&["image", "block", &blocked]);
-    assert_eq!(other.upload("3m", "7D", JPEG).status, 400);
+    until("the block list", || {
+        (other.upload("3m", "7D", JPEG).status == 400).then_some(())
+    });
     let listed = other.run(&["image", "list"]);
     assert!(!listed.contains(deleted.as_str()), "{listed}");
     let passed = other.store("3m", "7D", PNG);

@@ -60,7 +60,7 @@ fn site(origin: &Origin, canary: &Canary) -> Site {
         .set(
             "fetch",
             &format!(
-                "allow = [\"{}\"]\nports = [80, 443, {}]\ntimeout = \"5s\"",
+                "allow = [\"{}\"]\nports = [80, 443, {}]\ntimeout = \"30s\"",
                 origin.address,
                 canary.port()
             ),

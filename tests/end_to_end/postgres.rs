@@ -164,10 +164,12 @@ fn a_server_that_is_stopped_is_answered_with_503() {
         assert_eq!(reply.text(), r#"{"error":"Server busy"}"#);
         assert_eq!(reply.header("Retry-After"), Some("5"));
     }
-    assert!(began.elapsed().as_secs() < 15, "{:?}", began.elapsed());
+    // The ledger's five seconds, and what a busy machine adds; nginx would give up after two minutes.
+    assert!(began.elapsed().as_secs() < 45, "{:?}", began.elapsed());
     assert_eq!(site.get("/image/v2/health").status, 503);
     for id in stopped {
-        kill_process(id, Signal::CONT).expect("it is there");
+        // A backend may have ended before it was stopped.
+        let _ = kill_process(id, Signal::CONT);
     }
     until("an upload", || {
         (site.upload("3m", "7D", PNG).status == 200).then_some(())
@@ -328,21 +330,23 @@ fn regression_a_responder_whose_clock_jumps_records_nothing_until_it_is_right_ag
 
 #[test]
 fn regression_a_quarantine_waits_for_a_release_on_another_host() {
-    const RELEASE: &str = "BEGIN; SELECT pg_advisory_xact_lock('x636f72656e657802'::bit(64)::bigint); SELECT pg_sleep(2)";
-    const RELEASES: &str =
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
-             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    const RELEASE: &str =
+        "DO $$BEGIN PERFORM pg_advisory_xact_lock('x636f72656e657802'::bit(64)::bigint); END$$";
     let Some((server, database)) = database() else {
         return;
     };
     let site = site(server, &database);
     let path = site.store("3m", "7D", PNG);
-    let releases = || server.run(&database, RELEASES);
+    let release = server.transaction(&database, RELEASE);
     thread::scope(|scope| {
-        scope.spawn(|| server.run(&database, RELEASE));
-        until("a release", || (releases() == "1").then_some(()));
-        site.run(&["image", "quarantine", &path]);
-        assert_eq!(releases(), "0");
+        let quarantine = scope.spawn(|| site.run(&["image", "quarantine", &path]));
+        // It asks again and again, and gives up after twenty seconds.
+        let began = Instant::now();
+        until("two seconds", || {
+            assert!(!quarantine.is_finished(), "it did not wait");
+            (began.elapsed().as_secs() >= 2).then_some(())
+        });
+        drop(release);
     });
     assert_eq!(site.get(&format!("/p/{path}")).status, 404);
 }

@@ -3,6 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use support::machine::until;
@@ -112,7 +114,7 @@ fn no_spelling_of_this_machine_reaches_it() {
         let (status, to) = target[1..].split_once('/').unwrap_or_default();
         stream.write_all(&redirect(status.parse().unwrap_or(302), &in_raw_utf_8(to)))
     });
-    let site = site(&origin, &canary, "5s");
+    let site = site(&origin, &canary, "30s");
     let refused = |url: &str| {
         let reply = by_url(&site, "3m", url);
         assert_eq!((reply.status, reply.text()), (400, FAILED), "{url}");
@@ -156,7 +158,7 @@ fn no_other_scheme_leads_anywhere() {
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |target, stream| {
         stream.write_all(&redirect(302, &target[1..]))
     });
-    let site = site(&origin, &canary, "5s");
+    let site = site(&origin, &canary, "30s");
     let at = format!("127.0.0.1:{}", canary.port());
     let urls = [
         "ftp",
@@ -241,7 +243,7 @@ fn no_proxy_is_taken_from_the_environment() {
     let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| {
         stream.write_all(&whole("image/png", PNG))
     });
-    let mut plan = Site::builder().set("fetch", &settings(&origin, &canary, "5s"));
+    let mut plan = Site::builder().set("fetch", &settings(&origin, &canary, "30s"));
     let proxy = format!("http://127.0.0.1:{}", canary.port());
     for name in [
         "http_proxy",
@@ -339,9 +341,17 @@ fn endless(target: &str, stream: &mut TcpStream) -> std::io::Result<()> {
 
 #[test]
 fn every_download_ends_at_its_deadline() {
-    const TIMEOUT: Duration = Duration::from_secs(2);
+    // Two seconds, and what a busy machine adds. Without a deadline they would take minutes.
+    const LIMIT: Duration = Duration::from_secs(40);
     let canary = Canary::on_all_addresses();
-    let origin = Origin::start(Ipv4Addr::LOCALHOST, hold);
+    let hops = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&hops);
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, move |target, stream| {
+        if target == "/slow-redirects" {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        hold(target, stream)
+    });
     // A handshake that is never answered, and one whose record comes byte by byte.
     let mute = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let dripping = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
@@ -393,10 +403,13 @@ fn every_download_ends_at_its_deadline() {
                 let reply = by_url(site, "3m", url);
                 let took = began.elapsed();
                 assert_eq!((reply.status, reply.text()), (400, FAILED), "{url}");
-                assert!(took < TIMEOUT + Duration::from_secs(2), "{url}: {took:?}");
+                assert!(took < LIMIT, "{url}: {took:?}");
             });
         }
     });
+    // Each took 0.8 seconds, and there may be six.
+    let hops = hops.load(Ordering::SeqCst);
+    assert!(hops <= 3, "{hops} hops in two seconds");
     assert_eq!(site.holdings(), NOTHING);
 }
 
@@ -404,7 +417,7 @@ fn every_download_ends_at_its_deadline() {
 fn a_body_without_end_is_cut_at_the_plans_limit() {
     let canary = Canary::on_all_addresses();
     let origin = Origin::start(Ipv4Addr::LOCALHOST, endless);
-    let site = site(&origin, &canary, "20s");
+    let site = site(&origin, &canary, "60s");
     let expected = r#"{"error":"File too large","max_size":2097152}"#;
     for target in ["/plain", "/chunked"] {
         let reply = by_url(&site, "free", &origin.url(target));
@@ -416,8 +429,15 @@ fn a_body_without_end_is_cut_at_the_plans_limit() {
 #[test]
 fn regression_downloads_that_wait_took_every_connection() {
     let canary = Canary::on_all_addresses();
-    let origin = Origin::start(Ipv4Addr::LOCALHOST, |_, stream| silence(stream));
-    let fetch = settings(&origin, &canary, "3s");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let origin = Origin::start(Ipv4Addr::LOCALHOST, move |_, _| {
+        while !over.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    });
+    let fetch = settings(&origin, &canary, "60s");
     let site = Site::builder()
         .set("server", "max_connections = 8")
         .set("fetch", &format!("{fetch}\nmax_concurrent = 2"))
@@ -436,10 +456,10 @@ fn regression_downloads_that_wait_took_every_connection() {
             (over.count() >= 12).then_some(())
         });
         // Each client has one slot. The silent server holds two of them and the third waits; files are taken all the time.
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(2) {
+        for _ in 0..50 {
             assert_eq!(site.upload("lifetime", "7D", PNG).status, 200);
         }
+        is_over.store(true, Ordering::Relaxed);
         let replies: Vec<_> = downloads
             .into_iter()
             .map(|download| download.join().expect("a reply"))
@@ -462,30 +482,34 @@ fn a_client_whose_downloads_hang_leaves_the_others_theirs() {
         "/silent" => silence(stream),
         _ => stream.write_all(&whole("image/png", PNG)),
     });
-    let site = site(&origin, &canary, "3s");
+    let site = site(&origin, &canary, "5s");
     let (silent, image) = (origin.url("/silent"), origin.url("/x.png"));
-    thread::scope(|scope| {
-        let hostile: Vec<_> = (0..8)
-            .map(|_| scope.spawn(|| by_url(&site, "3m", &silent)))
-            .collect();
-        until("the first downloads", || {
-            (origin.connections() >= 2).then_some(())
-        });
-        for _ in 0..10 {
-            let reply = by_url(&site, "lifetime", &image);
-            assert_eq!(reply.status, 200, "{}", reply.text());
-        }
-        for download in hostile {
-            assert!(matches!(
-                download.join().expect("a reply").status,
-                400 | 503
-            ));
-        }
+    until("ten downloads before the deadline of the others", || {
+        let (before, began) = (origin.connections(), Instant::now());
+        thread::scope(|scope| {
+            let hostile: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| by_url(&site, "3m", &silent)))
+                .collect();
+            until("the first downloads", || {
+                (origin.connections() >= before + 2).then_some(())
+            });
+            for _ in 0..10 {
+                let reply = by_url(&site, "lifetime", &image);
+                assert_eq!(reply.status, 200, "{}", reply.text());
+            }
+            let connections = origin.connections() - before;
+            let is_in_time = began.elapsed() < Duration::from_secs(5);
+            if is_in_time {
+                assert_eq!(connections, 12, "two of the client's eight, and ten");
+            }
+            for download in hostile {
+                let status = download.join().expect("a reply").status;
+                assert!(matches!(status, 400 | 503), "{status}");
+            }
+            is_in_time.then_some(())
+        })
     });
-    assert_eq!(
-        origin.connections(),
-        12,
-        "two of the client's eight, and ten"
-    );
-    site.wait_for_log("cause=\"the client's other downloads did not end in time");
+    // Those that waited were told, or got a slot in the last moment of their own time.
+    let told = "cause=\"the client's other downloads did not end in time";
+    assert!(origin.connections() > 12 || site.responder_log().contains(told));
 }

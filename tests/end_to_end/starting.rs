@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread;
 use support::builder::Launch;
 use support::form::{Form, MULTIPART};
 use support::machine::{PATIENCE, path_of, until};
@@ -70,7 +71,13 @@ fn systemd_is_told_that_it_is_ready_alive_and_stopping() {
         for _ in 0..5 {
             assert_eq!(told(), "WATCHDOG=1\n");
         }
-        works(&site);
+        thread::scope(|scope| {
+            let working = scope.spawn(|| works(&site));
+            // Messages that nobody takes would stop it.
+            while !working.is_finished() {
+                assert_eq!(told(), "WATCHDOG=1\n");
+            }
+        });
         site.signal(Signal::TERM);
         let last = until("the last message", || {
             let message = told();

@@ -138,12 +138,13 @@ impl Installation {
             .expect("a number")
     }
 
-    /// Counted uploads and rows; equal until the sweep deletes images.
+    /// Counted uploads and rows at one moment; equal until the sweep deletes images.
     pub(crate) fn quota_and_rows(&self) -> (u64, u64) {
-        (
-            self.count("SELECT coalesce(sum(uploads), 0) FROM usage"),
-            self.count("SELECT count(*) FROM image"),
-        )
+        let query =
+            "SELECT (SELECT coalesce(sum(uploads), 0) FROM usage), (SELECT count(*) FROM image)";
+        let ledger = self.open().expect("the ledger opens");
+        let numbers = ledger.query_row(query, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        numbers.expect("two numbers")
     }
 
     /// The images below `/p/`, by path.
@@ -179,7 +180,7 @@ impl Installation {
         command
     }
 
-    /// Runs the sweep with its clock at this instant, in Unix seconds; `None` after a skip where libfaketime is missing.
+    /// Runs the sweep with its clock standing at this instant, in Unix seconds; `None` after a skip where libfaketime is missing.
     pub(crate) fn sweep_at(&self, instant: i64) -> Option<Value> {
         self.sweep_with(instant, &["sweep", "--json"])
     }
@@ -189,7 +190,10 @@ impl Installation {
         let mut command = self.command(arguments);
         let at = UtcDateTime::from_unix_timestamp(instant).expect("an instant");
         let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
-        fake(&mut command, &library, &at.format(&format).expect("a text"));
+        let at = at.format(&format).expect("a text");
+        fake(&mut command, &library, &at);
+        // Without the `@` of a clock that goes on.
+        command.env("FAKETIME", at);
         let output = command.output().expect("the program runs");
         assert!(output.status.success(), "{output:?}");
         Some(serde_json::from_slice(&output.stdout).expect("JSON"))

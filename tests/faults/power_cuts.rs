@@ -38,10 +38,14 @@ fn power_cuts_lose_no_acknowledged_upload() {
 /// `durability = "relaxed"` syncs nothing. If nothing were lost here, the test above could not fail.
 #[test]
 fn power_cuts_lose_images_with_relaxed_durability() {
-    let Some(cuts) = cut("relaxed", times("FAULTS_CUTS", 6).min(100)) else {
-        return;
-    };
-    assert!(cuts.lost > 0, "relaxed lost nothing: {cuts:?}");
+    // A sync(2) of another program makes everything durable that is there by then.
+    for _ in 0..5 {
+        match cut("relaxed", times("FAULTS_CUTS", 6).min(100)) {
+            Some(cuts) if cuts.lost == 0 => {}
+            _ => return,
+        }
+    }
+    panic!("relaxed lost nothing");
 }
 
 fn cut(durability: &str, cuts: u32) -> Option<Cuts> {

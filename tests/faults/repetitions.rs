@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -12,7 +12,7 @@ use crate::times;
 use crate::uploads::{Random, UPLOADERS, unlimited_with_restarts};
 use support::form::{Form, MULTIPART};
 use support::http;
-use support::machine::path_of;
+use support::machine::{path_of, until};
 use support::pictures::png_of;
 use support::site::Site;
 
@@ -43,7 +43,8 @@ fn each_upload_is_stored_and_counted_once_however_often_it_is_sent() {
     let mut random = Random::new();
     let all = (0..count).map(|serial| Pending { serial, path: None });
     let queue = Mutex::new(all.collect::<VecDeque<_>>());
-    let (sent, done, mut kills) = (AtomicU32::new(0), AtomicU32::new(0), 0);
+    let (sent, answered, done) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+    let mut kills = 0;
     while done.load(Ordering::Relaxed) < count {
         let over = AtomicBool::new(false);
         let work = || {
@@ -52,7 +53,9 @@ fn each_upload_is_stored_and_counted_once_however_often_it_is_sent() {
                     break;
                 };
                 sent.fetch_add(1, Ordering::Relaxed);
-                match (send(&site, upload.serial), upload.path.take()) {
+                let path = send(&site, upload.serial);
+                answered.fetch_add(u32::from(path.is_some()), Ordering::Relaxed);
+                match (path, upload.path.take()) {
                     (Some(path), Some(first)) => {
                         assert_eq!(path, first, "upload {}", upload.serial);
                         done.fetch_add(1, Ordering::Relaxed);
@@ -78,6 +81,14 @@ fn each_upload_is_stored_and_counted_once_however_often_it_is_sent() {
             for _ in 0..UPLOADERS {
                 scope.spawn(work);
             }
+            // However slow the machine is, each responder answers something, unless all that is left waits for a minute to pass.
+            let before = answered.load(Ordering::Relaxed);
+            let latest = Instant::now() + Duration::from_secs(20);
+            until("an answer", || {
+                let is_answered = answered.load(Ordering::Relaxed) > before;
+                let is_over = done.load(Ordering::Relaxed) == count || Instant::now() > latest;
+                (is_answered || is_over).then_some(())
+            });
             thread::sleep(Duration::from_micros(5_000 + random.below(200_000)));
             site.signal(Signal::KILL);
             over.store(true, Ordering::Relaxed);

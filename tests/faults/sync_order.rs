@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::failing_calls::attach_strace;
-use crate::uploads::{Uploads, unlimited};
-use support::machine::{end, until};
+use crate::uploads::{Uploads, unlimited, until_checkpointed};
+use support::machine::end;
 use support::site::Site;
 
 /// A system call, with the lines of the trace at which it began and ended.
@@ -126,12 +126,7 @@ fn trace(uploads: &Uploads, event: impl FnOnce(&Site, &Path)) -> Option<String> 
     for _ in 0..4 {
         assert_eq!(uploads.upload(&site, 20_000), 200);
     }
-    // Their records are checkpointed.
-    until("a checkpoint", || {
-        let metrics = site.get("/image/v2/metrics");
-        let age = "corenexis_cdn_log_oldest_record_seconds 0.0\n";
-        metrics.text().contains(age).then_some(())
-    });
+    until_checkpointed(&site);
     let log = site.root.join("strace.log");
     let traced = "trace=fsync,fdatasync,syncfs,pwrite64,sync_file_range,rename,renameat,renameat2,link,linkat,write,writev,sendto,sendmsg";
     let file = log.to_str().expect("a path in UTF-8");

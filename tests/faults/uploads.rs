@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 use support::builder::SiteBuilder;
-use support::machine::{path_of, until};
+use support::machine::{path_of, until, until_at_least};
 use support::pictures::png_of;
 use support::site::Site;
 
@@ -96,8 +96,7 @@ impl Uploads {
 
     /// Waits for this many more acknowledged uploads.
     pub(crate) fn wait_for(&self, more: usize) {
-        let enough = self.len() + more;
-        until("uploads", || (self.len() >= enough).then_some(()));
+        until_at_least("uploads", self.len() + more, || self.len());
     }
 
     /// The number of acknowledged uploads.
@@ -121,7 +120,8 @@ impl Uploads {
     }
 }
 
-struct Over<'a>(&'a AtomicBool);
+/// Sets a flag when it is dropped.
+pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
@@ -131,6 +131,15 @@ impl Drop for Over<'_> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no uploader panicked")
+}
+
+/// Waits for the checkpoint of everything uploaded so far: after it the responder writes nothing by itself.
+pub(crate) fn until_checkpointed(site: &Site) {
+    until("a checkpoint", || {
+        let metrics = site.get("/image/v2/metrics");
+        let age = "corenexis_cdn_log_oldest_record_seconds 0.0\n";
+        metrics.text().contains(age).then_some(())
+    });
 }
 
 /// A site with one client, `lifetime`, with a quota that no test exhausts.

@@ -1,12 +1,14 @@
 //! Small ext4 file systems in files, mounted by loop devices.
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use support::machine::{PATIENCE, until};
 use support::skip;
 use tempfile::TempDir;
 
@@ -70,13 +72,24 @@ impl Volume {
     pub(crate) fn after_a_power_cut(&self) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let copy = directory.path().join("image");
-        quiet(
-            Command::new("cp")
-                .arg("--sparse=always")
-                .args([&self.image, &copy]),
-        )
-        .expect("a copy");
+        // Written meanwhile, as by a sync(2) of another test, it would be no state that the disk ever had.
+        until("a moment without writes", || {
+            let before = self.written();
+            let mut cp = Command::new("cp");
+            quiet(cp.arg("--sparse=always").args([&self.image, &copy])).expect("a copy");
+            (self.written() == before).then_some(())
+        });
         Self::mount(directory, copy).expect("the copy is mounted")
+    }
+
+    /// What changes with every write to the disk: sectors written, and writes that are under way (Documentation/block/stat.rst).
+    fn written(&self) -> Vec<String> {
+        let device = fs::metadata(&self.mounted).expect("the volume").dev();
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"));
+        let stat = stat.unwrap_or_default();
+        let figures = stat.split_whitespace().map(str::to_owned);
+        figures.skip(4).take(5).collect()
     }
 
     /// A directory of the file system; it is made if it is missing.
@@ -89,12 +102,11 @@ impl Volume {
     /// Remounts it, `ro` or `rw`.
     pub(crate) fn remount(&self, mode: &str) {
         let options = format!("remount,{mode}");
-        quiet(
-            Command::new("mount")
-                .args(["-o", &options])
-                .arg(&self.mounted),
-        )
-        .expect("mounted again");
+        // It is busy while a thread has a file open for writing, which may be about to close.
+        until(&options, || {
+            let mut mount = Command::new("mount");
+            quiet(mount.args(["-o", &options]).arg(&self.mounted)).ok()
+        });
     }
 
     /// Fills the disk up to this many free bytes, give or take a block.
@@ -136,7 +148,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + PATIENCE;
         while let Err(error) = quiet(Command::new("umount").arg(&self.mounted)) {
             if Instant::now() > deadline {
                 eprintln!("{} stays mounted: {error}", self.mounted.display());

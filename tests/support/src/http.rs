@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The timeout of reads and writes.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The timeout of reads and writes: longer than nginx's own, whose reply says more.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A reply as received.
 pub struct Reply {

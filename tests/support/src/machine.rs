@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,16 +13,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{program, skip};
 
-/// The deadline of everything a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The deadline of everything a test waits for: a machine may be busy with other tests, and its disk slow.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Ends a process by SIGTERM, or by SIGKILL after 15 seconds.
+/// The ports of servers that cannot choose one themselves.
+const FIXED_PORTS: Range<u16> = 20_000..32_768;
+
+/// Ends a process by SIGTERM, or by SIGKILL after [`PATIENCE`].
 pub fn end(process: &mut Child) {
     if matches!(process.try_wait(), Ok(Some(_))) {
         return;
     }
     let _ = kill_process(pid_of(process), Signal::TERM);
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if matches!(process.try_wait(), Ok(Some(_))) {
             return;
@@ -92,10 +97,29 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A loopback port that was free a moment ago.
+/// Polls until a number that grows is at least `enough`. The deadline begins anew with each change: a slow machine takes longer, but goes on.
+pub fn until_at_least(what: &str, enough: usize, mut count: impl FnMut() -> usize) {
+    let mut seen = count();
+    while seen < enough {
+        seen = until(what, || Some(count()).filter(|&now| now != seen));
+    }
+}
+
+/// A loopback port that was free a moment ago, and that this process gives nobody else. It is below those that the kernel gives to
+/// connections and to listeners on port 0 (ip(7)), one of which might have it by the time it is used.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let ports = FIXED_PORTS.end - FIXED_PORTS.start;
+    // Processes that run at the same time begin in different places.
+    let first = std::process::id().wrapping_mul(997);
+    for _ in 0..ports {
+        let number = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = FIXED_PORTS.start + u16::try_from(number % u32::from(ports)).expect("a port");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of {FIXED_PORTS:?} is free");
 }
 
 /// The image path in a direct or viewer URL.

@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use std::{env, thread};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::certificates::Certificate;
-use crate::machine::until;
+use crate::machine::{PATIENCE, free_port, until};
 
 /// The account `nobody` of every system: PostgreSQL does not run as root.
 const NOBODY: u32 = 65_534;
@@ -215,7 +215,7 @@ impl Server {
             port,
             shell,
         };
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + PATIENCE;
         while !server.answers() {
             if Instant::now() > deadline {
                 let log = fs::read_to_string(directory.join("log")).unwrap_or_default();
@@ -325,7 +325,7 @@ impl Server {
             .arg("-h")
             .arg(&self.sockets)
             .args(["-p", &self.port.to_string(), "-d", database, "-c", sql])
-            .env("PGCONNECT_TIMEOUT", "5");
+            .env("PGCONNECT_TIMEOUT", "60");
         psql
     }
 
@@ -356,13 +356,12 @@ impl Server {
         let sql = format!(
             "SELECT pid FROM pg_stat_activity WHERE datname = '{database}' AND pid <> pg_backend_pid()"
         );
-        // It refuses connections while it recovers from a crash.
-        until("PostgreSQL", || {
-            let asked = self.query("postgres", "SELECT 1");
-            asked.status.success().then_some(())
+        // It refuses connections while it recovers from a crash, and breaks them off when it notices one.
+        let answer = until("PostgreSQL", || {
+            let answer = self.query("postgres", &sql);
+            answer.status.success().then_some(answer.stdout)
         });
-        let lines = self.run("postgres", &sql);
-        lines
+        String::from_utf8_lossy(&answer)
             .lines()
             .map(|line| line.parse().expect("a process id"))
             .collect()
@@ -407,7 +406,7 @@ pub fn pgbouncer(server: &Server) -> Result<(Child, u16), String> {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let shell = shell.spawn().map_err(|error| error.to_string())?;
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         if Instant::now() > deadline {
             return Err("pgbouncer did not start".to_owned());
@@ -465,10 +464,4 @@ fn programs() -> Option<PathBuf> {
         env::split_paths(&path).find(|bin| bin.join("initdb").exists())
     };
     below("/usr/lib/postgresql").or_else(on_path)
-}
-
-/// A port that nothing listens on now.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
-    listener.local_addr().expect("an address").port()
 }
