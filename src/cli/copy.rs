@@ -11,8 +11,8 @@ pub(crate) enum StorageCommand {
     ///
     /// Images in quarantine are copied, too. Uploads may go on meanwhile; the last run needs the responders stopped, copies what came since,
     /// and lists again what it changed, as a proof. An interrupted copy goes on when the command is repeated: what the target has in the same
-    /// size is not copied again; while uploads go on, hash and expiry are compared, too. Nothing is deleted in the present store. Of FILE
-    /// only [storage] counts.
+    /// size is not copied again; while uploads go on, hash and expiry are compared, too. A store that is out of reach is waited for, a minute
+    /// at most. Nothing is deleted in the present store. Of FILE only [storage] counts.
     #[command(
         after_help = "Example (new.toml is config.toml with other lines below [storage]):
   corenexis-cdn storage copy --to-config /etc/corenexis-cdn/new.toml       while uploads go on; ends with 75

@@ -10,7 +10,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use super::{Failure, as_owner, read_config, recover, spinner};
 use crate::cli::CopyArguments;
 use crate::config::Config;
-use crate::copy::images::{Comparison, Copied, ImageCopy, Scope};
+use crate::copy::images::{Comparison, Copied, ImageCopy, Progress, Scope};
 use crate::copy::{Target, rows};
 use crate::identity::{Identity, LedgerState};
 use crate::image_path::{Directory, IMAGE_ROOT};
@@ -84,9 +84,8 @@ pub(super) fn run<L>(
 ) -> Result<(L, Copied), Failure> {
     let (from, to) = (copy.from.place(), copy.to.place());
     let failed = |error: io::Error| {
-        Failure::storage(format!(
-            "the images could not be copied from the {from} to the {to}: {error}; the same command again goes on"
-        ))
+        let next = next(&error).unwrap_or("the same command again goes on");
+        Failure::storage(format!("not all images were copied: {error}; {next}"))
     };
     let require_same = |copied: &Copied| match copied.left {
         0 => Ok(()),
@@ -128,10 +127,14 @@ pub(super) fn run<L>(
 
 /// Copies what is missing while nothing changes in the source. Afterwards the directories in which something changed are listed again, as
 /// the proof that both sides have the same images.
-fn complete(copy: &ImageCopy, progress: &(dyn Fn(&Copied) + Sync)) -> io::Result<Copied> {
+fn complete(copy: &ImageCopy, progress: &(dyn Fn(Progress<'_>) + Sync)) -> io::Result<Copied> {
     let copied = copy.run(&Scope::all(), Comparison::Listed, progress)?;
     if !copied.changed.is_empty() {
-        let proof = copy.run(&copied.changed, Comparison::Listed, &|_| {})?;
+        let proof = copy.run(&copied.changed, Comparison::Listed, &|news| {
+            if let Progress::Waits(_) = news {
+                progress(news);
+            }
+        })?;
         if !proof.changed.is_empty() || proof.left > copied.left {
             return Err(io::Error::other(
                 "what was copied was not in the list of the target: does something else delete there, or does another copy run?",
@@ -142,9 +145,15 @@ fn complete(copy: &ImageCopy, progress: &(dyn Fn(&Copied) + Sync)) -> io::Result
 }
 
 /// Reports the progress of a copy: by the bar, or by lines where there is no terminal.
-fn shown(bar: &ProgressBar) -> impl Fn(&Copied) + Sync {
+fn shown(bar: &ProgressBar) -> impl Fn(Progress<'_>) + Sync {
     let told = Mutex::new(Instant::now());
-    move |copied| {
+    move |news| {
+        let copied = match news {
+            Progress::Done(copied) => copied,
+            Progress::Waits(error) => {
+                return bar.suspend(|| eprintln!("{error}; trying again for a minute"));
+            }
+        };
         let text = format!(
             "{} images, {} copied ({})",
             copied.images,
@@ -201,7 +210,24 @@ fn open_target(new: &Config, source: Identity) -> Result<(Box<dyn Store>, Target
 }
 
 fn unusable(place: &str, error: &io::Error) -> Failure {
-    Failure::storage(format!("the {place} cannot be used: {error}"))
+    let next = next(error).map_or_else(String::new, |next| format!("; {next}"));
+    Failure::storage(format!("the {place} cannot be used: {error}{next}"))
+}
+
+/// What to do about a store that failed; `None` where that depends on the error.
+fn next(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free space there, and run the same command again, which goes on")
+        }
+        io::ErrorKind::ResourceBusy => {
+            Some("when the store works again, run the same command again, which goes on")
+        }
+        io::ErrorKind::PermissionDenied => {
+            Some("correct that, and run the same command again, which goes on")
+        }
+        _ => None,
+    }
 }
 
 fn no_identity() -> Failure {
@@ -266,7 +292,21 @@ pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failu
             "nothing is copied to the ledger {to}: {why}; name an empty one"
         ))
     })?;
-    let copy = ledger::open_target(&new)?;
+    let again = |error: LedgerError| {
+        Failure::storage(match error {
+            // What is read needs no space.
+            LedgerError::Full(why) => format!(
+                "the file system of the ledger {to} is full: {why}; free space there, and run the same command again, which goes on"
+            ),
+            error => format!(
+                "the ledger could not be copied from {from} to {to}: {error}; the same command again goes on"
+            ),
+        })
+    };
+    let copy = ledger::open_target(&new).map_err(|error| match error {
+        LedgerError::Full(_) => again(error),
+        error => error.into(),
+    })?;
     if found.is_none() && !copy.rows(&ledger::CLIENTS, None, 1)?.is_empty() {
         return Err(Failure::storage(format!(
             "nothing is copied to the ledger {to}: it has clients of another site; name an empty one"
@@ -276,11 +316,6 @@ pub(super) fn ledger(path: &Path, arguments: &CopyArguments) -> Result<(), Failu
     let told = |what: &'static str| {
         let bar = &bar;
         move |table: &Table, rows: u64| bar.set_message(format!("{what} {table}: {rows} rows"))
-    };
-    let again = |error: LedgerError| {
-        Failure::storage(format!(
-            "the ledger could not be copied from {from} to {to}: {error}; the same command again goes on"
-        ))
     };
     if target == Target::Unfinished {
         let unfinished = identity.unfinished();

@@ -4,22 +4,31 @@
 //! image is in the target whole or not at all, so a copy that was interrupted goes on with what is missing.
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Target;
-use super::sides::{Facts, Pair, Pairs, Place};
+use super::sides::{Facts, Pair, Pairs, Place, unlisted, unwritten};
 use crate::expiry::{Expiry, StoreDuration};
 use crate::image_path::{Directory, ImagePath};
-use crate::store::{CONNECTIONS, Images, Listed, NO_EXPIRY, Publication, PublishError, Store};
+use crate::store::{
+    CONNECTIONS, Images, Listed, NO_EXPIRY, Publication, PublishError, Spool, Store,
+};
 
 /// Bytes that are compared at once.
 const PART: u64 = 64 << 10;
 
 /// How far the clocks of this host and a store may be apart, in seconds: stores refuse requests beyond.
 const SKEW: i64 = 15 * 60;
+
+/// How long a store may be out of reach until the copy ends. A restart takes less.
+const OUTAGE: Duration = Duration::from_mins(1);
+
+/// The pause before a store that is out of reach is asked again; its own retries come first.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What a pass compares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,6 +108,14 @@ impl Copied {
     }
 }
 
+/// What a pass reports.
+pub(crate) enum Progress<'a> {
+    /// What was done so far.
+    Done(&'a Copied),
+    /// A store is out of reach, and the copy waits for it. Told once.
+    Waits(&'a io::Error),
+}
+
 /// The result of copying one image.
 #[derive(Clone, Copy)]
 enum Outcome {
@@ -124,17 +141,17 @@ pub(crate) struct ImageCopy {
 }
 
 impl ImageCopy {
-    /// Makes the target the same as the source. `progress` is called with what was done so far.
+    /// Makes the target the same as the source. `progress` is called after each image.
     pub(crate) fn run(
         &self,
         scope: &Scope,
         comparison: Comparison,
-        progress: &(dyn Fn(&Copied) + Sync),
+        progress: &(dyn Fn(Progress<'_>) + Sync),
     ) -> io::Result<Copied> {
         let mut copied = Copied::default();
         if scope.quarantine {
             let list = |store: &dyn Store| -> io::Result<_> {
-                let mut paths = store.quarantined()?;
+                let mut paths = store.quarantined().map_err(unlisted(store))?;
                 paths.sort_unstable();
                 let listed = paths
                     .into_iter()
@@ -148,8 +165,13 @@ impl ImageCopy {
         let mut directories = Directory::all();
         directories.retain(|directory| scope.directories.contains(directory));
         let (passed, ignored) = (AtomicU64::new(0), AtomicU64::new(0));
-        let from = Images::of(&*self.from, directories.clone(), &passed)?.peekable();
-        let to = Images::of(&*self.to, directories, &ignored)?.peekable();
+        let list = |store, directories, passed| -> io::Result<_> {
+            let images = Images::of(store, directories, passed).map_err(unlisted(store))?;
+            let listed = images.map(move |listed| listed.map_err(unlisted(store)));
+            Ok(listed.peekable())
+        };
+        let from = list(&*self.from, directories.clone(), &passed)?;
+        let to = list(&*self.to, directories, &ignored)?;
         let pass = Pass::of(self, Place::Served, comparison, progress);
         pass.run(Pairs { from, to }, &mut copied, &passed)?;
         Ok(copied)
@@ -161,9 +183,11 @@ struct Pass<'a> {
     copy: &'a ImageCopy,
     place: Place,
     comparison: Comparison,
-    progress: &'a (dyn Fn(&Copied) + Sync),
+    progress: &'a (dyn Fn(Progress<'_>) + Sync),
     /// The others stop, too.
     has_failed: AtomicBool,
+    /// When it was last told that the copy waits.
+    told: Mutex<Option<Instant>>,
 }
 
 impl<'a> Pass<'a> {
@@ -171,7 +195,7 @@ impl<'a> Pass<'a> {
         copy: &'a ImageCopy,
         place: Place,
         comparison: Comparison,
-        progress: &'a (dyn Fn(&Copied) + Sync),
+        progress: &'a (dyn Fn(Progress<'_>) + Sync),
     ) -> Self {
         Self {
             copy,
@@ -179,6 +203,7 @@ impl<'a> Pass<'a> {
             comparison,
             progress,
             has_failed: AtomicBool::new(false),
+            told: Mutex::new(None),
         }
     }
 
@@ -193,16 +218,19 @@ impl<'a> Pass<'a> {
         let work = || -> io::Result<()> {
             while !self.has_failed.load(Relaxed) {
                 // The lists are read by one thread at a time; the others are busy with images.
-                let Some(pair) = lock(&pairs).next() else {
+                let mut list = lock(&pairs);
+                if self.has_failed.load(Relaxed) {
+                    break;
+                }
+                let Some(pair) = self.patiently(|| list.next().transpose())? else {
                     break;
                 };
-                let pair = pair?;
-                let outcome = self.make_same(&pair);
-                let outcome = outcome.map_err(|error| named(pair.path(), &error))?;
+                drop(list);
+                let outcome = self.patiently(|| self.make_same(&pair))?;
                 let mut copied = lock(&copied);
                 copied.add(self.place, &pair, outcome);
                 copied.directories = passed.load(Relaxed);
-                (self.progress)(&copied);
+                (self.progress)(Progress::Done(&copied));
             }
             Ok(())
         };
@@ -217,8 +245,33 @@ impl<'a> Pass<'a> {
         outcome?;
         let mut copied = lock(&copied);
         copied.directories = passed.load(Relaxed);
-        (self.progress)(&copied);
+        (self.progress)(Progress::Done(&copied));
         Ok(())
+    }
+
+    /// Repeats `attempt`, which does no harm the second time, while a store is out of reach: at most for [`OUTAGE`].
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        let mut since = None;
+        loop {
+            let error = match attempt() {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => error,
+                outcome => return outcome,
+            };
+            let since = *since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= OUTAGE || self.has_failed.load(Relaxed) {
+                // Whoever waits for the list does not ask again.
+                self.has_failed.store(true, Relaxed);
+                return Err(error);
+            }
+            let mut told = lock(&self.told);
+            // The threads do not begin to wait at the same time.
+            if told.is_none_or(|told| told.elapsed() >= 2 * OUTAGE) {
+                *told = Some(Instant::now());
+                (self.progress)(Progress::Waits(&error));
+            }
+            drop(told);
+            thread::sleep(PAUSE);
+        }
     }
 
     fn make_same(&self, pair: &Pair) -> io::Result<Outcome> {
@@ -309,14 +362,14 @@ impl<'a> Pass<'a> {
         let (place, from, to) = (self.place, &*self.copy.from, &*self.copy.to);
         let is_proved = match (&original.etag, &found.etag) {
             (Some(one), Some(other)) if one == other => true,
-            (_, Some(etag)) => to.matches_hash(etag, &mut *place.read(from, path)?)?,
-            (Some(etag), None) => from.matches_hash(etag, &mut *place.read(to, path)?)?,
+            (_, Some(etag)) => to.matches_hash(etag, &mut place.read(from, path)?)?,
+            (Some(etag), None) => from.matches_hash(etag, &mut place.read(to, path)?)?,
             (None, None) => false,
         };
         if is_proved {
             return Ok(true);
         }
-        are_equal(&mut *place.read(from, path)?, &mut *place.read(to, path)?)
+        are_equal(&mut place.read(from, path)?, &mut place.read(to, path)?)
     }
 
     fn copy_image(&self, path: &ImagePath) -> io::Result<Outcome> {
@@ -328,20 +381,24 @@ impl<'a> Pass<'a> {
         let expiry = match path.duration() {
             StoreDuration::Lifetime => None,
             _ => Some(Expiry::from_instant(stored.expires_at).ok_or_else(|| {
-                io::Error::other(
-                    "it has lost its expiry: run `corenexis-cdn verify --repair` first",
-                )
+                io::Error::other(format!(
+                    "{path} has lost its expiry: run `corenexis-cdn verify --repair` first"
+                ))
             })?),
         };
-        let mut spool = to.spool()?;
-        let bytes = io::copy(&mut reader, &mut spool)?;
+        let mut spool = to.spool().map_err(unwritten(path, to))?;
+        let bytes = spooled(&mut reader, &mut spool)?;
         if bytes != stored.size {
-            let text = format!("{bytes} of {} bytes could be read", stored.size);
+            let text = format!(
+                "{bytes} of the {} bytes of {path} could be read",
+                stored.size
+            );
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text));
         }
         if expiry.is_none() && stored.expires_at != NO_EXPIRY {
             // nginx makes the ETag of a file from its modification time.
-            spool.set_modified(stored.expires_at.minus(1))?;
+            let marked = spool.set_modified(stored.expires_at.minus(1));
+            marked.map_err(unwritten(path, to))?;
         }
         let upload = Publication {
             spool: &mut spool,
@@ -356,15 +413,36 @@ impl<'a> Pass<'a> {
             Ok(()) => Ok(Outcome::New(bytes)),
             Err(PublishError::NameTaken) => Err(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "it came into the target meanwhile: does another copy run?",
+                format!("{path} came into the target meanwhile: does another copy run?"),
             )),
-            Err(PublishError::Directory(error) | PublishError::Image(error)) => Err(error),
+            Err(PublishError::Directory(error) | PublishError::Image(error)) => {
+                Err(unwritten(path, to)(error))
+            }
         }
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Writes an image into a spool file; the number of its bytes.
+fn spooled(reader: &mut dyn Read, spool: &mut Spool) -> io::Result<u64> {
+    let mut part = vec![0; 64 << 10];
+    loop {
+        let length = match reader.read(&mut part) {
+            Ok(0) => return Ok(spool.size()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        spool.write_all(&part[..length]).map_err(|error| {
+            let spool = spool.path().display();
+            io::Error::new(
+                error.kind(),
+                format!("{spool} could not be written: {error}"),
+            )
+        })?;
+    }
 }
 
 fn are_equal(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {
@@ -381,10 +459,6 @@ fn are_equal(one: &mut dyn Read, other: &mut dyn Read) -> io::Result<bool> {
             return Ok(true);
         }
     }
-}
-
-fn named(path: &ImagePath, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{path}: {error}"))
 }
 
 #[cfg(test)]

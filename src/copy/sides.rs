@@ -18,41 +18,61 @@ pub(super) enum Place {
 
 impl Place {
     pub(super) fn stat(self, store: &dyn Store, path: &ImagePath) -> io::Result<Option<Stored>> {
-        match self {
+        let stored = match self {
             Self::Served => store.stat(path),
             Self::Quarantine => store.stat_quarantined(path),
-        }
+        };
+        stored.map_err(unread(path, store))
     }
 
-    pub(super) fn open(
+    pub(super) fn open<'a>(
         self,
-        store: &dyn Store,
-        path: &ImagePath,
-    ) -> io::Result<Option<(Stored, Box<dyn Read>)>> {
-        match self {
-            Self::Served => store.open(path, Part::Whole),
-            Self::Quarantine => match store.stat_quarantined(path)? {
-                Some(stored) => Ok(Some((stored, store.read_quarantined(path)?))),
-                None => Ok(None),
+        store: &'a dyn Store,
+        path: &'a ImagePath,
+    ) -> io::Result<Option<(Stored, Original<'a>)>> {
+        let opened = match self {
+            Self::Served => store.open(path, Part::Whole).map_err(unread(path, store))?,
+            Self::Quarantine => match self.stat(store, path)? {
+                Some(stored) => {
+                    let reader = store.read_quarantined(path);
+                    Some((stored, reader.map_err(unread(path, store))?))
+                }
+                None => None,
             },
-        }
+        };
+        let named = |reader| Original {
+            reader,
+            store,
+            path,
+        };
+        Ok(opened.map(|(stored, reader)| (stored, named(reader))))
     }
 
-    pub(super) fn read(self, store: &dyn Store, path: &ImagePath) -> io::Result<Box<dyn Read>> {
-        match self {
+    pub(super) fn read<'a>(
+        self,
+        store: &'a dyn Store,
+        path: &'a ImagePath,
+    ) -> io::Result<Original<'a>> {
+        let reader = match self {
             Self::Served => store.read(path),
             Self::Quarantine => store.read_quarantined(path),
-        }
+        };
+        Ok(Original {
+            reader: reader.map_err(unread(path, store))?,
+            store,
+            path,
+        })
     }
 
     pub(super) fn delete(self, store: &dyn Store, path: &ImagePath) -> io::Result<()> {
-        match self {
+        let deleted = match self {
             Self::Served => store
                 .delete(std::slice::from_ref(path))
                 .into_iter()
                 .collect(),
             Self::Quarantine => store.delete_quarantined(path),
-        }
+        };
+        deleted.map_err(failed(format!("{path} could not be deleted in"), store))
     }
 
     /// What is known of a listed image without a request, or by one; `None` if it is not there any more.
@@ -73,6 +93,41 @@ impl Place {
             modified_at: stored.published_at,
             expires_at: is_marked.then_some(stored.expires_at),
         }))
+    }
+}
+
+/// The bytes of an image. An error of reading them names the image and the store.
+pub(super) struct Original<'a> {
+    reader: Box<dyn Read>,
+    store: &'a dyn Store,
+    path: &'a ImagePath,
+}
+
+impl Read for Original<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(out);
+        read.map_err(unread(self.path, self.store))
+    }
+}
+
+/// Names the store whose images could not be listed in an error.
+pub(super) fn unlisted(store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
+    failed("the images could not be listed in".to_owned(), store)
+}
+
+/// Names the image and the store that it could not be written to in an error.
+pub(super) fn unwritten(path: &ImagePath, store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
+    failed(format!("{path} could not be written to"), store)
+}
+
+fn unread(path: &ImagePath, store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
+    failed(format!("{path} could not be read from"), store)
+}
+
+fn failed(what: String, store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
+    move |error| {
+        let place = store.place();
+        io::Error::new(error.kind(), format!("{what} the {place}: {error}"))
     }
 }
 

@@ -39,8 +39,13 @@ impl SpoolDirectory {
         (0..1_000_u32)
             .find_map(|attempt| {
                 let name = format!("{}-{number}-{attempt}", std::process::id());
-                match Spool::create(self.path.join(name), self.durability) {
+                let path = self.path.join(name);
+                match Spool::create(path.clone(), self.durability) {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+                    Err(error) => {
+                        let text = format!("{}: {error}", path.display());
+                        Some(Err(io::Error::new(error.kind(), text)))
+                    }
                     outcome => Some(outcome),
                 }
             })
@@ -194,7 +199,7 @@ impl Spool {
     }
 
     /// Where the file is until it is published.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 

@@ -1,6 +1,7 @@
 //! `storage copy` and `ledger copy`: a site in other kinds of store and ledger, and back.
 
 mod interruption;
+mod outage;
 
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

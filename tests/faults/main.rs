@@ -8,6 +8,8 @@ mod administration;
 mod clock;
 #[cfg(all(feature = "postgres", feature = "s3"))]
 mod cluster;
+#[cfg(all(feature = "postgres", feature = "s3"))]
+mod copies;
 mod failing_calls;
 mod full_disk;
 mod interference;

@@ -83,7 +83,8 @@ impl Iterator for SortedImages {
             && !self.has_ended
             && let Err(error) = self.read_page()
         {
-            self.has_ended = true;
+            // The same page is read again, if anything is.
+            self.has_ended = false;
             return Some(Err(error));
         }
         let path = self.page.next()?;

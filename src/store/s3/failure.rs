@@ -194,6 +194,7 @@ impl fmt::Display for Failure {
                     (404, _) => "there is no such object",
                     (507, _) => "the store is full",
                     (503 | 429, _) => "the store is busy",
+                    (500.., _) => "the store failed, and its log says why",
                     _ => "the store failed",
                 };
                 write!(f, "{what} (status {status}")?;

@@ -98,10 +98,8 @@ impl Iterator for Objects<'_> {
             }
             match self.client.page(&self.prefix, None, &mut self.next) {
                 Ok(page) => self.page = page?.contents.into_iter(),
-                Err(failure) => {
-                    self.next = Next::None;
-                    return Some(Err(failure));
-                }
+                // The same page is asked for again, if anything is.
+                Err(failure) => return Some(Err(failure)),
             }
         }
     }
