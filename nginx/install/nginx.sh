@@ -23,6 +23,7 @@ find_master() {
     process=${file%/cmdline}
     [ "$(readlink "$process/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || continue
     title=$(tr '\0' ' ' <"$file" 2>/dev/null) || continue
+    ! is_new_worker "$process" || continue
     conf=$(title_option -c "$title")
     if [ -z "$conf" ] || [ "$conf" = "$default_conf" ]; then
       nginx_master=${process#/proc/}
@@ -44,6 +45,13 @@ find_master() {
     done
     ;;
   esac
+}
+
+# Whether a process with a master's title is a worker that was just started and has its own title soon: a child of a master without
+# children. It takes no notice of SIGHUP. A master that is another's child, as in an upgrade of nginx, has workers.
+is_new_worker() {
+  parent=$(sed -n "s/^PPid:$TAB//p" "$1/status" 2>/dev/null)
+  grep -qs '^nginx: master process' "/proc/$parent/cmdline" && ! grep -qs "^PPid:$TAB${1#/proc/}\$" /proc/[0-9]*/status
 }
 
 # title_option OPTION TITLE prints the word behind an option in a process's title.

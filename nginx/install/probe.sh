@@ -36,8 +36,9 @@ probe_get() {
   [ "$status" = 200 ]
 }
 
-# Waits until the new configuration answers. Where the reload of nginx was seen to take effect, a refusal is not waited for. Once, on a busy
-# machine, nginx went on with its old configuration; so it is told to reload again when half of the time has passed.
+# Waits until the new configuration answers. Where the reload of nginx was seen to take effect, a refusal is not waited for. nginx goes on
+# with its old configuration where another process had a port that is new in it, as a 'nginx -t' has for a moment; so it is told to reload
+# again when half of the time has passed.
 wait_until_healthy() {
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
   again=$((deadline - HEALTHY_WITHIN / 2))

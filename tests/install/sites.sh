@@ -32,6 +32,31 @@ in_the_way() {
   unchanged "$1: nothing is changed" /tmp/before
 }
 
+# Once, the installer took a worker that was just started, and still had its master's title, for the master: it told the worker to reload,
+# and nginx went on with its old configuration. Here workers are slow to start, and come before the master in the order of /proc.
+if command -v cc >/dev/null; then
+  cat >/tmp/slow.c <<'C'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <grp.h>
+#include <unistd.h>
+int initgroups(const char *user, gid_t group) {
+  sleep(2);
+  return ((int (*)(const char *, gid_t))dlsym(RTLD_NEXT, "initgroups"))(user, group);
+}
+C
+  cc -shared -fPIC -o /tmp/slow.so /tmp/slow.c -ldl
+  printf 'server {\n    listen 80;\n    server_name shop.example;\n}\n' >$conf
+  LD_PRELOAD=/tmp/slow.so nginx
+  poll nginx_is_up
+  until [ "$(sh -c 'echo $$')" -gt 1000 ]; do :; done
+  reload_by nginx -s reload
+  check "workers that have just been started" ./install.sh --domain shop.example --yes
+  purge
+  stop_nginx
+  rm $conf
+fi
+
 tls='server {
     listen 443 ssl;
     server_name shop.example;
