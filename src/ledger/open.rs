@@ -87,7 +87,12 @@ pub(crate) fn open_for_takedown(
     require(config)?;
     let now = UtcDateTime::now();
     Ok(match Place::of(config) {
-        Place::File(path) => Box::new(SqliteLedger::open_for_takedown(path, mode, now)?),
+        Place::File(path) => Box::new(SqliteLedger::open_for_takedown(
+            path,
+            Durability::Full,
+            mode,
+            now,
+        )?),
         #[cfg(feature = "postgres")]
         Place::Database(place) => Box::new(PostgresLedger::open_locked(
             place,

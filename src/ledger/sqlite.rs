@@ -130,22 +130,21 @@ impl SqliteLedger {
         })
     }
 
-    /// Opens the ledger as [`Self::open`] does, with the sweep lock. On a full disk the lock's reserve is given back first.
+    /// Opens the ledger beside quarantines as [`Self::open_for_takedown`] does, with the sweep lock. On a full disk the lock's reserve is given
+    /// back first.
     pub(super) fn open_for_sweep(
         path: &Path,
         durability: Durability,
         now: UtcDateTime,
     ) -> Result<Self, LedgerError> {
         let lock = SweepLock::take(path)?;
-        let release_lock = sweep_lock::lock_releases(path, LockMode::Shared)?;
-        let opened = Self::open(path, durability, 1, now);
-        let opened = match opened {
-            Err(_) if lock.release_reserve() => Self::open(path, durability, 1, now),
+        let open = || Self::open_for_takedown(path, durability, LockMode::Shared, now);
+        let opened = match open() {
+            Err(error) if error != LedgerError::SweepRuns && lock.release_reserve() => open(),
             opened => opened,
         };
         Ok(Self {
             sweep_lock: Some(lock),
-            _release_lock: Some(release_lock),
             ..opened?
         })
     }
@@ -153,13 +152,14 @@ impl SqliteLedger {
     /// Opens the ledger as [`Self::open`] does, and holds the lock between sweeps and releases until it is dropped.
     pub(super) fn open_for_takedown(
         path: &Path,
+        durability: Durability,
         mode: LockMode,
         now: UtcDateTime,
     ) -> Result<Self, LedgerError> {
         let lock = sweep_lock::lock_releases(path, mode)?;
         Ok(Self {
             _release_lock: Some(lock),
-            ..Self::open(path, Durability::Full, 1, now)?
+            ..Self::open(path, durability, 1, now)?
         })
     }
 

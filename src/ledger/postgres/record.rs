@@ -11,10 +11,10 @@ use crate::idempotency::{REMEMBERED, UploadKey};
 use crate::ledger::rows::day_number;
 use crate::ledger::{LedgerError, LoggedImage, NewImage, Verdict};
 
-/// Records, unless the clocks of host and server differ: then there is no verdict.
-const RECORD: &str = "SELECT (recorded).verdict, (recorded).used FROM (
-         SELECT corenexis.record_images($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) AS recorded
-         WHERE abs(extract(epoch FROM now())::bigint - $16) <= $17) AS batch";
+/// Records, unless the clocks of host and server differ: then the function gets no paths, and gives no verdict.
+const RECORD: &str = "SELECT verdict, used FROM corenexis.record_images($1, $2, $3, $4,
+         CASE WHEN abs(extract(epoch FROM now())::bigint - $16) <= $17 THEN $5 ELSE '{}' END,
+         $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
 
 /// The rows of a batch of which some may be there, and the quota of those that are new.
 const REPLAY: &str =

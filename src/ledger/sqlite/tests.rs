@@ -158,7 +158,7 @@ fn a_reader_comes_back_from_a_panic() {
 fn regression_a_quarantine_runs_beside_a_sweep_and_not_beside_a_release() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("ledger.db");
-    let open = |mode| SqliteLedger::open_for_takedown(&path, mode, NOW);
+    let open = |mode| SqliteLedger::open_for_takedown(&path, Durability::Full, mode, NOW);
     let sweep = || SqliteLedger::open_for_sweep(&path, Durability::Full, NOW);
     let is_excluded = |opened| matches!(opened, Err(LedgerError::SweepRuns));
 
