@@ -198,22 +198,6 @@ store_answers() {
   } && local_curl --fail --output /dev/null --max-time 5 --upload-file "$place/master.toml" "$filer/ready"
 }
 
-# await NAME COMMAND... waits until the command succeeds.
-await() {
-  awaited=$1
-  shift
-  deadline=$(($(date +%s) + HEALTHY_WITHIN))
-  until "$@" >/dev/null 2>&1; do
-    still_running || exit 1
-    if [ "$(date +%s || echo 0)" -ge "$deadline" ]; then
-      say "$awaited did not answer within $HEALTHY_WITHIN seconds."
-      show_logs
-      exit 1
-    fi
-    nap
-  done
-}
-
 # The nginx in front, which takes the two hosts in turn.
 start_front() {
   state=$root/front

@@ -34,11 +34,7 @@ start_responder() {
   responder_pid=$started
   [ -n "$socket" ] || return 0
   # nginx would log each request that finds no socket as an error.
-  deadline=$(($(date +%s) + HEALTHY_WITHIN))
-  until [ -S "$socket" ] || [ "$(date +%s || echo 0)" -ge "$deadline" ]; do
-    still_running || exit 1
-    nap
-  done
+  await 'The responder' test -S "$socket"
 }
 
 start_nginx() {
@@ -57,17 +53,24 @@ start_nginx() {
   nginx_pid=$started
 }
 
-wait_until_healthy() {
+# await NAME COMMAND... waits until the command succeeds.
+await() {
+  awaited=$1
+  shift
   deadline=$(($(date +%s) + HEALTHY_WITHIN))
-  until failure=$(local_curl --fail --output /dev/null --max-time 2 "$url/image/v2/health" 2>&1); do
+  until failure=$("$@" 2>&1 >/dev/null); do
     still_running || exit 1
     if [ "$(date +%s || echo 0)" -ge "$deadline" ]; then
-      say "The demo did not become healthy within $HEALTHY_WITHIN seconds: $failure"
+      say "$awaited did not answer within $HEALTHY_WITHIN seconds${failure:+: $failure}"
       show_logs
       exit 1
     fi
     nap
   done
+}
+
+wait_until_healthy() {
+  await 'The demo' local_curl --fail --max-time 2 "$url/image/v2/health"
   # If another server took the port meanwhile, it is that one which answers, and nginx has ended.
   still_running || exit 1
 }
