@@ -52,7 +52,7 @@ fn a_server_that_is_not_there_is_named() {
     let pool = Pool::new(
         server::Server::new(&place).expect("a server"),
         1,
-        Duration::from_millis(100),
+        Duration::from_secs(2),
     );
     let refused = schema::migrate(&pool, NOW)
         .expect_err("nobody listens")
