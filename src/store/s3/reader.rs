@@ -77,8 +77,8 @@ impl ObjectReader {
         };
         if let Some(length) = first {
             let mut first = Vec::new();
-            // What is missing after a cut is asked for again.
-            let _ = reply.reader().take(length).read_to_end(&mut first);
+            // Read to its end, so that the connection can be used again. What is missing after a cut is asked for again.
+            let _ = reply.reader().take(length + 1).read_to_end(&mut first);
             reader.offset = first.len() as u64;
             reader.first = Cursor::new(first);
         } else {
@@ -113,6 +113,12 @@ impl Read for ObjectReader {
                 Ok(0) => io::ErrorKind::UnexpectedEof.into(),
                 Ok(read) => {
                     self.offset += read as u64;
+                    if self.offset >= self.size
+                        && let Some(mut rest) = self.rest.take()
+                    {
+                        // The connection can be used again once the end was read, too.
+                        let _ = rest.read(&mut [0]);
+                    }
                     return Ok(read);
                 }
                 Err(error) => error,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use support::http_proxy::{Disturbance, Head, HttpProxy, slow_down};
 use support::seaweedfs::{Access, Bucket};
+use support::tcp_proxy::TcpProxy;
 use time::macros::date;
 
 use super::*;
@@ -295,6 +296,31 @@ fn the_beginning_of_an_image_costs_one_request() {
     reader.read_exact(&mut head).expect("read");
     drop(reader);
     assert_eq!(site.proxy.requests() - before, 1);
+}
+
+#[test]
+fn images_are_read_over_one_connection() {
+    let Some(bucket) = Bucket::new(Access::Private) else {
+        return;
+    };
+    let (_, port) = bucket.endpoint.rsplit_once(':').expect("a port");
+    let proxy = TcpProxy::to(port.parse().expect("a port"));
+    let endpoint = format!("http://127.0.0.1:{}", proxy.port());
+    let store = open(&bucket.storage_at(&endpoint, "responder")).expect("open");
+    let (path, image) = (path(), vec![1; 300_000]);
+    publish(&store, &path, &image).expect("published");
+    for _ in 0..3 {
+        assert!(bytes_of(&store, &path) == image);
+        for length in [16 << 10, 300_000, 400_000] {
+            let opened = store.open(&path, Part::First(length));
+            let (stored, mut reader) = opened.expect("readable").expect("there");
+            assert_eq!(stored.size, 300_000);
+            let mut first = vec![0; 16 << 10];
+            reader.read_exact(&mut first).expect("read");
+            assert!(first == image[..16 << 10]);
+        }
+    }
+    assert_eq!(proxy.connections(), 1);
 }
 
 #[test]

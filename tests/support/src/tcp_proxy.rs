@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -26,6 +27,7 @@ struct Cut {
 #[derive(Debug)]
 pub struct TcpProxy {
     port: u16,
+    connections: Arc<AtomicUsize>,
     cut: Arc<Mutex<Option<Cut>>>,
 }
 
@@ -35,21 +37,32 @@ impl TcpProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bound");
         let port = listener.local_addr().expect("an address").port();
         let cut = Arc::<Mutex<Option<Cut>>>::default();
-        let shared = Arc::clone(&cut);
+        let connections = Arc::<AtomicUsize>::default();
+        let (shared, counted) = (Arc::clone(&cut), Arc::clone(&connections));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
+                counted.fetch_add(1, Ordering::SeqCst);
                 if let Ok(server) = TcpStream::connect(("127.0.0.1", server)) {
                     forward(&client, &server, Direction::ToServer, &shared);
                     forward(&server, &client, Direction::ToClient, &shared);
                 }
             }
         });
-        Self { port, cut }
+        Self {
+            port,
+            connections,
+            cut,
+        }
     }
 
     /// The port that it listens on.
     pub const fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The number of connections so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Lets `bytes` more bytes pass in that direction, then cuts the connection that has the next one, once.
