@@ -57,16 +57,23 @@ fn failing_calls_refuse_the_upload_and_leave_nothing() {
     ] {
         let case = format!("{call} {part} {errno:?}, {size} bytes");
         // Once: a retried fsync succeeds although the data is lost.
-        for (times, tried) in [(1, 1), (u32::MAX >> 1, 8)] {
+        for times in [1, u32::MAX >> 1] {
             let before = uploads.len();
-            if times == 1 && (size == LARGE || part == "/ledger.db-wal") {
-                until_idle(&site);
+            if times == 1 {
+                // Again where the responder met it by itself: in a checkpoint, in a log that grows, in the note of a token's use.
+                until(&case, || {
+                    shim.fail(call, part, errno.raw_os_error(), times);
+                    let status = uploads.upload(&site, size);
+                    assert!(shim.heal() > 0, "{case} was never met");
+                    (status == 500).then_some(())
+                });
+            } else {
+                shim.fail(call, part, errno.raw_os_error(), times);
+                for _ in 0..8 {
+                    assert_eq!(uploads.upload(&site, size), 500, "{case}");
+                }
+                assert!(shim.heal() > 0, "{case} was never met");
             }
-            shim.fail(call, part, errno.raw_os_error(), times);
-            for _ in 0..tried {
-                assert_eq!(uploads.upload(&site, size), 500, "{case}");
-            }
-            assert!(shim.heal() > 0, "{case} was never met");
             for answer in uploads.take_refusals().keys() {
                 assert!(answers.contains(&answer.as_str()), "{case}: {answer}");
             }
@@ -89,16 +96,6 @@ fn failing_calls_refuse_the_upload_and_leave_nothing() {
     }
     assert_invariants(&mut installation, &uploads.acknowledged(0));
     installation.sweep_removes_leftovers();
-}
-
-/// Waits until the responder does by itself nothing that could meet a fault meant for an upload: a checkpoint syncs files and ledger, and
-/// the hour in which a token was used is written seconds later.
-fn until_idle(site: &Site) {
-    until_checkpointed(site);
-    until("the use of the token is noted", || {
-        let noted = "SELECT count(*) FROM token WHERE last_used_at IS NOT NULL";
-        (site.count(noted) > 0).then_some(())
-    });
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::uploads::{Uploads, unlimited, unlimited_with_restarts};
 use crate::volume::Volume;
 use support::fastcgi::request_from;
 use support::form::{Form, MULTIPART};
-use support::machine::{path_of, pid_of, read, until};
+use support::machine::{end, path_of, pid_of, read, until};
 use support::pictures::png_of;
 use support::program;
 use support::site::Site;
@@ -66,6 +66,12 @@ impl Second {
     fn end(mut self) {
         kill_process(pid_of(&self.process), Signal::TERM).expect("signalled");
         assert!(self.process.wait().expect("its end").success());
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        end(&mut self.process);
     }
 }
 
