@@ -5,7 +5,7 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::http_proxy::{Disturbance, Head, HttpProxy};
+use support::http_proxy::{Disturbance, Head, HttpProxy, slow_down};
 use support::pictures::png_of;
 use support::seaweedfs::{Access, Bucket};
 use support::site::Site;
@@ -16,19 +16,16 @@ use super::{config_with, copy, images, message};
 /// Images that are copied.
 const IMAGES: usize = 40;
 
-/// Has requests disturbed from the first one that `begins` chooses, until the flag is cleared.
-fn disturb_from(
+/// Has the chosen requests disturbed until the flag is cleared.
+fn disturb(
     proxy: &HttpProxy,
     disturbance: Disturbance,
-    begins: impl Fn(&Head) -> bool + Send + Sync + 'static,
+    is_chosen: impl Fn(&Head) -> bool + Send + Sync + 'static,
 ) -> Arc<AtomicBool> {
     let lasts = Arc::new(AtomicBool::new(true));
-    let (flag, has_begun) = (Arc::clone(&lasts), AtomicBool::new(false));
+    let flag = Arc::clone(&lasts);
     proxy.disturb(move |head| {
-        if begins(head) {
-            has_begun.store(true, Ordering::SeqCst);
-        }
-        if has_begun.load(Ordering::SeqCst) && flag.load(Ordering::SeqCst) {
+        if flag.load(Ordering::SeqCst) && is_chosen(head) {
             disturbance.clone()
         } else {
             Disturbance::None
@@ -76,7 +73,7 @@ fn a_copy_waits_for_a_store_that_is_out_of_reach_and_ends_where_it_is_refused() 
         "HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    disturb_from(&proxy, Disturbance::Answer(denied.into_bytes()), |head| {
+    disturb(&proxy, Disturbance::Answer(denied.into_bytes()), |head| {
         is_image(head, "PUT") && head.number > 20
     });
     let refused = copy(&site, "storage", &new);
@@ -90,7 +87,7 @@ fn a_copy_waits_for_a_store_that_is_out_of_reach_and_ends_where_it_is_refused() 
     let there = bucket.objects().len();
     assert!(0 < there && there < IMAGES, "{there}");
 
-    let lasts = disturb_from(&proxy, Disturbance::LoseRequest, |head| {
+    let lasts = disturb(&proxy, Disturbance::Answer(slow_down()), |head| {
         is_image(head, "PUT")
     });
     recover(copying(&site, "storage", &new), &lasts, &place);
@@ -102,7 +99,7 @@ fn a_copy_waits_for_a_store_that_is_out_of_reach_and_ends_where_it_is_refused() 
     std::fs::create_dir(&back).expect("made");
     let storage = format!("docroot = \"{}\"\n", back.display());
     let back_config = config_with(&site, "back.toml", &[("storage", &storage)]);
-    let lasts = disturb_from(&proxy, Disturbance::LoseRequest, |head| {
+    let lasts = disturb(&proxy, Disturbance::LoseRequest, |head| {
         head.target().contains("prefix=")
             && !head.target().contains("delimiter=")
             && !head.target().contains("quarantine")
