@@ -177,10 +177,21 @@ write_beside() {
   own "$2.dpkg-tmp" "$4"
 }
 
+# put SOURCE TARGET MODE OWNER:GROUP makes or replaces TARGET at once. $sum is the checksum of SOURCE.
+put() {
+  write_beside "$1" "$2" "$3" "$4"
+  if [ -e "$2" ]; then
+    save "$2"
+    journal replace "$2" "$copy" "$sum"
+  else
+    journal create "$2" - "$sum"
+  fi
+  mv -f -- "$2.dpkg-tmp" "$2"
+}
+
 # place SOURCE TARGET MODE OWNER:GROUP
 place() {
   make_directory_above "$2"
-  write_beside "$1" "$2" "$3" "$4"
   sum=$(checksum "$1")
   action=$(recorded "$2" 1)
   original=$(recorded "$2" 4)
@@ -192,14 +203,11 @@ place() {
       journal temporary "$original"
       cp -p -- "$2" "$original"
     fi
-    save "$2"
-    journal replace "$2" "$copy" "$sum"
   else
     : "${action:=created}"
-    journal create "$2" - "$sum"
   fi
   remember "$action" "$sum" "$2" "$original"
-  mv -f -- "$2.dpkg-tmp" "$2"
+  put "$@"
 }
 
 # The checksum in the manifest stays the one of what was placed, so that the file counts as edited the next time too.
@@ -212,16 +220,7 @@ keep_edited() {
   fi
   sum=$(checksum "$1")
   remember beside "$sum" "$new" "$2"
-  if ! cmp -s -- "$1" "$new" 2>/dev/null; then
-    write_beside "$1" "$new" "$3" "$4"
-    if [ -e "$new" ]; then
-      save "$new"
-      journal replace "$new" "$copy" "$sum"
-    else
-      journal create "$new" - "$sum"
-    fi
-    mv -f -- "$new.dpkg-tmp" "$new"
-  fi
+  cmp -s -- "$1" "$new" 2>/dev/null || put "$1" "$new" "$3" "$4"
   say "Kept $2, which was edited here; the new version is $new"
 }
 

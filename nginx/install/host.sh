@@ -348,15 +348,8 @@ place_config() {
   sum=$(checksum "$config_source")
   remember kept "$sum" "$config"
   [ "$config_source" != "$config" ] || return 0
-  write_beside "$config_source" "$config" 640 "root:$ACCOUNT"
-  if [ -e "$config" ]; then
-    # --https changes its public_url.
-    save "$config"
-    journal replace "$config" "$copy" "$sum"
-  else
-    journal create "$config" - "$sum"
-  fi
-  mv -f -- "$config.dpkg-tmp" "$config"
+  # One that is there is replaced by --https, which changes its public_url.
+  put "$config_source" "$config" 640 "root:$ACCOUNT"
 }
 
 can_probe() {
