@@ -22,12 +22,14 @@ mod transfer;
 mod upload_keys;
 mod writer;
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -53,6 +55,10 @@ use writer::Writer;
 
 /// How long a statement waits for another process's lock.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The pause between two tries for a lock. SQLite's own are of up to a tenth of a second: on a slow disk, another process that commits all
+/// the time leaves the lock free for milliseconds only, and would be found to hold it each time.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
 /// SQLite 3.7.0 to 3.51.2 can corrupt a WAL database that two processes write, as responder and sweep do.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -420,12 +426,27 @@ const fn synchronous(durability: Durability) -> i64 {
     }
 }
 
+/// The busy handler: pauses, and tells whether to try again; `tries` is the number of tries so far.
+fn wait_for_lock(tries: i32) -> bool {
+    thread_local! {
+        static BEGAN: Cell<Instant> = Cell::new(Instant::now());
+    }
+    if tries == 0 {
+        BEGAN.set(Instant::now());
+    }
+    let is_patient = BEGAN.get().elapsed() < BUSY_TIMEOUT;
+    if is_patient {
+        thread::sleep(BUSY_PAUSE);
+    }
+    is_patient
+}
+
 fn connect(path: &Path, durability: Durability) -> Result<Connection, LedgerError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     backup::require_regular(path).map_err(|error| unopened(path, &error))?;
-    let connection =
+    let mut connection =
         Connection::open_with_flags(path, flags).map_err(|error| unopened(path, &error))?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_handler(Some(wait_for_lock))?;
     let synchronous = synchronous(durability);
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous)?;
