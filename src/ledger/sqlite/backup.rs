@@ -249,7 +249,7 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Connection, LedgerError> {
     };
     require_regular(path).map_err(|error| failed(&error))?;
     let connection = Connection::open_with_flags(path, flags).map_err(|error| failed(&error))?;
-    connection.busy_timeout(super::BUSY_TIMEOUT)?;
+    connection.busy_timeout(super::connection::BUSY_TIMEOUT)?;
     Ok(connection)
 }
 

@@ -1,6 +1,9 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
 
+use super::connection::BUSY_TIMEOUT;
 use super::*;
 use crate::ledger::conformance::{self, NOW};
 

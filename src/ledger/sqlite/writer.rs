@@ -7,7 +7,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, TransactionBehavior};
 use rustix::fs::statvfs;
 
-use super::{FULL, synchronous};
+use super::connection::{FULL, synchronous};
 use crate::config::Durability;
 use crate::ledger::LedgerError;
 
