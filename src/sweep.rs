@@ -283,7 +283,7 @@ impl Sweep<'_> {
         }
     }
 
-    /// Deletes files without rows of which the path says that they have expired. Their rows would have had them deleted before.
+    /// Deletes files without rows that have expired by their paths. Expired files with rows are gone by now, except in a dry run.
     fn delete_orphans(&self, report: &mut Report) -> Result<(), SweepError> {
         let mut orphans = Vec::new();
         for directory in expired_directories(self.now) {
@@ -313,8 +313,8 @@ impl Sweep<'_> {
     }
 }
 
-/// The directories whose images have all expired, the last of them today or yesterday, UTC. Two months may have one directory: that of a
-/// class and `ma5` has images of March and of May.
+/// The directories whose images have all expired, the last of them today or yesterday, UTC. Months whose names begin alike share
+/// directories: `mm/ma5` has images of 5 March and of 5 May.
 fn expired_directories(now: UtcDateTime) -> Vec<Directory> {
     let today = now.date();
     let since = Timestamp(unix_midnight(today.previous_day().unwrap_or(today)));

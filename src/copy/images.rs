@@ -112,7 +112,7 @@ impl Copied {
 pub(crate) enum Progress<'a> {
     /// What was done so far.
     Done(&'a Copied),
-    /// A store is out of reach, and the copy waits for it. Told once.
+    /// A store is out of reach, and the copy waits for it. Told once in two minutes, however many threads wait.
     Waits(&'a io::Error),
 }
 

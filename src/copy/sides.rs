@@ -110,12 +110,12 @@ impl Read for Original<'_> {
     }
 }
 
-/// Names the store whose images could not be listed in an error.
+/// Adds to an error that the images of this store could not be listed.
 pub(super) fn unlisted(store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
     failed("the images could not be listed in".to_owned(), store)
 }
 
-/// Names the image and the store that it could not be written to in an error.
+/// Adds to an error that this image could not be written to this store.
 pub(super) fn unwritten(path: &ImagePath, store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
     failed(format!("{path} could not be written to"), store)
 }
@@ -137,12 +137,12 @@ pub(super) struct Facts {
     pub(super) etag: Option<String>,
     /// When bytes or expiry were last changed.
     pub(super) modified_at: Timestamp,
-    /// The mark of a file, if it expires.
+    /// The expiry of a file; `None` for a lifetime image, and for an object, whose list does not have it.
     pub(super) expires_at: Option<Timestamp>,
 }
 
 impl Facts {
-    /// Whether nothing that is known of both tells them apart.
+    /// Whether the sizes are equal, and the expiries where both are known.
     pub(super) fn may_equal(&self, other: &Self) -> bool {
         let expiries = self.expires_at.zip(other.expires_at);
         self.size == other.size && expiries.is_none_or(|(own, other)| own == other)

@@ -44,8 +44,8 @@ pub enum LedgerError {
     /// Its server is out of reach, or did not answer in time.
     #[error("{0}")]
     Unreachable(String),
-    /// Another sweep holds the sweep lock.
-    #[error("another sweep runs; this one did nothing")]
+    /// Another process holds the sweep lock, or the lock between sweeps and releases.
+    #[error("another sweep runs, or images are released; this one did nothing")]
     SweepRuns,
     /// There is no ledger.
     #[error(
@@ -92,7 +92,7 @@ pub(crate) trait Ledger: Takedown + Tokens + fmt::Debug + Send + Sync {
         update: &mut dyn FnMut(Option<Identity>) -> Result<Identity, LedgerError>,
     ) -> Result<(), LedgerError>;
 
-    /// Lets the ledger count as made at this instant.
+    /// Sets when the ledger was made: that of a copy is the instant of its original.
     fn set_created_at(&self, at: UtcDateTime) -> Result<(), LedgerError>;
 
     /// The secret of the keys that delete an image: random, made when it is first asked for, and the same ever after.

@@ -69,12 +69,12 @@ pub(crate) fn open_for_sweep(config: &Config) -> Result<Box<dyn Ledger>, LedgerE
     })
 }
 
-/// How a process holds the lock between sweeps and quarantines, which share it, and releases.
+/// How a process holds the lock that keeps a release apart from sweeps and quarantines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LockMode {
-    /// Beside others that share it, such as the sweeps and quarantines of other hosts.
+    /// Beside others that share it: as sweeps and quarantines do.
     Shared,
-    /// Alone.
+    /// Alone: as a release does.
     Exclusive,
 }
 

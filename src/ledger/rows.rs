@@ -305,7 +305,7 @@ impl ImageFilter {
 /// What a ledger says of itself and of the sweeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Status {
-    /// When the ledger was made or restored. Files that are older may belong to an earlier ledger.
+    /// When the ledger was made.
     pub created_at: Timestamp,
     /// When a sweep last ran to its end; `None` if none did.
     pub last_sweep: Option<Timestamp>,

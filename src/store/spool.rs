@@ -169,7 +169,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Sets the modification time, which a lifetime image keeps.
+    /// Sets the modification time. Publishing replaces it by that of the expiry, except for a lifetime image.
     pub(crate) fn set_modified(&self, at: Timestamp) -> io::Result<()> {
         let seconds = u64::try_from(at.0).unwrap_or(0);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);

@@ -24,9 +24,7 @@ fn site() -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let now = UtcDateTime::now();
     let path = directory.path().join("ledger.db");
-    // An hour old, so that files that are placed now are younger than it.
-    let ledger =
-        SqliteLedger::open(&path, Durability::Full, 1, now - Duration::hours(1)).expect("open");
+    let ledger = SqliteLedger::open(&path, Durability::Full, 1, now).expect("open");
     add_client(&ledger, now);
     let root = directory.path().join("docroot");
     fs::create_dir(&root).expect("made");

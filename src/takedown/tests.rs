@@ -20,8 +20,7 @@ fn site() -> Site {
     let directory = tempfile::tempdir().expect("a directory");
     let now = UtcDateTime::now();
     let path = directory.path().join("ledger.db");
-    let ledger =
-        SqliteLedger::open(&path, Durability::Full, 1, now - Duration::hours(1)).expect("open");
+    let ledger = SqliteLedger::open(&path, Durability::Full, 1, now).expect("open");
     add_client(&ledger, now);
     let store = Docroot::open(directory.path(), Durability::Full).expect("open");
     Site {

@@ -15,7 +15,6 @@ fn identity_file(docroot: &Path) -> PathBuf {
     docroot.join("p/.identity")
 }
 
-/// Stops the responder.
 /// Copies a docroot as `cp -a` does.
 fn copy(from: &Path, to: &Path) {
     let script = format!("cp -a '{}' '{}'", from.display(), to.display());

@@ -105,8 +105,8 @@ fn holds(
     Ok(stored.etag == hash.etag)
 }
 
-/// Deletes an upload that is refused although the store may have it. What cannot be deleted now is deleted when it has
-/// expired, by the sweep or the bucket's rules, as a file without a row.
+/// Deletes an upload that is refused although the store may have it. What cannot be deleted now is a file without a row: the sweep or the
+/// bucket's rules delete it when it has expired; a lifetime image stays, and `verify` lists it.
 fn withdraw(client: &Client, key: &str, size: u64, hash: &Hash) {
     let deadline = Instant::now() + WITHDRAWAL;
     if holds(client, key, size, hash, deadline).is_ok_and(|is_ours| is_ours) {
