@@ -31,7 +31,9 @@ impl Clock {
 
     /// Sets it so many milliseconds ahead of the clock of this host, or behind.
     pub fn turn(&self, ahead: i64) {
-        let text = format!("{:+}.{:03}", ahead / 1_000, (ahead % 1_000).abs());
+        let sign = if ahead < 0 { '-' } else { '+' };
+        let ahead = ahead.unsigned_abs();
+        let text = format!("{sign}{}.{:03}", ahead / 1_000, ahead % 1_000);
         // Renamed, because libfaketime may read the file at any time.
         let next = self.directory.path().join("next");
         fs::write(&next, text).expect("written");
