@@ -158,8 +158,9 @@ impl ImageCopy {
                     .map(|path| Ok(Listed { path, object: None }));
                 Ok(listed.peekable())
             };
-            let (from, to) = (list(&*self.from)?, list(&*self.to)?);
             let pass = Pass::of(self, Place::Quarantine, comparison, progress);
+            let from = pass.patiently(|| list(&*self.from))?;
+            let to = pass.patiently(|| list(&*self.to))?;
             pass.run(Pairs { from, to }, &mut copied, &AtomicU64::new(0))?;
         }
         let mut directories = Directory::all();
@@ -170,9 +171,9 @@ impl ImageCopy {
             let listed = images.map(move |listed| listed.map_err(unlisted(store)));
             Ok(listed.peekable())
         };
-        let from = list(&*self.from, directories.clone(), &passed)?;
-        let to = list(&*self.to, directories, &ignored)?;
         let pass = Pass::of(self, Place::Served, comparison, progress);
+        let from = pass.patiently(|| list(&*self.from, directories.clone(), &passed))?;
+        let to = pass.patiently(|| list(&*self.to, directories.clone(), &ignored))?;
         pass.run(Pairs { from, to }, &mut copied, &passed)?;
         Ok(copied)
     }
