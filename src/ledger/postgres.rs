@@ -263,7 +263,7 @@ impl Ledger for PostgresLedger {
         clients::usage(&self.pool, owner, since)
     }
 
-    /// Fails if the clock of this host was set to another time since it was opened: nothing is recorded then.
+    /// Fails if the clocks of host and server differ: no upload is recorded then.
     fn status(&self) -> Result<Status, LedgerError> {
         inspection::require_clock(&self.pool)?;
         meta::status(&self.pool)
