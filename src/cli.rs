@@ -33,7 +33,7 @@ Exit codes:
   2   wrong usage
   3   the configuration cannot be used
   4   the storage or the ledger failed
-  75  busy: another sweep runs, or the ledger to be replaced is in use
+  75  busy: another sweep or a release runs, or the ledger to be replaced is in use
 
 Examples:
   corenexis-cdn client add shop --plan 3m

@@ -132,7 +132,9 @@ fn memory_of_a_verification_does_not_grow_with_the_number_of_images() {
         rows.commit().expect("committed");
     };
     add(0..2_000);
-    let few = memory_of_verification(&site);
+    // The most of three: it may end before it is seen at its highest.
+    let few = [(); 3].map(|()| memory_of_verification(&site));
+    let few = few.into_iter().max().expect("three");
     add(2_000..40_000);
     let many = memory_of_verification(&site);
     eprintln!("a verification has {few} KiB resident with 2,000 images, {many} KiB with 40,000");
