@@ -100,7 +100,8 @@ pub(crate) fn fault(reason: &CertificateError) -> String {
     }
 }
 
-/// What to do about a rejected certificate of a server of the site's own. `ca_file` and `host` name the settings of its authority and of its name.
+/// What to do about a rejected certificate of a server of the site's own. `ca_file` and `host` name the settings of its authority and of
+/// its name.
 #[cfg(any(feature = "postgres", feature = "s3"))]
 pub(crate) fn remedy(reason: &CertificateError, ca_file: &str, host: &str) -> String {
     use CertificateError as E;

@@ -110,7 +110,7 @@ impl Copied {
 
 /// What a pass reports.
 pub(crate) enum Progress<'a> {
-    /// What was done so far.
+    /// An image is done; the counts up to now.
     Done(&'a Copied),
     /// A store is out of reach, and the copy waits for it. Told once in two minutes, however many threads wait.
     Waits(&'a io::Error),

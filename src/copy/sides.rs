@@ -110,12 +110,12 @@ impl Read for Original<'_> {
     }
 }
 
-/// Adds to an error that the images of this store could not be listed.
+/// Makes an error say that the images of `store` could not be listed.
 pub(super) fn unlisted(store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
     failed("the images could not be listed in".to_owned(), store)
 }
 
-/// Adds to an error that this image could not be written to this store.
+/// Makes an error say that the image at `path` could not be written to `store`.
 pub(super) fn unwritten(path: &ImagePath, store: &dyn Store) -> impl Fn(io::Error) -> io::Error {
     failed(format!("{path} could not be written to"), store)
 }

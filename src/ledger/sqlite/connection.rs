@@ -65,7 +65,8 @@ pub(super) const fn synchronous(durability: Durability) -> i64 {
     }
 }
 
-/// SQLite's busy handler (<https://www.sqlite.org/c3ref/busy_handler.html>): pauses, and tells whether to try again; `tries` is the number of tries so far.
+/// SQLite's busy handler (<https://www.sqlite.org/c3ref/busy_handler.html>): pauses, and tells whether to try again. `tries` is the number
+/// of tries so far.
 fn wait_for_lock(tries: i32) -> bool {
     thread_local! {
         static BEGAN: Cell<Instant> = Cell::new(Instant::now());

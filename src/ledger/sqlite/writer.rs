@@ -15,10 +15,10 @@ use crate::ledger::LedgerError;
 /// SQLite's own 1000 pages that would happen up to fifteen times a second, each with two syncs, for which uploads wait.
 const CHECKPOINT_PAGES: i32 = 16_000;
 
-/// SQLite's default size of a page.
+/// The bytes of a page, by SQLite's default (<https://www.sqlite.org/pragma.html#pragma_page_size>).
 const PAGE_BYTES: u64 = 4_096;
 
-/// After every so many pages, they are copied earlier if the ledger's file system is nearly full: 4 MiB.
+/// Pages of SQLite's WAL, 4 MiB, after which the free space of the ledger's file system is looked at each time.
 const LOOK_EVERY_PAGES: i32 = 1_000;
 
 /// The one connection that writes, which syncs each commit or leaves that to a later one.

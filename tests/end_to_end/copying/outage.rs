@@ -16,7 +16,7 @@ use super::{config_with, copy, images, message};
 /// Images that are copied.
 const IMAGES: usize = 40;
 
-/// Has the chosen requests disturbed until the flag is cleared.
+/// Disturbs the chosen requests until the flag is cleared.
 fn disturb(
     proxy: &HttpProxy,
     disturbance: Disturbance,
